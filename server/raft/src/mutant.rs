@@ -1,0 +1,34 @@
+//! Bugs planted on purpose, so that the testbed can show that it finds them (`--features mutants` only).
+
+/// A planted bug.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[repr(u8)]
+pub enum Mutant {
+    /// A follower acknowledges entries, and a leader counts its own, before they are durable.
+    AckBeforeFsync,
+    /// A vote is answered before it is durable.
+    VoteNotDurable,
+    /// A leader serves reads without confirming that it still leads.
+    ReadWithoutConfirm,
+}
+
+/// The bugs switched on in one member.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Mutants(u64);
+
+impl Mutants {
+    /// No bug.
+    pub const NONE: Mutants = Mutants(0);
+
+    /// With `mutant` added. Without the feature this changes nothing.
+    #[must_use]
+    pub const fn with(self, mutant: Mutant) -> Mutants {
+        if cfg!(feature = "mutants") { Mutants(self.0 | 1 << mutant as u8) } else { self }
+    }
+
+    /// Whether `mutant` is on; always false, and compiled away, without the feature.
+    #[inline]
+    pub const fn on(self, mutant: Mutant) -> bool {
+        cfg!(feature = "mutants") && self.0 & (1 << mutant as u8) != 0
+    }
+}
