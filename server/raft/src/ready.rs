@@ -54,7 +54,8 @@ pub enum Input {
         /// It arrived. On failure the follower is probed again.
         delivered: bool,
     },
-    /// Campaign at once (a test's or an operator's wish).
+    /// Campaign at once (a test's or an operator's wish). Asks for pre-votes first when those are on, and a live leader's
+    /// lease refuses it as any other campaign.
     Campaign,
 }
 

@@ -98,7 +98,7 @@ pub struct Configuration {
 }
 
 /// Names a snapshot: the state after applying `index`.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SnapshotMeta {
     /// The last entry the snapshot contains.
     pub index: Index,

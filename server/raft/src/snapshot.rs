@@ -1,0 +1,50 @@
+//! Followers that are too far behind for the log, and the log's own forgetting.
+//!
+//! The bytes of a snapshot never pass through the core. A leader that lacks the entries a follower needs names it once in
+//! `Ready::snapshots_wanted`; the shell moves a checkpoint and reports `SnapshotDone`. On the other side the shell
+//! gives `Body::Snapshot` to the core when the bytes are complete, and the core decides what to do with them:
+//!
+//! | Snapshot | Then |
+//! |---|---|
+//! | not after our commit index | nothing new: the leader hears what we hold |
+//! | its last entry is in our log | the log stays, everything up to there is committed |
+//! | otherwise | it replaces log and state machine, durably, before anything after it |
+
+use crate::Raft;
+use crate::progress::ReplicationState;
+use crate::stand::Stand;
+use crate::types::{Index, NodeId, SnapshotMeta};
+
+impl Raft {
+    pub(crate) fn snapshot_arrived(&mut self, leader: NodeId, meta: SnapshotMeta) {
+        if meta.index <= self.committed {
+            return self.accept(leader, self.committed);
+        }
+        let index = meta.index;
+        if self.log.term_at(index) == Some(meta.term) {
+            self.committed = index;
+        } else {
+            self.log.reset(index, meta.term);
+            self.configuration = meta.configuration.clone();
+            self.hand_overs.replaced(self.committed, meta);
+            (self.committed, self.delivered, self.applied) = (index, index, index);
+        }
+        self.accept(leader, index);
+    }
+
+    pub(crate) fn snapshot_done(&mut self, peer: NodeId, delivered: bool) {
+        let first = self.log.first();
+        let Stand::Leader(leading) = &mut self.stand else { return };
+        let Some(progress) = leading.progress.get_mut(&peer) else { return };
+        if progress.state == ReplicationState::Snapshot {
+            // Its acceptance tells what it holds now, a heartbeat's answer that it lives: wait for either.
+            let next = if delivered { first } else { progress.matched.next() };
+            progress.probe(next, true);
+        }
+    }
+
+    pub(crate) fn compact(&mut self, upto: Index) {
+        // What was not handed to the disk yet is still needed, whatever was applied.
+        self.log.compact(upto.min(self.applied).min(self.hand_overs.handed()));
+    }
+}
