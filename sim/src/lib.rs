@@ -1,1 +1,19 @@
-//! Under construction.
+//! The simulator: a whole cluster in one thread, under one seed.
+//!
+//! - [`disk`], [`net`], [`clock`]: the seams of the server, simulated, with faults that a scenario switches.
+//! - [`draw`]: every choice of a run, by label.
+//! - [`chain`]: the event log of a run and its hash.
+//! - [`report`]: what a run hands back.
+//! - [`fork`]: one process per seed, and what is left of it when it crashes.
+//! - [`cli`]: the command line on top.
+//!
+//! The parts that decide are free of any runtime and take the time as an argument, so they are tested in both
+//! flavours; what needs tasks and timers exists under `--cfg madsim` only.
+
+pub mod chain;
+pub mod clock;
+pub mod disk;
+pub mod draw;
+pub mod net;
+#[cfg(madsim)]
+pub mod timer;

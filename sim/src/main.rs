@@ -1,2 +1,2 @@
-//! Under construction.
+//! x
 fn main() {}

@@ -1,0 +1,27 @@
+//! What can be wrong with a disk, switched while the run goes on.
+
+use std::ops::Range;
+use std::time::Duration;
+
+/// The faults of one disk at this moment. The default is a healthy disk.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Faults {
+    /// Syncs take this long instead of the disk's usual time.
+    pub slow_sync: Option<Range<Duration>>,
+    /// The share of writes that fail with EIO and change nothing.
+    pub write_error: f64,
+    /// The share of syncs that fail with EIO. What they should have made durable never will be, although reads
+    /// still see it: the page cache has forgotten that it is dirty.
+    pub sync_error: f64,
+    /// Nothing can grow: ENOSPC for new files and longer files; overwriting works.
+    pub full: bool,
+    /// Syncs begun from now on, or still under way, do not finish until this is switched off.
+    pub stuck: bool,
+    /// Every n-th sync reports success and does nothing.
+    pub lying_sync: Option<u64>,
+    /// After this many more operations every operation fails, until the next crash.
+    pub fuse: Option<u64>,
+    /// The next write reaches the medium this many bytes away from where it belongs; reads see it in place as
+    /// long as it is cached. Used once.
+    pub misdirect: Option<i64>,
+}

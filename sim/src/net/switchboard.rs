@@ -1,0 +1,282 @@
+//! All links and everything under way. Told the time with every call; never waits.
+
+use std::cmp::{Ordering, Reverse};
+use std::collections::{BTreeMap, BinaryHeap};
+use std::time::Duration;
+
+use bytes::Bytes;
+use evenkeel::env::MessageKind;
+use evenkeel_raft::NodeId;
+
+use super::counters::Counters;
+use super::link::{Link, Passage};
+use super::rule::{Quality, Rule, RuleId};
+use crate::draw::Draws;
+
+/// One life of a member's process, from boot to death.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Life(u64);
+
+/// What the network decided about a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fate {
+    /// It arrives at this time.
+    Arrives(Duration),
+    /// It arrives twice: at this time and later once more.
+    ArrivesTwice(Duration),
+    /// Lost by chance.
+    Lost,
+    /// The link is cut for this kind.
+    Cut,
+    /// The receiver is not running.
+    Dead,
+    /// Too much is under way on the link.
+    Full,
+}
+
+impl Fate {
+    /// One word for logs.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Fate::Arrives(_) => "arrives",
+            Fate::ArrivesTwice(_) => "twice",
+            Fate::Lost => "lost",
+            Fate::Cut => "cut",
+            Fate::Dead => "dead",
+            Fate::Full => "full",
+        }
+    }
+}
+
+/// Something for a member's inbox.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Arrival {
+    /// A message.
+    Message {
+        /// The sender.
+        from: NodeId,
+        /// The receiver.
+        to: NodeId,
+        /// Its kind.
+        kind: MessageKind,
+        /// Its bytes.
+        bytes: Bytes,
+    },
+    /// The word that messages from `to` to `peer` do not get through.
+    Down {
+        /// Who is told.
+        to: NodeId,
+        /// About whom.
+        peer: NodeId,
+    },
+}
+
+struct UnderWay {
+    due: Duration,
+    seq: u64,
+    /// The life of the receiver that was meant.
+    life: Life,
+    arrival: Arrival,
+}
+
+impl PartialEq for UnderWay {
+    fn eq(&self, other: &UnderWay) -> bool {
+        self.seq == other.seq
+    }
+}
+impl Eq for UnderWay {}
+impl PartialOrd for UnderWay {
+    fn partial_cmp(&self, other: &UnderWay) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+impl Ord for UnderWay {
+    fn cmp(&self, other: &UnderWay) -> Ordering {
+        (self.due, self.seq).cmp(&(other.due, other.seq))
+    }
+}
+
+struct Station {
+    name: String,
+    life: Option<Life>,
+}
+
+/// The network of one cluster.
+pub struct Switchboard {
+    draws: Draws,
+    quality: Quality,
+    stations: BTreeMap<NodeId, Station>,
+    links: BTreeMap<(NodeId, NodeId), Link>,
+    under_way: BinaryHeap<Reverse<UnderWay>>,
+    counters: Counters,
+    last_seq: u64,
+    last_life: u64,
+    last_rule: u64,
+}
+
+impl Switchboard {
+    /// A network in which every link is like `quality`.
+    pub fn new(draws: &Draws, quality: Quality) -> Switchboard {
+        Switchboard {
+            draws: draws.clone(),
+            quality,
+            stations: BTreeMap::new(),
+            links: BTreeMap::new(),
+            under_way: BinaryHeap::new(),
+            counters: Counters::default(),
+            last_seq: 0,
+            last_life: 0,
+            last_rule: 0,
+        }
+    }
+
+    /// Adds a member; `name` is used in decision labels. It is not running yet.
+    pub fn add(&mut self, id: NodeId, name: &str) {
+        let before = self.stations.insert(id, Station { name: name.to_owned(), life: None });
+        assert!(before.is_none(), "{name} is there already");
+    }
+
+    /// A member's process begins to receive. What was sent to an earlier life never arrives.
+    pub fn up(&mut self, id: NodeId) -> Life {
+        self.last_life += 1;
+        let life = Life(self.last_life);
+        self.stations.get_mut(&id).expect("only members that were added start").life = Some(life);
+        life
+    }
+
+    /// A member's process is gone.
+    pub fn down(&mut self, id: NodeId) {
+        self.stations.get_mut(&id).expect("only members that were added stop").life = None;
+    }
+
+    /// True when the process with this life is running.
+    pub fn lives(&self, id: NodeId, life: Life) -> bool {
+        self.stations.get(&id).is_some_and(|station| station.life == Some(life))
+    }
+
+    /// Makes one directed link like `quality`.
+    pub fn set_quality(&mut self, from: NodeId, to: NodeId, quality: Quality) {
+        self.link(from, to).set_quality(quality);
+    }
+
+    /// Puts a trouble on a link.
+    pub fn add_rule(&mut self, rule: Rule) -> RuleId {
+        self.last_rule += 1;
+        let id = RuleId(self.last_rule);
+        self.link(rule.from, rule.to).add(id, rule);
+        id
+    }
+
+    /// Takes a trouble back; false when it was taken back before.
+    pub fn remove_rule(&mut self, id: RuleId) -> bool {
+        self.links.values_mut().any(|link| link.remove(id))
+    }
+
+    /// Decides about a message and puts it on its way.
+    ///
+    /// The sender gets word ([`Arrival::Down`]) soon when the receiver is not running, and after two seconds in
+    /// which a cut let nothing through.
+    pub fn send(&mut self, now: Duration, from: NodeId, to: NodeId, kind: MessageKind, bytes: Bytes) -> Fate {
+        assert_ne!(from, to, "a member does not send to itself");
+        let counters = self.counters.of_mut(kind);
+        counters.sent += 1;
+        counters.sent_bytes += bytes.len() as u64;
+        let life = self.stations.get(&to).and_then(|station| station.life);
+        let Some(life) = life else {
+            self.counters.of_mut(kind).dead += 1;
+            self.tell_down(now, from, to, true);
+            return Fate::Dead;
+        };
+        let draws = self.draws.clone();
+        match self.link(from, to).pass(now, kind, bytes.len(), &draws) {
+            Passage::Arrives(due, copy) => {
+                let message = Arrival::Message { from, to, kind, bytes };
+                let fate = match copy {
+                    None => Fate::Arrives(due),
+                    Some(later) => {
+                        self.counters.of_mut(kind).duplicated += 1;
+                        self.schedule(later, life, message.clone());
+                        Fate::ArrivesTwice(due)
+                    }
+                };
+                self.schedule(due, life, message);
+                fate
+            }
+            Passage::Lost => {
+                self.counters.of_mut(kind).lost += 1;
+                Fate::Lost
+            }
+            Passage::Cut => {
+                self.counters.of_mut(kind).lost += 1;
+                self.tell_down(now, from, to, false);
+                Fate::Cut
+            }
+            Passage::Full => {
+                self.counters.of_mut(kind).full += 1;
+                Fate::Full
+            }
+        }
+    }
+
+    /// When the next arrival is due.
+    pub fn next_due(&self) -> Option<Duration> {
+        self.under_way.peek().map(|Reverse(next)| next.due)
+    }
+
+    /// The next arrival that is due; what was meant for a dead process is skipped.
+    pub fn pop_due(&mut self, now: Duration) -> Option<Arrival> {
+        while self.next_due().is_some_and(|due| due <= now) {
+            let Reverse(UnderWay { life, arrival, .. }) = self.under_way.pop().expect("there is a next one");
+            let to = match &arrival {
+                Arrival::Message { from, to, bytes, .. } => {
+                    self.link(*from, *to).arrived(bytes.len());
+                    *to
+                }
+                Arrival::Down { to, .. } => *to,
+            };
+            if self.lives(to, life) {
+                return Some(arrival);
+            }
+            if let Arrival::Message { kind, .. } = arrival {
+                self.counters.of_mut(kind).dead += 1;
+            }
+        }
+        None
+    }
+
+    /// Counts what became of an arrival at the inbox.
+    pub fn delivered(&mut self, kind: MessageKind, taken: bool) {
+        let counters = self.counters.of_mut(kind);
+        if taken {
+            counters.delivered += 1;
+        } else {
+            counters.full += 1;
+        }
+    }
+
+    /// What became of the messages.
+    pub fn counters(&self) -> &Counters {
+        &self.counters
+    }
+
+    fn tell_down(&mut self, now: Duration, from: NodeId, to: NodeId, dead: bool) {
+        let sender = self.stations.get(&from).and_then(|station| station.life);
+        let delay = self.quality.latency.start;
+        if let Some(life) = sender
+            && self.link(from, to).tells_down(now, dead)
+        {
+            self.schedule(now + delay, life, Arrival::Down { to: from, peer: to });
+        }
+    }
+
+    fn schedule(&mut self, due: Duration, life: Life, arrival: Arrival) {
+        self.last_seq += 1;
+        self.under_way.push(Reverse(UnderWay { due, seq: self.last_seq, life, arrival }));
+    }
+
+    fn link(&mut self, from: NodeId, to: NodeId) -> &mut Link {
+        let Switchboard { links, stations, draws, quality, .. } = self;
+        let name = |id: NodeId| stations.get(&id).map_or_else(|| id.to_string(), |station| station.name.clone());
+        links.entry((from, to)).or_insert_with(|| Link::new(&name(from), &name(to), quality.clone(), draws))
+    }
+}
