@@ -6,7 +6,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use evenkeel_raft::*;
 
-use super::Cluster;
+use super::{Cluster, Packet};
 
 /// SplitMix64.
 pub struct Chance(pub u64);
@@ -68,6 +68,10 @@ struct Run {
     chance: Chance,
     cluster: Cluster,
     cut_off: BTreeSet<NodeId>,
+    /// Those cut off are all but stopped, and their clocks stand still: they do not notice.
+    pauses: bool,
+    /// Packets that linger somewhere on their way, past partitions and elections.
+    late: Vec<Packet>,
     next_context: u64,
     next_value: u64,
     voters: u64,
@@ -96,7 +100,17 @@ impl Run {
         for id in cluster.ids() {
             cluster.member(id).holds_writes = true;
         }
-        Run { plan, chance, cluster, cut_off: BTreeSet::new(), next_context: 0, next_value: 0, voters }
+        Run {
+            plan,
+            chance,
+            cluster,
+            cut_off: BTreeSet::new(),
+            pauses: false,
+            late: Vec::new(),
+            next_context: 0,
+            next_value: 0,
+            voters,
+        }
     }
 
     fn go(mut self) -> Outcome {
@@ -131,6 +145,9 @@ impl Run {
 
     fn act(&mut self) {
         let id = NodeId(1 + self.chance.below(self.cluster.members.len() as u64));
+        if self.pauses && self.cut_off.contains(&id) && !self.chance.one_in(20) {
+            return;
+        }
         match self.chance.below(200) {
             0..100 => self.deliver_any(),
             100..135 => {
@@ -139,7 +156,8 @@ impl Run {
             }
             135..150 => {
                 // Sometimes the same member again and again: time is not equal everywhere.
-                for _ in 0..self.chance.pick(&[1, 1, 1, 2, 25]) {
+                let paused = self.pauses && self.cut_off.contains(&id);
+                for _ in 0..if paused { 0 } else { self.chance.pick(&[1, 1, 1, 2, 25]) } {
                     self.cluster.step_only(id, Input::Tick);
                 }
                 self.cluster.drain(id);
@@ -166,9 +184,21 @@ impl Run {
             }
             187..193 => self.cluster.restart(id),
             193..195 => {
-                self.cut_off = (0..self.voters / 2).map(|_| NodeId(1 + self.chance.below(self.voters))).collect();
+                let leads =
+                    |id: &NodeId| self.cluster.raft(*id).is_some_and(|raft| raft.standing().role == Role::Leader);
+                let leader = self.cluster.ids().into_iter().find(leads).filter(|_| self.chance.one_in(2));
+                let others = (0..self.voters / 2).map(|_| NodeId(1 + self.chance.below(self.voters)));
+                self.cut_off = leader.map_or_else(|| others.collect(), |leader| BTreeSet::from([leader]));
+                self.pauses = self.chance.one_in(2);
             }
-            195..198 => self.cut_off.clear(),
+            195 => self.cut_off.clear(),
+            196..198 => {
+                if !self.late.is_empty() {
+                    let at = self.chance.below(self.late.len() as u64);
+                    let packet = self.late.swap_remove(at as usize);
+                    self.cluster.deliver(packet);
+                }
+            }
             198 => {
                 let peer = NodeId(1 + self.chance.below(self.voters));
                 self.cluster.step(id, Input::Unreachable { peer });
@@ -193,6 +223,9 @@ impl Run {
         if self.chance.one_in(20) {
             self.cluster.packets.push_back(packet.clone());
         }
+        if self.chance.one_in(30) {
+            return self.late.push(packet);
+        }
         if self.chance.one_in(3) && !matches!(packet.message.body, Body::Snapshot { .. }) {
             // More inputs before the effects are taken.
             self.cluster.step_only(packet.to, Input::Message { from: packet.from, message: packet.message });
@@ -209,6 +242,7 @@ impl Run {
             self.cluster.member(id).holds_writes = false;
             self.cluster.persist(id, usize::MAX);
         }
+        self.cluster.packets.extend(self.late.drain(..));
         for round in 0..200 {
             for &id in &ids {
                 self.cluster.step(id, Input::Tick);
