@@ -14,6 +14,11 @@ pub mod chain;
 pub mod clock;
 pub mod disk;
 pub mod draw;
+pub mod fork;
 pub mod net;
+pub mod panics;
+pub mod report;
+#[cfg(madsim)]
+pub mod runtime;
 #[cfg(madsim)]
 pub mod timer;

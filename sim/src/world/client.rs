@@ -1,0 +1,328 @@
+//! Clients: each a task that sends one request at a time through the real service code, at its group's rate.
+//!
+//! Watches and leases live beside the requests, in tasks of their own ([`super::watcher`], [`super::leases`]).
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use evenkeel_check::history::*;
+use evenkeel_check::{ClientId, LeaseId, MemberId, OpId, Revision};
+use evenkeel_scenario::client::{Client as Group, KeyShape, Operation};
+use evenkeel_scenario::select::Selector;
+
+use super::connection::Connection;
+use super::feed::Feed;
+use super::look::Look;
+use super::names::Names;
+use super::{leases, watcher};
+use crate::draw::Draws;
+
+/// Watches that one client keeps open at most.
+const WATCHES_MAX: u64 = 3;
+/// Leases that one client keeps at most.
+const LEASES_MAX: u64 = 3;
+
+/// What all clients of a run share.
+pub struct Shared {
+    /// The record.
+    pub feed: Feed,
+    /// Who is who.
+    pub names: Names,
+    /// The run's choices.
+    pub draws: Draws,
+    /// One per member, n1 first.
+    pub connections: Vec<Connection>,
+    /// One per member, n1 first.
+    pub looks: Vec<Arc<Look>>,
+    /// Set when clients are to end.
+    pub stop: tokio::sync::watch::Receiver<bool>,
+    /// Watch streams and watches so far.
+    pub watches: AtomicU64,
+    /// The newest revision any client has seen.
+    pub newest: AtomicI64,
+    /// The newest revision below which a client asked to compact.
+    pub compacted: AtomicI64,
+}
+
+/// One client.
+#[derive(Clone)]
+pub struct Client {
+    /// The common part.
+    pub shared: Arc<Shared>,
+    /// Its group and the group's place in the scenario.
+    pub group: Arc<Group>,
+    /// See `group`.
+    pub group_index: usize,
+    /// Its number in the run.
+    pub id: ClientId,
+    /// What its labels begin with.
+    pub label: Arc<str>,
+    /// Its unique values so far.
+    pub values: Arc<AtomicU64>,
+    /// Watches and leases it keeps.
+    pub kept: Arc<[AtomicU64; 2]>,
+}
+
+impl Client {
+    /// A client of a group.
+    pub fn new(shared: Arc<Shared>, group: Arc<Group>, group_index: usize, id: u64, place: u64) -> Client {
+        let label = format!("client/{}/{place}", group.id).into();
+        Client { shared, group, group_index, id: ClientId(id), label, values: Arc::default(), kept: Arc::default() }
+    }
+
+    /// A number below `count`, from this client's own choices about `what`.
+    pub fn below(&self, what: &str, count: u64) -> u64 {
+        let draws = &self.shared.draws;
+        draws.below(draws.label(&format!("{}/{what}", self.label)), count)
+    }
+
+    /// True with this probability.
+    pub fn chance(&self, what: &str, share: f64) -> bool {
+        let draws = &self.shared.draws;
+        draws.chance(draws.label(&format!("{}/{what}", self.label)), share)
+    }
+
+    /// A duration between both.
+    pub fn between(&self, what: &str, low: Duration, high: Duration) -> Duration {
+        let draws = &self.shared.draws;
+        draws.within(draws.label(&format!("{}/{what}", self.label)), &(low..high))
+    }
+
+    /// Whether the run's load has ended.
+    pub fn stopped(&self) -> bool {
+        *self.shared.stop.borrow()
+    }
+
+    /// Waits, but not past the end of the load.
+    pub async fn pause(&self, duration: Duration) {
+        let mut stop = self.shared.stop.clone();
+        tokio::select! {
+            biased;
+            _ = stop.wait_for(|stop| *stop) => {}
+            () = self.shared.feed.time().sleep(duration) => {}
+        }
+    }
+
+    /// A key of the group's.
+    pub fn key(&self) -> Bytes {
+        let keys = self.group.knobs.keys;
+        let place = match self.group.knobs.key_shape {
+            KeyShape::Uniform => self.below("key", keys),
+            KeyShape::Skewed => self.below("key", keys).min(self.below("key", keys)).min(self.below("key", keys)),
+            KeyShape::Sequential => self.values.load(Ordering::Relaxed) % keys,
+            KeyShape::Clustered => {
+                let home = self.values.load(Ordering::Relaxed) / 8;
+                (home * 7 + self.below("key", 3)) % keys
+            }
+        };
+        key_name(place)
+    }
+
+    /// Some neighbouring keys, or all.
+    pub fn keys(&self) -> KeyRange {
+        let keys = self.group.knobs.keys;
+        match self.below("span", 4) {
+            0 => KeyRange::all(),
+            1 => KeyRange::span(key_name(0), key_name(keys)),
+            _ => {
+                let from = self.below("span", keys);
+                let width = 1 + self.below("span", keys.min(8));
+                KeyRange::span(key_name(from), key_name(from + width))
+            }
+        }
+    }
+
+    /// A value that nobody else writes.
+    pub fn value(&self) -> Bytes {
+        let sequence = self.values.fetch_add(1, Ordering::Relaxed);
+        let draws = &self.shared.draws;
+        let label = draws.label(&format!("{}/size", self.label));
+        let size = self.group.knobs.value_size.at(draws.draw(label)).0;
+        super::wire::unique_value(self.id.0, sequence, size as usize)
+    }
+
+    /// A member to talk to.
+    pub fn member(&self) -> MemberId {
+        let count = self.shared.names.count();
+        match &self.group.knobs.on {
+            Selector::Node(number) => MemberId(*number),
+            Selector::Leader => self.leader().unwrap_or_else(|| MemberId(1 + self.below("member", count))),
+            _ => MemberId(1 + self.below("member", count)),
+        }
+    }
+
+    fn leader(&self) -> Option<MemberId> {
+        let leads = |look: &&Arc<Look>| look.seen().standing.role == evenkeel_raft::ready::Role::Leader;
+        let leaders = self.shared.looks.iter().zip(1..).filter(|(look, _)| leads(look));
+        leaders.max_by_key(|(look, _)| look.seen().standing.term).map(|(_, number)| MemberId(number))
+    }
+
+    /// Sends a request and records it.
+    pub async fn call(&self, member: MemberId, request: Request) -> (OpId, Outcome) {
+        let shared = &self.shared;
+        let op = shared.feed.call(self.group_index, self.id, member, &request);
+        shared.names.called(op, &request);
+        let connection = &shared.connections[member.0 as usize - 1];
+        let patience = self.group.knobs.timeout.to_std();
+        let outcome = connection.call(&request, patience, &|id| shared.names.member(id)).await;
+        if let Outcome::Ok(header, _) = &outcome {
+            shared.newest.fetch_max(header.revision.0, Ordering::Relaxed);
+        }
+        shared.feed.returned(op, outcome.clone());
+        (op, outcome)
+    }
+
+    /// Sends requests until the load ends.
+    pub async fn run(self) {
+        let per_second = self.group.knobs.rate / self.group.knobs.count as f64;
+        let interval = Duration::from_secs_f64(1.0 / per_second);
+        let mut member = self.member();
+        self.pause(self.between("start", Duration::ZERO, interval)).await;
+        let mut due = self.shared.feed.now();
+        while !self.stopped() {
+            due += self.between("pace", interval / 2, interval * 3 / 2);
+            let ended = self.step(member).await;
+            if matches!(ended, Outcome::Unknown(_)) || self.group.knobs.on == Selector::Leader {
+                member = self.member();
+            }
+            let now = self.shared.feed.now();
+            if due < now {
+                due = now; // a slow answer is not made up for by a burst
+            }
+            self.pause(due.saturating_sub(now)).await;
+        }
+    }
+
+    fn operation(&self) -> Operation {
+        let mix = &self.group.knobs.mix.0;
+        let total: f64 = mix.iter().map(|(_, weight)| weight).sum();
+        let draws = &self.shared.draws;
+        let drawn = evenkeel_scenario::decision::unit(draws.draw(draws.label(&format!("{}/op", self.label))));
+        let mut left = drawn * total;
+        for (operation, weight) in mix {
+            left -= weight;
+            if left < 0.0 {
+                return *operation;
+            }
+        }
+        mix.last().expect("a mix is not empty").0
+    }
+
+    async fn step(&self, member: MemberId) -> Outcome {
+        let prev_kv = self.chance("prev_kv", 0.2);
+        let request = match self.operation() {
+            Operation::Put => Request::Put(self.put(prev_kv)),
+            Operation::Get => Request::Range(self.read(KeyRange::one(self.key()))),
+            Operation::Range => Request::Range(self.range()),
+            Operation::Txn => Request::Txn(self.txn()),
+            Operation::TxnCas => return self.compare_and_swap(member).await,
+            Operation::Delete => Request::DeleteRange(DeleteRange { keys: KeyRange::one(self.key()), prev_kv }),
+            Operation::DeleteRange => Request::DeleteRange(DeleteRange { keys: self.keys(), prev_kv }),
+            Operation::Compact => match self.compaction() {
+                Some(revision) => Request::Compact { revision },
+                None => Request::Range(self.range()),
+            },
+            Operation::Watch => {
+                if self.kept[0].fetch_add(1, Ordering::Relaxed) < WATCHES_MAX {
+                    tokio::spawn(watcher::keep(self.clone()));
+                } else {
+                    self.kept[0].fetch_sub(1, Ordering::Relaxed);
+                }
+                Request::Range(self.read(KeyRange::one(self.key())))
+            }
+            Operation::Lease => {
+                if self.kept[1].fetch_add(1, Ordering::Relaxed) < LEASES_MAX {
+                    tokio::spawn(leases::keep(self.clone()));
+                } else {
+                    self.kept[1].fetch_sub(1, Ordering::Relaxed);
+                }
+                Request::Range(self.read(KeyRange::one(self.key())))
+            }
+        };
+        self.call(member, request).await.1
+    }
+
+    fn put(&self, prev_kv: bool) -> Put {
+        Put { key: self.key(), value: self.value(), lease: LeaseId::NONE, prev_kv }
+    }
+
+    fn read(&self, keys: KeyRange) -> Range {
+        let serializable = self.chance("serializable", self.group.knobs.serializable.0);
+        Range { serializable, ..Range::of(keys) }
+    }
+
+    /// A read of several keys, with one of the many things a range can be asked.
+    fn range(&self) -> Range {
+        let mut range = self.read(self.keys());
+        let newest = self.shared.newest.load(Ordering::Relaxed);
+        let past = |depth: u64| Revision((newest - depth as i64).max(0));
+        match self.below("range", 10) {
+            0 => range.limit = 1 + self.below("range", 4) as i64,
+            1 => range.revision = past(self.below("range", 20)),
+            2 => range.count_only = true,
+            3 => range.keys_only = true,
+            4 => {
+                range.sort_order = SortOrder::Descend;
+                range.sort_target = SortTarget::Modified;
+            }
+            5 => range.min_modified = past(self.below("range", 30)),
+            6 => range.max_created = past(self.below("range", 30)),
+            _ => {}
+        }
+        range
+    }
+
+    fn txn(&self) -> Txn {
+        let (a, b) = (self.key(), self.key());
+        let mut success = vec![TxnOp::Put(Put { key: a.clone(), value: self.value(), ..Put::default() })];
+        if a != b {
+            success.push(TxnOp::Put(Put { key: b.clone(), value: self.value(), ..Put::default() }));
+        }
+        success.push(TxnOp::Range(Range::of(self.keys())));
+        if self.chance("nested", 0.2) {
+            let inner = Txn {
+                compares: vec![Compare {
+                    keys: KeyRange::one(b),
+                    relation: Relation::Greater,
+                    target: Target::Version(1),
+                }],
+                success: vec![TxnOp::Range(Range::of(KeyRange::one(a)))],
+                failure: vec![],
+            };
+            success.push(TxnOp::Txn(Box::new(inner)));
+        }
+        Txn { compares: vec![], success, failure: vec![] }
+    }
+
+    async fn compare_and_swap(&self, member: MemberId) -> Outcome {
+        let key = self.key();
+        let (_, seen) = self.call(member, Request::Range(Range::of(KeyRange::one(key.clone())))).await;
+        let Outcome::Ok(_, Body::Range(reply)) = &seen else { return seen };
+        let modified = reply.kvs.first().map_or(Revision(0), |kv| kv.modified);
+        let change = if modified.0 > 0 && self.chance("cas", 0.2) {
+            TxnOp::DeleteRange(DeleteRange { keys: KeyRange::one(key.clone()), prev_kv: false })
+        } else {
+            TxnOp::Put(Put { key: key.clone(), value: self.value(), ..Put::default() })
+        };
+        let compares = vec![Compare {
+            keys: KeyRange::one(key.clone()),
+            relation: Relation::Equal,
+            target: Target::Modified(modified),
+        }];
+        let failure = vec![TxnOp::Range(Range::of(KeyRange::one(key)))];
+        self.call(member, Request::Txn(Txn { compares, success: vec![change], failure })).await.1
+    }
+
+    fn compaction(&self) -> Option<Revision> {
+        let newest = self.shared.newest.load(Ordering::Relaxed);
+        let revision = newest - self.below("compact", 20) as i64;
+        let before = self.shared.compacted.fetch_max(revision, Ordering::Relaxed);
+        (before < revision && revision > 1).then_some(Revision(revision))
+    }
+}
+
+fn key_name(place: u64) -> Bytes {
+    format!("k/{place:04}").into()
+}

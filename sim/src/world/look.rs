@@ -1,0 +1,294 @@
+//! The look inside a member: what its server reports becomes observations, happenings and lines of the event log.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+
+use evenkeel::env::{Event, Observer};
+use evenkeel_check::history::Header;
+use evenkeel_check::model::{Live, Write};
+use evenkeel_check::observation::{Applied, Cause, Observation, Stored};
+use evenkeel_check::{Index, LeaseId, MemberId, OpId, Revision, Term};
+use evenkeel_mvcc::EventKind;
+use evenkeel_raft::ready::Role;
+use evenkeel_raft::{HardState, Payload, Standing};
+
+use super::feed::Feed;
+use super::names::Names;
+use crate::chain::Value;
+use crate::disk::SimDisk;
+
+/// What expressions may ask about one member, as last reported.
+#[derive(Clone, Debug, Default)]
+pub struct Seen {
+    /// Term, role, leader.
+    pub standing: Standing,
+    /// Commit index.
+    pub committed: u64,
+    /// Applied index.
+    pub applied: u64,
+    /// Store revision.
+    pub revision: i64,
+    /// State hash.
+    pub state_hash: u128,
+    /// Entries written to the log since the run began.
+    pub appends: u64,
+    /// It serves clients.
+    pub ready: bool,
+    /// Why its server gave up.
+    pub fatal: Option<String>,
+    /// Entries that entered the log with a client's request in them.
+    pub requests: u64,
+}
+
+/// One member's reporter; lives as long as the run, over restarts of the member.
+pub struct Look {
+    number: MemberId,
+    feed: Feed,
+    names: Names,
+    disk: SimDisk,
+    seen: Mutex<Seen>,
+    /// Written, but the disk did not have it for good when it was last asked.
+    undurable: Mutex<Vec<Batch>>,
+}
+
+struct Batch {
+    segment: u32,
+    offset: u64,
+    len: u64,
+    stored: Vec<Stored>,
+}
+
+impl Look {
+    /// A reporter for the member with this number.
+    pub fn new(number: u64, feed: Feed, names: Names, disk: SimDisk) -> Arc<Look> {
+        Arc::new(Look {
+            number: MemberId(number),
+            feed,
+            names,
+            disk,
+            seen: Mutex::default(),
+            undurable: Mutex::default(),
+        })
+    }
+
+    /// What was reported last.
+    pub fn seen(&self) -> Seen {
+        self.seen.lock().expect("one thread").clone()
+    }
+
+    /// The process is gone: nothing it reported about its standing holds any more.
+    pub fn stopped(&self) {
+        let led = {
+            let mut seen = self.seen.lock().expect("one thread");
+            let led = seen.standing.role == Role::Leader;
+            seen.standing = Standing { term: seen.standing.term, ..Standing::default() };
+            seen.ready = false;
+            led
+        };
+        self.undurable.lock().expect("one thread").clear();
+        if led {
+            self.feed.observe(Observation::SteppedDown { member: self.number });
+        }
+        self.feed.observe(Observation::Stopped { member: self.number });
+    }
+
+    fn change(&self, change: impl FnOnce(&mut Seen)) {
+        change(&mut self.seen.lock().expect("one thread"));
+    }
+
+    fn standing(&self, standing: Standing) {
+        let before = self.seen().standing;
+        self.change(|seen| seen.standing = standing);
+        let member = self.number;
+        self.feed.log(
+            "standing",
+            &[
+                ("node", Value::U64(member.0)),
+                ("term", Value::U64(standing.term.0)),
+                ("role", Value::Text(role_name(standing.role))),
+                ("leader", Value::U64(standing.leader.map_or(0, |id| self.names.number(id.0)))),
+            ],
+        );
+        if before.term < standing.term {
+            self.feed.observe(Observation::Term { member, term: Term(standing.term.0) });
+        }
+        let (led, leads) = (before.role == Role::Leader, standing.role == Role::Leader);
+        if led && (!leads || before.term != standing.term) {
+            self.feed.observe(Observation::SteppedDown { member });
+            self.feed.happened("step_down", Some(member.0));
+        }
+        if leads && (!led || before.term != standing.term) {
+            self.feed.observe(Observation::Elected { member, term: Term(standing.term.0) });
+            self.feed.happened("elected", Some(member.0));
+        }
+    }
+
+    /// Reports what has become durable of what was written.
+    fn settle(&self) {
+        let mut waiting = self.undurable.lock().expect("one thread");
+        let mut durable = Vec::new();
+        waiting.retain_mut(|batch| {
+            let file = format!("wal/{:016x}.seg", batch.segment);
+            let arrived = self.disk.is_durable(&file, batch.offset, batch.len);
+            if arrived {
+                durable.append(&mut batch.stored);
+            }
+            !arrived
+        });
+        drop(waiting);
+        for stored in durable {
+            self.feed.observe(Observation::Durable { member: self.number, stored });
+        }
+    }
+
+    fn placed(
+        &self,
+        (segment, offset, len): (u32, u64, u64),
+        hard_state: Option<HardState>,
+        entries: &[evenkeel_raft::Entry],
+        snapshot: Option<(evenkeel_raft::Index, evenkeel_raft::Term)>,
+    ) {
+        let snapshot =
+            snapshot.map(|(index, term)| Stored::Snapshot { index: Index(index.0), term: Term(term.0) });
+        let hard_state = hard_state.map(|state| Stored::HardState {
+            term: Term(state.term.0),
+            vote: state.vote.map(|id| MemberId(self.names.number(id.0))),
+        });
+        let entries = entries.iter().map(|e| Stored::Entry { index: Index(e.index.0), term: Term(e.term.0) });
+        let stored = snapshot.into_iter().chain(hard_state).chain(entries).collect();
+        self.undurable.lock().expect("one thread").push(Batch { segment, offset, len, stored });
+        self.settle();
+    }
+}
+
+impl Observer for Look {
+    fn observe(&self, event: Event<'_>) {
+        let member = self.number;
+        let node = ("node", Value::U64(member.0));
+        match event {
+            Event::Standing(standing) => self.standing(standing),
+            Event::Appended { entries } => {
+                self.change(|seen| {
+                    seen.appends += entries.len() as u64;
+                    seen.requests += entries.iter().filter(|e| e.payload != Payload::Empty).count() as u64;
+                });
+                for entry in entries {
+                    self.feed.observe(Observation::Appended {
+                        member,
+                        index: Index(entry.index.0),
+                        term: Term(entry.term.0),
+                        payload: payload_hash(&entry.payload),
+                    });
+                }
+            }
+            Event::Placed { segment, offset, len, hard_state, entries, snapshot } => {
+                self.placed((segment, offset, len), hard_state, entries, snapshot);
+            }
+            Event::Committed { index } => {
+                self.change(|seen| seen.committed = index.0);
+                self.feed.observe(Observation::Committed { member, index: Index(index.0) });
+            }
+            Event::Applied { index, term, revision, state_hash, changes, values, .. } => {
+                self.change(|seen| {
+                    seen.applied = index.0;
+                    seen.revision = revision;
+                    seen.state_hash = state_hash;
+                });
+                let fields = [
+                    node,
+                    ("index", Value::U64(index.0)),
+                    ("term", Value::U64(term.0)),
+                    ("revision", Value::I64(revision)),
+                    ("state", Value::Hash(state_hash)),
+                ];
+                self.feed.log("applied", &fields);
+                let writes = changes.map(|changes| writes(changes, values));
+                let cause = writes.as_deref().map_or(Cause::Unknown, |writes| self.names.cause(writes));
+                let applied = Applied {
+                    index: Index(index.0),
+                    term: Term(term.0),
+                    revision: Revision(revision),
+                    hash: Some(state_hash as u64 ^ (state_hash >> 64) as u64),
+                    cause,
+                    writes,
+                };
+                self.feed.observe(Observation::Applied { member, applied });
+            }
+            Event::Checkpoint { index } => {
+                self.feed.log("checkpoint", &[node, ("index", Value::U64(index.0))]);
+                self.feed.happened("checkpoint", Some(member.0));
+            }
+            Event::SnapshotSent { to, index } => {
+                let to = self.names.number(to.0);
+                self.feed.log("snapshot_sent", &[node, ("to", Value::U64(to)), ("index", Value::U64(index.0))]);
+                self.feed.happened_with("snapshot", Some(to), BTreeMap::new());
+            }
+            Event::SnapshotInstalled { index, revision, state_hash } => {
+                self.change(|seen| {
+                    seen.applied = index.0;
+                    seen.committed = seen.committed.max(index.0);
+                    seen.revision = revision;
+                    seen.state_hash = state_hash;
+                });
+                self.feed.log("snapshot_installed", &[node, ("index", Value::U64(index.0))]);
+                self.feed.happened("snapshot_installed", Some(member.0));
+            }
+            Event::LeaseExpired { lease } => {
+                self.feed.log("lease_expired", &[node, ("lease", Value::I64(lease))]);
+                self.feed.happened("lease_expired", Some(member.0));
+            }
+            Event::Request { .. } => {}
+            Event::Ready => {
+                self.change(|seen| seen.ready = true);
+                self.feed.log("ready", &[node]);
+            }
+            Event::Fatal { reason } => {
+                self.change(|seen| seen.fatal = Some(reason.to_owned()));
+                self.feed.log("fatal", &[node, ("reason", Value::Text(reason))]);
+            }
+        }
+    }
+}
+
+/// The word for a role.
+pub fn role_name(role: Role) -> &'static str {
+    match role {
+        Role::Follower => "follower",
+        Role::PreCandidate => "pre-candidate",
+        Role::Candidate => "candidate",
+        Role::Leader => "leader",
+    }
+}
+
+fn payload_hash(payload: &Payload) -> u64 {
+    let bytes: &[u8] = match payload {
+        Payload::Empty => return 0,
+        Payload::Data(data) => data,
+    };
+    (u64::from(crc32c::crc32c(bytes)) << 32) | bytes.len() as u64 + 1
+}
+
+fn writes(changes: &evenkeel_mvcc::RevisionEvents, values: &evenkeel::reader::Reader) -> Vec<Write> {
+    let write = |event: &evenkeel_mvcc::Event| {
+        let key = event.row.key.to_vec().into();
+        let live = match event.kind {
+            EventKind::Delete => None,
+            EventKind::Put => Some(Live {
+                value: values.bytes(&event.row.value).unwrap_or_default(),
+                created: Revision(event.row.create.0),
+                version: event.row.version,
+                lease: LeaseId(event.row.lease.0),
+            }),
+        };
+        Write { key, live }
+    };
+    changes.events.iter().map(write).collect()
+}
+
+/// A header that shows nothing, for reports that have none.
+pub fn no_header(member: MemberId) -> Header {
+    Header { member, revision: Revision(0), term: Term(0) }
+}
+
+/// Operations by the values they put.
+pub type Writers = BTreeMap<bytes::Bytes, OpId>;
