@@ -1,0 +1,153 @@
+//! `[[client]]`: load, as weighted operations at a rate.
+
+use crate::cluster::Release;
+use crate::field::{Bytes, Plain, Scalar, Share, Spread, Word, plain_fields, words};
+use crate::read::{Cx, Reader};
+use crate::section::{section, unset};
+use crate::select::Selector;
+use crate::time::Nanos;
+use crate::tree::{Node, Tree};
+
+words! {
+    /// What a client does.
+    pub enum Operation, "operation" {
+        /// Writes one key.
+        Put = "put",
+        /// Reads one key.
+        Get = "get",
+        /// Reads several keys.
+        Range = "range",
+        /// A transaction of reads and writes without a condition that can fail.
+        Txn = "txn",
+        /// A transaction that writes only if a key is as it was read before.
+        TxnCas = "txn_cas",
+        /// Deletes one key.
+        Delete = "delete",
+        /// Deletes several keys.
+        DeleteRange = "delete_range",
+        /// Opens, keeps and resumes a watch.
+        Watch = "watch",
+        /// Grants, keeps alive, attaches and revokes a lease.
+        Lease = "lease",
+        /// Compacts history.
+        Compact = "compact",
+    }
+}
+
+words! {
+    /// How keys are chosen.
+    pub enum KeyShape, "key shape" {
+        /// All equally often.
+        Uniform = "uniform",
+        /// A few of them most of the time.
+        Skewed = "skewed",
+        /// One after the other.
+        Sequential = "sequential",
+        /// In runs of neighbours.
+        Clustered = "clustered",
+    }
+}
+
+/// Operations with their weights, in the order of `Operation`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Mix(pub Vec<(Operation, f64)>);
+
+impl Plain for Mix {
+    const KIND: &'static str = "a table of weights such as { put = 2, get = 1 }";
+    fn read_plain(cx: &mut Cx<'_>, node: &Node) -> Option<Mix> {
+        let Tree::Table(_) = &node.tree else { return cx.wrong_type(node, Self::KIND) };
+        let mut reader = Reader::new(cx, node, "mix")?;
+        let mut weights = Vec::new();
+        for (name, operation) in Operation::ALL {
+            if let Some(node) = reader.get(name)
+                && let Some(weight) = f64::read_one(cx, node)
+            {
+                if weight < 0.0 {
+                    cx.problem(node.span.clone(), format!("the weight {weight} is below 0"));
+                }
+                weights.push((*operation, weight));
+            }
+        }
+        reader.finish(cx);
+        if weights.iter().all(|(_, weight)| *weight <= 0.0) {
+            cx.problem(node.span.clone(), "all weights are zero: nothing would ever be done");
+            return None;
+        }
+        Some(Mix(weights))
+    }
+    fn toml_plain(&self) -> Option<String> {
+        let weights = self.0.iter().map(|(operation, weight)| format!("{} = {weight:?}", operation.name()));
+        Some(format!("{{ {} }}", weights.collect::<Vec<_>>().join(", ")))
+    }
+}
+
+plain_fields!(Mix);
+
+section! {
+    /// One group of equal clients.
+    ClientKnobsSpec => ClientKnobs, "[[client]]" {
+        /// What they do, weighted.
+        mix: Mix = Some(Mix(vec![(Operation::Put, 1.0), (Operation::Get, 1.0)])),
+        /// Size of the key space.
+        keys: u64 = Some(16),
+        /// How keys are chosen.
+        key_shape: KeyShape = Some(KeyShape::Uniform),
+        /// Size of a value, drawn for each write.
+        value_size: Spread<Bytes> = Some(Spread { low: Bytes(8), high: Bytes(64) }),
+        /// Operations per simulated second, of the whole group.
+        rate: f64 = Some(10.0),
+        /// How many clients at once.
+        count: u64 = Some(1),
+        /// The members they talk to.
+        on: Selector = Some(Selector::Any),
+        /// Share of reads that are serializable instead of linearizable.
+        serializable: Share = Some(Share(0.0)),
+        /// How long they wait for an answer.
+        timeout: Nanos = Some(Nanos::from_secs(5)),
+        /// The release their API is from; the cluster's when left out.
+        api: Option<Release> = unset(),
+    }
+}
+
+/// A `[[client]]` with its name; drawn once per seed into a `Client`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ClientSpec {
+    /// The name that expressions use.
+    pub id: String,
+    /// The rest.
+    pub knobs: ClientKnobsSpec,
+}
+
+/// One group of clients in one run.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Client {
+    /// The name that expressions use.
+    pub id: String,
+    /// The rest.
+    pub knobs: ClientKnobs,
+}
+
+/// The most clients in one group.
+pub const CLIENTS_MAX: u64 = 10_000;
+
+pub(crate) fn read(cx: &mut Cx<'_>, node: &Node) -> Option<ClientSpec> {
+    let mut reader = Reader::new(cx, node, "[[client]]")?;
+    let id = reader.need(cx, "id").and_then(|node| cx.ident(node, "client id"));
+    let knobs = ClientKnobsSpec::read_keys(cx, &mut reader);
+    if let Some(knobs) = &knobs {
+        let mut positive = |key: &str, bad: bool, bound: &str| {
+            if let Some(entry) = reader.entry(key)
+                && bad
+            {
+                cx.problem(entry.value.span.clone(), format!("{key} must be {bound}"));
+            }
+        };
+        positive("rate", knobs.rate.extremes().into_iter().any(|rate| *rate <= 0.0), "above 0");
+        positive("keys", knobs.keys.extremes().contains(&&0), "at least 1");
+        let counts = knobs.count.extremes();
+        positive("count", counts.into_iter().any(|n| !(1..=CLIENTS_MAX).contains(n)), "between 1 and 10000");
+        positive("timeout", knobs.timeout.extremes().into_iter().any(|time| *time <= Nanos::ZERO), "longer than 0s");
+    }
+    reader.finish(cx);
+    Some(ClientSpec { id: id?, knobs: knobs? })
+}

@@ -1,0 +1,70 @@
+//! Expectations that every file has unless its `opt_out` names them: the safety set, no panic, and a cluster that
+//! works again once all faults are off.
+
+use crate::cluster::Cluster;
+use crate::expect::{Expect, ExpectKind};
+use crate::expr::{EventFilter, Expr, parse_builtin};
+use crate::time::Nanos;
+
+/// One default expectation, as data.
+#[derive(Clone, Copy, Debug)]
+pub struct DefaultExpect {
+    /// The name for `opt_out`.
+    pub name: &'static str,
+    /// The kind: `always`, `never`, or `within` (after `quiesce`).
+    pub kind: &'static str,
+    /// The condition.
+    pub text: &'static str,
+    /// One line.
+    pub doc: &'static str,
+}
+
+const fn default(name: &'static str, kind: &'static str, text: &'static str, doc: &'static str) -> DefaultExpect {
+    DefaultExpect { name, kind, text, doc }
+}
+
+/// All of them, safety first.
+pub const DEFAULTS: &[DefaultExpect] = &[
+    default("leaders_per_term", "always", "leaders_per_term <= 1", "a term has at most one leader"),
+    default("log_match", "always", "log_match", "logs agree wherever they share an index and term"),
+    default("committed_never_lost", "always", "committed_never_lost", "committed entries stay"),
+    default("linearizable", "always", "linearizable(kv)", "clients see one order of operations"),
+    default("watch_ok", "always", "watch_ok", "watches lose, repeat and reorder nothing"),
+    default("lease_ok", "always", "lease_ok", "leases end neither early nor late"),
+    default("hash_agree", "always", "hash_agree", "members have equal state at equal index"),
+    default("ledger", "always", "ledger", "nothing is promised before it is durable"),
+    default("no_panic", "never", "panic", "no member panics"),
+    default("converged", "within", "converged", "after quiesce all members come to the same state"),
+    default("heals", "within", "all(progress)", "after quiesce every client makes progress"),
+];
+
+/// Election time-outs a cluster may need to work again after the last fault.
+const ELECTIONS_TO_HEAL: f64 = 10.0;
+/// And the time for one operation on top.
+const OPERATION: Nanos = Nanos::from_secs(2);
+
+/// How long after `quiesce` the cluster must work again.
+pub fn heal_time(cluster: &Cluster) -> Nanos {
+    cluster.tick.times(cluster.election_ticks as f64 * ELECTIONS_TO_HEAL) + OPERATION
+}
+
+/// The default expectations of a run that did not opt out of them.
+pub fn expects(cluster: &Cluster, opt_out: &[String], clients: bool) -> Vec<Expect> {
+    let wanted = |default: &&DefaultExpect| {
+        !opt_out.iter().any(|name| name == default.name) && (clients || default.name != "heals")
+    };
+    DEFAULTS.iter().filter(wanted).map(|default| expect(default, cluster)).collect()
+}
+
+fn expect(default: &DefaultExpect, cluster: &Cluster) -> Expect {
+    let condition: Expr = parse_builtin(default.text);
+    let kind = match default.kind {
+        "always" => ExpectKind::Always(condition),
+        "never" => ExpectKind::Never(condition),
+        "within" => {
+            ExpectKind::Within { within: heal_time(cluster), after: EventFilter::named("quiesce"), that: condition }
+        }
+        kind => unreachable!("no default expectation is of kind {kind}"),
+    };
+    Expect { id: default.name.to_owned(), kind }
+}
