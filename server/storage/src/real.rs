@@ -104,6 +104,19 @@ impl RealDisk {
     }
 }
 
+/// Waits until all that was asked for is done: after that, and when no file is open any more, the directory is free.
+impl Drop for RealDisk {
+    fn drop(&mut self) {
+        let (done, all_done) = sync_channel(1);
+        let marker = Box::new(move || {
+            let _ = done.send(());
+        });
+        if self.shared.jobs.send(marker).is_ok() {
+            let _ = all_done.recv();
+        }
+    }
+}
+
 fn run(queue: Receiver<Job>) {
     for job in queue {
         job();

@@ -46,6 +46,11 @@ pub enum WalError {
     },
     /// There is a log already; [`create`](super::Wal::create) would overwrite it.
     Exists,
+    /// The log holds records, so it is not what a crash while founding left.
+    NotEmpty {
+        /// Where they are.
+        file: String,
+    },
     /// A record is longer than [`RECORD_BYTES_MAX`](crate::RECORD_BYTES_MAX). Nothing was written.
     TooLarge {
         /// Its length.
@@ -87,6 +92,9 @@ impl fmt::Display for WalError {
                 write!(f, "the checkpoint ends at entry {checkpoint}, but the log begins at {first}. {REBUILD}")
             }
             WalError::Exists => f.write_str("the data directory holds a log already: open it, or use an empty one"),
+            WalError::NotEmpty { file } => {
+                write!(f, "{file}: the log holds records, but no checkpoint says where it begins. {REBUILD}")
+            }
             WalError::TooLarge { bytes } => {
                 write!(f, "a record of {bytes} bytes is longer than the log takes ({})", crate::RECORD_BYTES_MAX)
             }

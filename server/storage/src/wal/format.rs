@@ -407,3 +407,54 @@ impl<'a> Iterator for Records<'a> {
         Some(record)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn records_come_back_with_the_places_they_were_given() {
+        let records = [
+            Record::HardState(HardState { term: Term(4), vote: Some(NodeId(9)) }),
+            Record::Snapshot(Index(7), Term(3)),
+            Record::Entry { term: Term(4), index: Index(8), payload: None },
+            Record::Entry { term: Term(4), index: Index(9), payload: Some(b"payload") },
+            Record::Carry(b"carried"),
+        ];
+        let mut builder = BatchBuilder::new(1, 2, 1024, 3, 0);
+        let places: Vec<Place> = records.iter().map(|record| builder.push(record)).collect();
+        let total: u64 = records.iter().map(Record::encoded_bytes).sum();
+        assert_eq!(builder.bytes(), u64::from(BATCH_HEADER) + total);
+        let (bytes, chain) = builder.finish();
+        assert_eq!(bytes.len(), 512);
+        let (header, decoded_chain) = BatchHeader::decode(&bytes, 1, 2, 1024).expect("intact");
+        assert_eq!((header.records, header.previous_chain, header.synced_upto), (5, 3, 1024));
+        assert_eq!(chain, decoded_chain);
+        let payload = &bytes[BATCH_HEADER as usize..][..header.payload_len as usize];
+        let found: Vec<_> = Records::new(payload).map(Result::unwrap).collect();
+        for ((at, record), (wrote, place)) in found.iter().zip(records.iter().zip(&places)) {
+            assert_eq!(record, wrote);
+            assert_eq!(1024 + BATCH_HEADER + at, place.offset);
+            if let Record::Carry(value) | Record::Entry { payload: Some(value), .. } = record {
+                let at = place.offset as usize - 1024;
+                assert_eq!(&bytes[at..at + place.len as usize], *value);
+            }
+        }
+        for (seed, segment, offset) in [(0, 2, 1024), (1, 3, 1024), (1, 2, 512)] {
+            assert_eq!(BatchHeader::decode(&bytes, seed, segment, offset), None, "a stranger passed for our own");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn arbitrary_records_never_panic(bytes in prop::collection::vec(prop_oneof![3 => 0..6u8, 1 => any::<u8>()], 0..200)) {
+            for record in Records::new(&bytes) {
+                let Ok((at, record)) = record else { break };
+                if let Record::Carry(value) | Record::Entry { payload: Some(value), .. } = record {
+                    prop_assert_eq!(&bytes[at as usize..at as usize + value.len()], value);
+                }
+            }
+        }
+    }
+}

@@ -123,6 +123,8 @@ pub struct Committed {
     pub places: Vec<Place>,
     /// Where each carry lies.
     pub carry_places: Vec<Place>,
+    /// Where each batch lies, header and padding included. There is one, unless it was too long.
+    pub batches: Vec<Place>,
     /// Bytes written, headers and padding included.
     pub bytes_written: u64,
 }

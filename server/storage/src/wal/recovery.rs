@@ -67,6 +67,25 @@ impl Wal {
         })
     }
 
+    /// Removes what a crash while founding left: a log to which nothing was ever committed. Refuses any other one.
+    pub async fn discard(disk: &dyn Disk) -> Result<(), WalError> {
+        let listing = segment::list(disk)?;
+        if listing.segments.is_empty() && listing.spares.is_empty() {
+            return Ok(());
+        }
+        for &segment in &listing.segments {
+            let mut reader = BatchReader::new(segment::open(disk, segment, OpenMode::Read)?);
+            if segment != FIRST_SEGMENT || reader.step_open_ended()?.is_some() {
+                return Err(WalError::NotEmpty { file: segment::path(segment) });
+            }
+        }
+        for &segment in &listing.segments {
+            let name = segment::path(segment);
+            disk.remove(&name).map_err(WalError::io(&name, "removing"))?;
+        }
+        segment::remove_spares(disk, &listing).await
+    }
+
     /// Opens a log, given the checkpoint's start (or [`LogStart::BEGINNING`]), and repairs what a crash tore.
     ///
     /// When the log ends before the checkpoint, or disagrees with it about the checkpoint's last entry, the

@@ -6,7 +6,7 @@ use evenkeel_raft::{Index, Payload, Term};
 
 use super::format::{BATCH_HEADER, BatchBuilder, Record, SECTOR, SegmentHeader, sector_up};
 use super::spares::Spare;
-use super::{Batch, Committed, Current, WAL_DIR, Wal, WalError, segment};
+use super::{Batch, Committed, Current, Place, WAL_DIR, Wal, WalError, segment};
 use crate::RECORD_BYTES_MAX;
 use crate::disk::Disk;
 use crate::value_log::{SegmentEntry, ValueLog};
@@ -48,7 +48,7 @@ impl Wal {
         for record in records {
             let bytes = record.encoded_bytes();
             if let Some(builder) = building.take_if(|builder| !self.takes(builder, bytes)) {
-                committed.bytes_written += self.write(builder).await?;
+                committed.add_batch(self.write(builder).await?);
             }
             let builder = match &mut building {
                 Some(builder) => builder,
@@ -68,7 +68,7 @@ impl Wal {
             }
         }
         if let Some(builder) = building {
-            committed.bytes_written += self.write(builder).await?;
+            committed.add_batch(self.write(builder).await?);
         }
         Ok(committed)
     }
@@ -89,19 +89,20 @@ impl Wal {
         Ok(BatchBuilder::new(seed, segment, end, chain, whole as usize))
     }
 
-    async fn write(&mut self, builder: BatchBuilder) -> Result<u64, WalError> {
+    async fn write(&mut self, builder: BatchBuilder) -> Result<Place, WalError> {
         let (bytes, chain) = builder.finish();
-        let len = bytes.len() as u64;
+        let len = bytes.len() as u32;
         let current = &mut self.current;
-        let end = u64::from(current.end) + len;
+        let end = u64::from(current.end) + u64::from(len);
+        let place = Place { segment: current.segment, offset: current.end, len };
         assert!(end <= u64::from(current.file_bytes), "a batch ending at {end} does not fit into its segment");
         let written = current.file.write_at_and_sync(u64::from(current.end), bytes).await;
         written.map_err(WalError::io(&current.name, "writing"))?;
         current.end = end as u32;
         current.chain = chain;
         self.values.set_used(current.segment, current.end);
-        self.spares.advance(&*self.disk, len).await?;
-        Ok(len)
+        self.spares.advance(&*self.disk, u64::from(len)).await?;
+        Ok(place)
     }
 
     /// Goes on in a new segment that has room for a batch of `batch_bytes`.
@@ -175,6 +176,13 @@ impl Wal {
             assert!(Term(0) < entry.term, "entry {} has no term", entry.index);
             last = entry.index;
         }
+    }
+}
+
+impl Committed {
+    fn add_batch(&mut self, place: Place) {
+        self.bytes_written += u64::from(place.len);
+        self.batches.push(place);
     }
 }
 

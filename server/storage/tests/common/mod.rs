@@ -64,7 +64,9 @@ pub fn entry(term: u64, index: u64, len: usize, salt: u64) -> Entry {
 
 pub fn noise(len: usize, seed: u64) -> Bytes {
     let mut chance = Chance::new(seed);
-    (0..len).map(|_| chance.below(256) as u8).collect::<Vec<u8>>().into()
+    let mut bytes: Vec<u8> = (0..len.div_ceil(8)).flat_map(|_| chance.below(u64::MAX).to_le_bytes()).collect();
+    bytes.truncate(len);
+    bytes.into()
 }
 
 pub fn payload(entry: &Entry) -> &[u8] {
