@@ -226,20 +226,57 @@ fn log_of_another_member_is_refused() {
     }
 }
 
+/// A life of the member. Lives are alike before entry `parting`; `salt` tells the rest of their payloads apart.
+fn history(salt: u64, parting: u64) -> Built {
+    let disk = TestDisk::new();
+    let mut built = Built { disk: disk.clone(), entries: Vec::new(), batches: Vec::new() };
+    run(async {
+        let mut wal = Wal::create(disk.shared(), options(SEGMENT_BYTES)).await.unwrap();
+        for index in 1..=12 {
+            let entries = [entry(1, index, 1200, if index < parting { 0 } else { salt })];
+            let batch = wal.commit(Batch { entries: &entries, ..Batch::default() }).await.unwrap().batches[0];
+            built.batches.push((batch.segment, batch.offset, batch.offset + batch.len));
+        }
+    });
+    built
+}
+
+#[test]
+fn intact_batch_of_another_history_is_refused() {
+    let in_first_segment = history(1, 1).batches.iter().filter(|(segment, ..)| *segment == 1).count();
+    for n in 0..in_first_segment {
+        let [own, other] = [1, 2].map(|salt| history(salt, n as u64 + 1));
+        let (segment, begin, end) = own.batches[n];
+        let stranger = other.disk.bytes(&path(segment));
+        let range = begin as usize..end as usize;
+        own.disk.edit(&path(segment), |bytes| bytes[range.clone()].copy_from_slice(&stranger[range]));
+        // It looks right in its place; what follows it does not.
+        let text = expect_damaged(&own.disk, segment, end);
+        assert_eq!(text.contains("its successor names"), n == in_first_segment - 1, "{text}");
+    }
+}
+
 /// A client that knows the format stores bytes that look like later batches; then its batch is torn.
 #[test]
 fn value_that_imitates_batches_does_not_block_recovery() {
-    let donor = build(3);
-    let stored = donor.disk.bytes(&path(1));
+    let stored = history(2, 1).disk.bytes(&path(2));
     let disk = TestDisk::new();
-    run(async {
-        let mut wal = Wal::create(disk.shared(), options(4 * SEGMENT_BYTES)).await.unwrap();
-        wal.commit(Batch { entries: &[entry(1, 1, 10, 0)], ..Batch::default() }).await.unwrap();
-        wal.commit(Batch { carries: &[Bytes::from(stored)], ..Batch::default() }).await.unwrap();
+    let torn = run(async {
+        let mut wal = Wal::create(disk.shared(), options(SEGMENT_BYTES)).await.unwrap();
+        for index in 1..=6 {
+            wal.commit(Batch { entries: &[entry(1, index, 1200, 1)], ..Batch::default() }).await.unwrap();
+        }
+        assert_eq!(wal.current_segment(), 2);
+        // Each sector lies where it lay in the file it was copied from.
+        let end = wal.values().segments()[1].used_bytes;
+        let carry = Bytes::copy_from_slice(&stored[end as usize + 48..]);
+        let done = wal.commit(Batch { carries: &[carry], ..Batch::default() }).await.unwrap();
+        assert_eq!((done.batches[0].offset, done.carry_places[0].offset), (end, end + 48));
+        end as usize
     });
-    disk.edit(&path(1), |bytes| bytes[1024..1536].fill(0));
-    let (_, recovered) = run(Wal::open(disk.shared(), options(4 * SEGMENT_BYTES), BEGINNING)).unwrap();
-    assert_eq!(recovered.entries.len(), 1);
+    disk.edit(&path(2), |bytes| bytes[torn..torn + 512].fill(0));
+    let (_, recovered) = open(&disk, BEGINNING).unwrap();
+    assert_eq!((recovered.entries.len(), recovered.repaired.unwrap().offset), (6, torn as u64));
 }
 
 #[test]
