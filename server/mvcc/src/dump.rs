@@ -15,7 +15,7 @@ use core::fmt;
 /// The counters of a store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Header {
-    /// The newest revision. May be above that of every stored version: the newest changes can be compacted away.
+    /// The newest revision. Kept for itself, never guessed from the stored versions (etcd #17780).
     pub revision: Revision,
     /// The compaction floor.
     pub compacted: Revision,

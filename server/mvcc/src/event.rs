@@ -22,7 +22,8 @@ pub struct Event {
     pub kind: EventKind,
     /// The key after the change; of a deletion only `key` and `modified` are set.
     pub row: Row,
-    /// The key as the previous revision left it; none for a creation, and none when compaction took it.
+    /// The key as the previous revision left it; none for a creation, and none when compaction took it. Captured
+    /// whether or not a watcher wants it.
     pub prev: Option<Row>,
 }
 

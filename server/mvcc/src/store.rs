@@ -13,6 +13,7 @@ use crate::value::{ValueRef, Values};
 use crate::write::Writer;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+use core::fmt;
 
 /// The replicated state. A clone is O(1) and a consistent snapshot: it shares everything with the original until one
 /// of them changes it.
@@ -42,6 +43,12 @@ pub struct Usage {
 impl Default for Store {
     fn default() -> Self {
         Store::new()
+    }
+}
+
+impl fmt::Debug for Store {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Store").field("header", &self.header()).field("usage", &self.usage).finish_non_exhaustive()
     }
 }
 

@@ -30,7 +30,6 @@ mod scan;
 mod tests;
 
 pub(crate) use build::Builder;
-pub(crate) use scan::Scan;
 
 /// Most entries of a leaf. Small, since copying a leaf touches the reference count of every key in it.
 const LEAF_MAX: usize = 32;
@@ -207,8 +206,8 @@ impl<K: Ord + Clone, V: Summarize + Clone> Tree<K, V> {
     }
 
     /// All entries in key order.
-    pub fn iter(&self) -> Scan<'_, K, V, K, fn(&V::Summary) -> bool> {
-        self.scan(None, Bound::Unbounded, |_| true)
+    pub fn iter(&self) -> impl Iterator<Item = (&K, &V)> {
+        self.scan::<K, _>(None, Bound::Unbounded, |_| true)
     }
 
     pub fn keys(&self) -> impl Iterator<Item = &K> {

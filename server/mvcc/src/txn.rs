@@ -28,7 +28,7 @@ struct Decisions {
 }
 
 impl Decisions {
-    fn from_start(&mut self) -> &mut Decisions {
+    fn rewind(&mut self) -> &mut Decisions {
         self.next = 0;
         self
     }
@@ -184,10 +184,10 @@ impl Writer<'_> {
         if let Err(error) = self.store.decide(txn, 0, &mut decisions, values)? {
             return Ok(Err(error));
         }
-        if let Err(error) = self.store.check_ops(txn, decisions.from_start()) {
+        if let Err(error) = self.store.check_ops(txn, decisions.rewind()) {
             return Ok(Err(error));
         }
-        self.ops(txn, decisions.from_start(), values)
+        self.ops(txn, decisions.rewind(), values)
     }
 
     fn ops<V: Values>(
