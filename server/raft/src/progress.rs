@@ -98,11 +98,10 @@ impl Progress {
         self.matched = self.matched.max(matched);
         self.window.free(self.matched);
         match self.state {
-            ReplicationState::Replicate => self.next = self.next.max(self.matched.next()),
             // An older answer than the probe's may say less than we know: then the probe is still open.
             ReplicationState::Probe if self.matched == matched => self.stream(),
             ReplicationState::Snapshot if base <= self.matched => self.stream(),
-            ReplicationState::Probe | ReplicationState::Snapshot => {}
+            _ => self.next = self.next.max(self.matched.next()),
         }
         news
     }

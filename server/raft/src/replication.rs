@@ -131,11 +131,9 @@ impl Raft {
                     break;
                 }
                 let Some(prev_term) = log.term_at(prev_index) else {
-                    // A follower that shows no life is not worth a transfer.
-                    if progress.active {
-                        progress.await_snapshot();
-                        snapshots_wanted.push(peer);
-                    }
+                    // Forgotten. It showed life just now: nothing else leads here, a silent follower is paused.
+                    progress.await_snapshot();
+                    snapshots_wanted.push(peer);
                     break;
                 };
                 let (entries, bytes) = if more {

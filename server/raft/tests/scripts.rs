@@ -10,7 +10,7 @@
 //! | `deliver [FROM TO]` | everything until all is quiet; or what now waits on one link |
 //! | `drop`, `dup`, `reorder`, `delay` `[FROM TO]`, `release` | loses, repeats, reverses, puts aside (and back) what waits |
 //! | `partition ID…`, `cut FROM TO`, `heal` | packets on these links are lost on delivery |
-//! | `propose ID TEXT [forward]`, `read ID CONTEXT` | a client's wish |
+//! | `propose ID TEXT [forward]`, `read ID CONTEXT` | a client's wish; after `+ ` its effects wait for the next command |
 //! | `hold-disk ID`, `persist ID [N]`, `free-disk ID` | writes wait; N of them (all) complete; no more waiting |
 //! | `crash ID`, `restart ID`, `compact ID INDEX`, `unreachable ID PEER` | crashes lose what is not durable |
 //! | `trace on\|off`, `packets`, `log ID`, `status`, `progress ID` | show more |
@@ -83,6 +83,7 @@ struct Script {
 
 impl Script {
     fn command(&mut self, line: &str) {
+        let (line, burst) = line.strip_prefix("+ ").map_or((line, false), |line| (line, true));
         let words: Vec<&str> = line.split_whitespace().collect();
         let number = |at: usize| -> u64 { words[at].parse().unwrap_or_else(|_| panic!("a number, in {line:?}")) };
         let id = |at: usize| NodeId(number(at));
@@ -142,9 +143,8 @@ impl Script {
                 if let Err(error) = taken {
                     cluster.events.push(format!("n{} refuses {}: {error:?}", words[1], words[2]));
                 }
-                cluster.drain(id(1));
             }
-            "read" => cluster.step(id(1), Input::Read { context: ReadContext(number(2)) }),
+            "read" => cluster.step_only(id(1), Input::Read { context: ReadContext(number(2)) }),
             "hold-disk" => cluster.member(id(1)).holds_writes = true,
             "free-disk" => {
                 cluster.member(id(1)).holds_writes = false;
@@ -200,6 +200,10 @@ impl Script {
             }
             other => panic!("no such command: {other}"),
         }
+        let cluster = self.cluster.as_mut().expect("a cluster");
+        if !burst {
+            cluster.ids().into_iter().for_each(|member| cluster.drain(member));
+        }
         self.flush();
     }
 
@@ -235,8 +239,8 @@ impl Script {
 
     fn take(&mut self, chosen: impl Fn(&Packet) -> bool) -> Vec<Packet> {
         let cluster = self.cluster.as_mut().expect("a cluster");
-        let (taken, left) = cluster.packets.drain(..).partition(|packet| chosen(packet));
-        cluster.packets = left;
+        let (taken, left): (Vec<_>, Vec<_>) = cluster.packets.drain(..).partition(|packet| chosen(packet));
+        cluster.packets = left.into();
         taken
     }
 

@@ -164,8 +164,8 @@ impl Cluster {
             self.send(id, to, message);
         }
         if let Some(write) = ready.write {
-            if write.snapshot.is_some() {
-                self.event(id, format_args!("installs snapshot {}", write.snapshot.as_ref().unwrap().index));
+            if let Some(snapshot) = &write.snapshot {
+                self.event(id, format_args!("installs snapshot {}", snapshot.index));
             }
             let member = self.member(id);
             member.writes.push_back(write);
