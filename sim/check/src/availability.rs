@@ -1,0 +1,187 @@
+//! Availability after heal, and what clients felt.
+//!
+//! Once all faults are healed and a majority is connected ([`Availability::calm`]): a leader within ten election
+//! timeouts; a put acknowledged on *every* running member within two seconds more, if clients try there; and puts keep
+//! getting through as long as they are called. While a fault is on, nothing is demanded and only the statistics run.
+
+mod stats;
+
+use std::collections::BTreeMap;
+
+use crate::history::*;
+use crate::ids::*;
+use crate::violation::{Related, Verdict, Violation};
+
+pub use stats::{ClientStats, ErrorKind};
+
+/// The oracle's name.
+pub const NAME: &str = "availability";
+
+/// Election timeouts until there must be a leader.
+pub const ELECTIONS_MAX: u64 = 10;
+
+/// Grace after that until every member must have acknowledged a put.
+pub const PUT_GRACE_NANOS: u64 = 2 * NANOS_PER_SECOND;
+
+/// What the bounds depend on.
+#[derive(Clone, Copy, Debug)]
+pub struct AvailabilityConfig {
+    /// The configured election timeout.
+    pub election_timeout_nanos: u64,
+    /// Members report their elections.
+    pub white_box: bool,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Standing {
+    up: bool,
+    /// First put tried since it became calm.
+    tried: Option<Moment>,
+    acknowledged: bool,
+}
+
+/// The oracle.
+#[derive(Clone, Debug)]
+pub struct Availability {
+    config: AvailabilityConfig,
+    calm: Option<Moment>,
+    leader: Option<MemberId>,
+    /// There was a leader at some time since it became calm.
+    led: bool,
+    members: BTreeMap<MemberId, Standing>,
+    /// First put called after the last one that got through.
+    unserved: Option<Moment>,
+    /// Nothing can be overdue before this.
+    next_check_nanos: u64,
+    clients: BTreeMap<ClientId, ClientStats>,
+}
+
+impl Availability {
+    /// Before the first election: nothing is demanded until it is calm.
+    pub fn new(config: AvailabilityConfig) -> Self {
+        Availability {
+            config,
+            calm: None,
+            leader: None,
+            led: false,
+            members: BTreeMap::new(),
+            unserved: None,
+            next_check_nanos: u64::MAX,
+            clients: BTreeMap::new(),
+        }
+    }
+
+    /// What clients felt.
+    pub fn clients(&self) -> &BTreeMap<ClientId, ClientStats> {
+        &self.clients
+    }
+
+    /// A fault begins.
+    pub fn disturbed(&mut self) {
+        self.calm = None;
+        self.next_check_nanos = u64::MAX;
+    }
+
+    /// All faults are healed.
+    pub fn calm(&mut self, at: Moment) {
+        self.calm = Some(at);
+        self.led = self.leader.is_some();
+        self.unserved = None;
+        for standing in self.members.values_mut() {
+            (standing.tried, standing.acknowledged) = (None, false);
+        }
+        self.next_check_nanos = at.nanos + self.elections();
+    }
+
+    /// A member starts.
+    pub fn booted(&mut self, member: MemberId) {
+        self.members.entry(member).or_default().up = true;
+    }
+
+    /// A member's process ends.
+    pub fn stopped(&mut self, member: MemberId) {
+        self.members.entry(member).or_default().up = false;
+        self.stepped_down(member);
+    }
+
+    /// A member won an election.
+    pub fn elected(&mut self, member: MemberId) {
+        self.leader = Some(member);
+        self.led = true;
+    }
+
+    /// A member no longer leads.
+    pub fn stepped_down(&mut self, member: MemberId) {
+        if self.leader == Some(member) {
+            self.leader = None;
+        }
+    }
+
+    /// A client calls.
+    pub fn call(&mut self, at: Moment, client: ClientId, member: MemberId, put: bool) {
+        self.clients.entry(client).or_default().called(at);
+        if put && self.calm.is_some() {
+            self.members.entry(member).or_default().tried.get_or_insert(at);
+            self.unserved.get_or_insert(at);
+        }
+    }
+
+    /// A client learns how it ended.
+    pub fn returned(
+        &mut self,
+        at: Moment,
+        called: Moment,
+        client: ClientId,
+        member: MemberId,
+        put: bool,
+        outcome: &Outcome,
+    ) {
+        self.clients.entry(client).or_default().returned(at, called, outcome);
+        if put && matches!(outcome, Outcome::Ok(..)) {
+            self.unserved = None;
+            if self.calm.is_some_and(|calm| calm < called) {
+                self.members.entry(member).or_default().acknowledged = true;
+            }
+        }
+    }
+
+    fn elections(&self) -> u64 {
+        ELECTIONS_MAX * self.config.election_timeout_nanos
+    }
+
+    /// Time passes. Cheap unless something may be overdue.
+    pub fn advance(&mut self, at: Moment) -> Verdict {
+        if at.nanos < self.next_check_nanos {
+            return Ok(());
+        }
+        let Some(calm) = self.calm else { return Ok(()) };
+        let settled = calm.nanos + self.elections();
+        self.next_check_nanos = at.nanos + PUT_GRACE_NANOS / 8;
+        let seconds = (at.nanos - calm.nanos) as f64 / NANOS_PER_SECOND as f64;
+        if self.config.white_box && !self.led {
+            return Err(Violation::new(NAME, at, format!("no leader {seconds:.1} s after all faults were healed"))
+                .with([Related::Moment(calm)]));
+        }
+        for (member, standing) in &self.members {
+            let Some(tried) = standing.tried else { continue };
+            if standing.up && !standing.acknowledged && settled.max(tried.nanos) + PUT_GRACE_NANOS < at.nanos {
+                let message = format!("{member} has acknowledged no put {seconds:.1} s after all faults were healed");
+                let related = [Related::Member(*member), Related::Moment(calm), Related::Moment(tried)];
+                return Err(Violation::new(NAME, at, message).with(related));
+            }
+        }
+        if let Some(unserved) = self.unserved
+            && settled.max(unserved.nanos + self.elections()) + PUT_GRACE_NANOS < at.nanos
+        {
+            let message = format!("no put has got through since {unserved}, with no fault on");
+            return Err(Violation::new(NAME, at, message).with([Related::Moment(unserved), Related::Moment(calm)]));
+        }
+        Ok(())
+    }
+
+    /// The run is over.
+    pub fn finish(&mut self, at: Moment) -> Verdict {
+        self.clients.values_mut().for_each(|client| client.finish(at));
+        self.advance(at)
+    }
+}

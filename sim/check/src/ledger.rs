@@ -1,0 +1,222 @@
+//! The durability ledger: a promise is sent only after its bytes are durable.
+//!
+//! The simulated disk says what is durable, the network says what leaves. The first promise without its bytes is the
+//! violation; no crash is needed to see it.
+//!
+//! | Promise | Needs on the member's disk |
+//! |---|---|
+//! | append accepted up to `i` | every entry up to `i` as the log has it, and the term |
+//! | vote granted | term and vote |
+//! | any other message of a term | the term |
+//! | an answer to a client at revision `r`, read or write | on a majority: the entry that made `r` |
+//!
+//! After a start the member must find all that was durable. Reads count too: what is not yet durable must not be
+//! shown.
+
+use std::collections::BTreeMap;
+
+use crate::ids::*;
+use crate::observation::{Applied, Booted, Promise, Stored};
+use crate::tail::Tail;
+use crate::violation::{Related, Verdict, Violation};
+
+/// The oracle's name.
+pub const NAME: &str = "ledger";
+
+/// One member's log and what its disk holds of it.
+#[derive(Clone, Debug, Default)]
+struct Book {
+    /// The log in memory.
+    placed: Tail<Term>,
+    /// The log on the disk.
+    durable: Tail<Term>,
+    /// A durable snapshot or checkpoint stands for everything up to here.
+    snapshot: u64,
+    /// Memory and disk agree up to here.
+    agreed: u64,
+    term: Term,
+    /// Durable votes by term.
+    votes: BTreeMap<Term, Option<MemberId>>,
+}
+
+impl Book {
+    fn agree(&mut self) {
+        self.agreed = self.agreed.max(self.snapshot.min(self.placed.last()));
+        while let (Some(placed), Some(durable)) = (self.placed.get(self.agreed + 1), self.durable.get(self.agreed + 1))
+            && placed == durable
+        {
+            self.agreed += 1;
+        }
+    }
+
+    fn holds(&self, index: u64, term: Term) -> bool {
+        index <= self.snapshot.max(self.durable.base()) || self.durable.get(index) == Some(term)
+    }
+}
+
+/// The oracle.
+#[derive(Clone, Debug)]
+pub struct Ledger {
+    voters: usize,
+    books: BTreeMap<MemberId, Book>,
+    /// The entry that made each revision, from revision 2 on.
+    makers: Vec<Option<(Index, Term)>>,
+    /// A majority has been seen to hold the log up to here.
+    safe: Index,
+}
+
+fn fail(at: Moment, member: MemberId, message: String) -> Box<Violation> {
+    Violation::new(NAME, at, format!("{member} {message}")).with([Related::Member(member)])
+}
+
+impl Ledger {
+    /// For so many voting members.
+    pub fn new(voters: usize) -> Self {
+        Ledger { voters, books: BTreeMap::new(), makers: Vec::new(), safe: Index(0) }
+    }
+
+    fn book(&mut self, member: MemberId) -> &mut Book {
+        self.books.entry(member).or_default()
+    }
+
+    /// An entry was put into the member's log, in memory.
+    pub fn placed(&mut self, member: MemberId, index: Index, term: Term) {
+        let book = self.book(member);
+        if !book.placed.put(index.0, term) {
+            return; // a hole: the raft oracle says so
+        }
+        book.agreed = book.agreed.min(index.0 - 1);
+        book.agree();
+    }
+
+    /// A snapshot replaced the member's log, in memory.
+    pub fn snapshot_installed(&mut self, member: MemberId, index: Index) {
+        let book = self.book(member);
+        book.placed.restart(index.0);
+        book.agreed = book.agreed.min(index.0);
+        book.agree();
+    }
+
+    /// The member's disk made something durable.
+    pub fn durable(&mut self, at: Moment, member: MemberId, stored: Stored) -> Verdict {
+        let book = self.book(member);
+        match stored {
+            Stored::HardState { term, vote } => {
+                if term < book.term {
+                    return Err(fail(at, member, format!("overwrites its durable {} with {term}", book.term)));
+                }
+                if let Some(Some(known)) = book.votes.get(&term)
+                    && vote != Some(*known)
+                {
+                    return Err(fail(at, member, format!("overwrites its vote for {known} in {term} with {vote:?}")));
+                }
+                book.term = term;
+                book.votes.insert(term, vote);
+            }
+            Stored::Entry { index, term } => {
+                if book.durable.get(index.0) == Some(term) {
+                    return Ok(()); // written again
+                }
+                if !book.durable.put(index.0, term) && book.durable.base() < index.0 {
+                    let message = format!("writes {index} behind a durable log that ends at {}", book.durable.last());
+                    return Err(fail(at, member, message).with([Related::Index(index)]));
+                }
+                book.agreed = book.agreed.min(index.0.saturating_sub(1)).max(book.durable.base());
+                book.agree();
+            }
+            Stored::Snapshot { index, term } => {
+                if book.durable.last() < index.0 || book.durable.get(index.0).is_some_and(|known| known != term) {
+                    book.durable.restart(index.0);
+                }
+                book.snapshot = book.snapshot.max(index.0);
+                book.agree();
+            }
+        }
+        Ok(())
+    }
+
+    /// The member applied an entry: which one made a revision?
+    pub fn applied(&mut self, applied: &Applied) {
+        let place = (applied.revision.0 - 2).max(-1);
+        let Ok(place) = usize::try_from(place) else { return };
+        if self.makers.len() <= place {
+            self.makers.resize(place + 1, None);
+            self.makers[place] = Some((applied.index, applied.term));
+        }
+    }
+
+    /// A promise leaves the member.
+    pub fn outgoing(&mut self, at: Moment, member: MemberId, promise: Promise) -> Verdict {
+        let book = self.books.entry(member).or_default();
+        match promise {
+            Promise::AppendAccepted { matched, term } => {
+                if book.agreed < matched.0 {
+                    let message = format!("accepts entries up to {matched}, but only {} are durable", Index(book.agreed));
+                    return Err(fail(at, member, message).with([Related::Index(matched)]));
+                }
+                durable_term(book, at, member, term)
+            }
+            Promise::VoteGranted { term, to } => match book.votes.get(&term) {
+                Some(Some(vote)) if *vote == to => Ok(()),
+                durable => {
+                    let message = format!("gives its vote of {term} to {to}, but the durable vote is {durable:?}");
+                    Err(fail(at, member, message).with([Related::Member(to)]))
+                }
+            },
+            Promise::Message { term } => durable_term(book, at, member, term),
+            Promise::Answer { revision } => self.answer(at, member, revision),
+        }
+    }
+
+    fn answer(&mut self, at: Moment, member: MemberId, revision: Revision) -> Verdict {
+        let Ok(place) = usize::try_from(revision.0 - 2) else { return Ok(()) };
+        let Some(Some((index, term))) = self.makers.get(place).copied() else { return Ok(()) };
+        if index <= self.safe {
+            return Ok(());
+        }
+        let holders = self.books.values().filter(|book| book.holds(index.0, term)).count();
+        if self.voters / 2 < holders {
+            self.safe = index;
+            return Ok(());
+        }
+        let message = format!("shows {revision}, but its entry {index} of {term} is durable on {holders} members only");
+        Err(fail(at, member, message).with([Related::Revision(revision), Related::Index(index)]))
+    }
+
+    /// The member's process starts: it must find what was durable.
+    pub fn booted(&mut self, at: Moment, member: MemberId, found: Booted) -> Verdict {
+        let book = self.book(member);
+        if found.term < book.term {
+            return Err(fail(at, member, format!("starts in {}, but {} was durable", found.term, book.term)));
+        }
+        if found.term == book.term
+            && let Some(Some(vote)) = book.votes.get(&book.term)
+            && found.vote != Some(*vote)
+        {
+            let message = format!("starts with the vote {:?} in {}, but {vote} was durable", found.vote, found.term);
+            return Err(fail(at, member, message));
+        }
+        let last = book.durable.last();
+        if found.last_index.0 < last {
+            let message = format!("starts with a log up to {}, but {} was durable", found.last_index, Index(last));
+            return Err(fail(at, member, message).with([Related::Index(Index(last))]));
+        }
+        // What it found but nobody saw become durable survived by luck: a later sync will say so.
+        if book.placed.last() < found.last_index.0 || found.last_index.0 < book.placed.base() {
+            book.placed.restart(found.last_index.0);
+            book.durable.restart(found.last_index.0);
+            book.agreed = found.last_index.0;
+        } else {
+            book.placed.truncate(found.last_index.0);
+            book.agreed = book.agreed.min(found.last_index.0);
+        }
+        Ok(())
+    }
+}
+
+fn durable_term(book: &Book, at: Moment, member: MemberId, term: Term) -> Verdict {
+    if term <= book.term {
+        return Ok(());
+    }
+    Err(fail(at, member, format!("speaks in {term}, but only {} is durable", book.term)))
+}

@@ -1,0 +1,364 @@
+//! Watches: every promise etcd makes about a stream of events, per watch and along a client's chain of watches.
+//!
+//! What the order of arrival alone shows is checked at once; what needs the truth (the replayed writes of
+//! [`crate::linearizable`]) waits until the model has reached that revision.
+//!
+//! | Check | Where |
+//! |---|---|
+//! | filter and range, reliable (nothing between the first expected and the last seen is missing or invented), sub order, atomic (a revision is never split unless fragmented), prev_kv, create flags | [`truth`] |
+//! | revisions never go back, no event twice, bookmarks never go back and are never overtaken by older events, nothing below the start, header not below the last event, answering member | [`Watches::events`], [`Watches::progress`] |
+//! | a bookmark promises that everything up to it was delivered | [`truth`] |
+//! | cancelled as compacted only when something wanted is gone, and only if somebody compacted | [`Watches::canceled`] |
+//! | resumed watches join without gap or repeat | [`Watches::open`] |
+//! | `watch_id` unique among the live watches of a stream | [`Watches::created`] |
+//! | after quiet every open watch reaches the head or is cancelled; idle ones get their bookmark | [`Watches::finish`] |
+
+mod truth;
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use crate::history::*;
+use crate::ids::*;
+use crate::linearizable::Linearizable;
+use crate::violation::{Related, Verdict, Violation};
+
+/// The oracle's name.
+pub const NAME: &str = "watch";
+
+/// How patient the liveness checks are.
+#[derive(Clone, Copy, Debug)]
+pub struct WatchConfig {
+    /// In quiet, an event reaches every open watch within this.
+    pub delivery_nanos: u64,
+    /// The server's progress notification interval; 0: bookmarks are not expected.
+    pub progress_interval_nanos: u64,
+}
+
+/// What waits for the truth.
+#[derive(Clone, Debug)]
+enum Claim {
+    /// These are all wanted events up to the last one's revision.
+    Events(Vec<Event>),
+    /// All wanted events up to here were delivered.
+    Bookmark(Revision),
+}
+
+impl Claim {
+    fn revision(&self) -> Revision {
+        match self {
+            Claim::Events(events) => events.last().expect("an event claim has events").kv.modified,
+            Claim::Bookmark(revision) => *revision,
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    /// Asked for.
+    Opening,
+    /// The server said `created`.
+    Created,
+    /// The server said `canceled`, or the stream ended.
+    Over,
+}
+
+#[derive(Clone, Debug)]
+struct Watch {
+    request: WatchRequest,
+    stream: StreamId,
+    member: MemberId,
+    state: State,
+    watch_id: Option<i64>,
+    /// History certainly gone when the watch was asked for.
+    compacted_at_open: Revision,
+    cancel_asked: bool,
+    /// The first revision not promised to have been delivered; 0 before `created` says what "now" is.
+    next: Revision,
+    /// The first revision not checked against the truth.
+    checked: Revision,
+    /// Parts of a fragmented response.
+    partial: Vec<Event>,
+    claims: VecDeque<Claim>,
+    last_answer: Moment,
+}
+
+/// The oracle.
+#[derive(Clone, Debug)]
+pub struct Watches {
+    config: WatchConfig,
+    watches: BTreeMap<WatchKey, Watch>,
+    /// Live watches per stream.
+    streams: BTreeMap<StreamId, BTreeSet<WatchKey>>,
+    /// First pending claim per watch, by the revision it waits for.
+    waiting: BTreeSet<(Revision, WatchKey)>,
+}
+
+fn fail(at: Moment, watch: WatchKey, message: String) -> Box<Violation> {
+    Violation::new(NAME, at, format!("{watch} {message}")).with([Related::Watch(watch)])
+}
+
+impl Watches {
+    /// No watches.
+    pub fn new(config: WatchConfig) -> Self {
+        Watches { config, watches: BTreeMap::new(), streams: BTreeMap::new(), waiting: BTreeSet::new() }
+    }
+
+    /// A client asks for a watch.
+    #[allow(clippy::too_many_arguments)]
+    pub fn open(
+        &mut self,
+        at: Moment,
+        key: WatchKey,
+        stream: StreamId,
+        member: MemberId,
+        request: WatchRequest,
+        resumes: Option<WatchKey>,
+        truth: &Linearizable,
+    ) -> Verdict {
+        if let Some(before) = resumes.and_then(|before| self.watches.get(&before)) {
+            if before.state != State::Over {
+                return Err(fail(at, key, format!("resumes {resumes:?}, which has not ended")));
+            }
+            if before.next.0 != 0 && before.next != request.start {
+                let message = format!("starts at {} but what it resumes had got up to {}", request.start, before.next);
+                return Err(fail(at, key, message));
+            }
+        }
+        let next = request.start;
+        let watch = Watch {
+            request,
+            stream,
+            member,
+            state: State::Opening,
+            watch_id: None,
+            compacted_at_open: truth.certainly_compacted(),
+            cancel_asked: false,
+            next,
+            checked: next,
+            partial: Vec::new(),
+            claims: VecDeque::new(),
+            last_answer: at,
+        };
+        match self.watches.insert(key, watch) {
+            None => Ok(()),
+            Some(_) => Err(fail(at, key, "testbed: was opened twice".to_string())),
+        }
+    }
+
+    /// The server says `created`.
+    pub fn created(&mut self, at: Moment, key: WatchKey, watch_id: i64, header: Header) -> Verdict {
+        let watch = live(&mut self.watches, at, key)?;
+        if watch.state != State::Opening {
+            return Err(fail(at, key, "was created twice".to_string()));
+        }
+        watch.state = State::Created;
+        watch.watch_id = Some(watch_id);
+        answered_by(watch, at, key, header)?;
+        if watch.request.start.0 == 0 {
+            (watch.next, watch.checked) = (header.revision.next(), header.revision.next());
+        }
+        let stream = watch.stream;
+        let siblings = self.streams.entry(stream).or_default();
+        siblings.insert(key);
+        let twin = siblings.iter().find(|other| **other != key && self.watches[other].watch_id == Some(watch_id));
+        match twin {
+            None => Ok(()),
+            Some(twin) => Err(fail(at, key, format!("got watch_id {watch_id}, which {twin} on the same stream has"))),
+        }
+    }
+
+    /// Events arrive.
+    pub fn events(
+        &mut self,
+        at: Moment,
+        key: WatchKey,
+        header: Header,
+        mut events: Vec<Event>,
+        fragment: bool,
+    ) -> Verdict {
+        let watch = created(&mut self.watches, at, key)?;
+        answered_by(watch, at, key, header)?;
+        if fragment && !watch.request.fragment {
+            return Err(fail(at, key, "got a fragment without having asked for it".to_string()));
+        }
+        if events.is_empty() && !fragment && watch.partial.is_empty() {
+            return Err(fail(at, key, "got a response without events that is no bookmark".to_string()));
+        }
+        let mut last = watch.partial.last().map(|event| event.kv.modified);
+        for event in &events {
+            let revision = event.kv.modified;
+            if revision < watch.next {
+                let what = if revision < watch.request.start { "below its start" } else { "again or too late" };
+                let message = format!("got {:?} at {revision} {what}: it is past {}", event.kv.key, watch.next.prev());
+                return Err(fail(at, key, message).with([Related::Revision(revision)]));
+            }
+            if last.is_some_and(|last| revision < last) {
+                let message = format!("got {revision} after {:?} in one response", last.unwrap_or_default());
+                return Err(fail(at, key, message).with([Related::Revision(revision)]));
+            }
+            last = Some(revision);
+        }
+        if last.is_some_and(|last| header.revision < last) {
+            let message = format!("got events up to {last:?} under a header at {}", header.revision);
+            return Err(fail(at, key, message));
+        }
+        watch.partial.append(&mut events);
+        if fragment {
+            return Ok(());
+        }
+        let events = std::mem::take(&mut watch.partial);
+        watch.next = last.expect("there are events").next();
+        push(&mut self.waiting, watch, key, Claim::Events(events));
+        Ok(())
+    }
+
+    /// A bookmark arrives, for one watch or for all of the stream.
+    pub fn progress(&mut self, at: Moment, stream: StreamId, one: Option<WatchKey>, header: Header) -> Verdict {
+        let keys: Vec<WatchKey> = match one {
+            Some(key) => vec![key],
+            None => self.streams.get(&stream).into_iter().flatten().copied().collect(),
+        };
+        for key in keys {
+            let watch = created(&mut self.watches, at, key)?;
+            answered_by(watch, at, key, header)?;
+            if !watch.partial.is_empty() {
+                return Err(fail(at, key, "got a bookmark in the middle of a fragmented response".to_string()));
+            }
+            if header.revision < watch.next.prev() {
+                let message = format!("got bookmark {} but is already past {}", header.revision, watch.next.prev());
+                return Err(fail(at, key, message).with([Related::Revision(header.revision)]));
+            }
+            watch.next = header.revision.next();
+            push(&mut self.waiting, watch, key, Claim::Bookmark(header.revision));
+        }
+        Ok(())
+    }
+
+    /// The client asks for the end.
+    pub fn cancel(&mut self, at: Moment, key: WatchKey) -> Verdict {
+        live(&mut self.watches, at, key)?.cancel_asked = true;
+        Ok(())
+    }
+
+    /// The server says `canceled`.
+    pub fn canceled(
+        &mut self,
+        at: Moment,
+        key: WatchKey,
+        compact_revision: Revision,
+        reason: &str,
+        truth: &Linearizable,
+    ) -> Verdict {
+        let watch = live(&mut self.watches, at, key)?;
+        watch.state = State::Over;
+        if let Some(siblings) = self.streams.get_mut(&watch.stream) {
+            siblings.remove(&key);
+        }
+        if compact_revision.0 != 0 {
+            if compact_revision <= watch.next {
+                let next = watch.next;
+                let message = format!("was cancelled as compacted to {compact_revision}, but it wanted {next} next");
+                return Err(fail(at, key, message).with([Related::Revision(compact_revision)]));
+            }
+            let possible = truth.possibly_compacted();
+            if possible < compact_revision {
+                let message = format!("was cancelled as compacted to {compact_revision}, which nobody asked for");
+                return Err(fail(at, key, message).with([Related::Revision(compact_revision)]));
+            }
+        } else if !watch.cancel_asked && reason.is_empty() {
+            return Err(fail(at, key, "was cancelled although nobody asked and no reason is given".to_string()));
+        }
+        Ok(())
+    }
+
+    /// The stream ended.
+    pub fn closed(&mut self, at: Moment, key: WatchKey) -> Verdict {
+        let watch = self.watches.get_mut(&key).ok_or_else(|| fail(at, key, "testbed: is unknown".to_string()))?;
+        watch.state = State::Over;
+        watch.partial.clear();
+        if let Some(siblings) = self.streams.get_mut(&watch.stream) {
+            siblings.remove(&key);
+        }
+        Ok(())
+    }
+
+    /// Checks claims up to the replayed head.
+    pub fn settle(&mut self, at: Moment, truth: &Linearizable) -> Verdict {
+        let head = truth.model().head();
+        while let Some(&(revision, key)) = self.waiting.first() {
+            if head < revision {
+                break;
+            }
+            self.waiting.pop_first();
+            let watch = self.watches.get_mut(&key).expect("waiting watches exist");
+            let claim = watch.claims.pop_front().expect("a waiting watch has a claim");
+            if let Some(next) = watch.claims.front() {
+                self.waiting.insert((next.revision(), key));
+            }
+            watch.check(at, key, &claim, truth)?;
+        }
+        Ok(())
+    }
+
+    /// The run is over; it has been calm since `calm`, if at all.
+    pub fn finish(&mut self, at: Moment, calm: Option<Moment>, truth: &Linearizable) -> Verdict {
+        self.settle(at, truth)?;
+        let Some(calm) = calm else { return Ok(()) };
+        let patience = self.config.delivery_nanos;
+        for (&key, watch) in &self.watches {
+            // A watch opened late, or events made late, have not had their time yet.
+            if watch.state == State::Over || at.nanos < watch.last_answer.nanos.max(calm.nanos) + patience {
+                continue;
+            }
+            if watch.state == State::Opening {
+                return Err(fail(at, key, "was never created".to_string()));
+            }
+            let due = |revision| truth.first_seen(revision).nanos + patience <= at.nanos;
+            if let Some(write) = watch.first_missing(truth, due) {
+                let (revision, lost) = (write.0, watch.next < watch.compacted_at_open);
+                let end = if lost { " and, being below the compacted history, was not cancelled either" } else { "" };
+                let message = format!("never got {:?} at {revision}{end}", write.1);
+                return Err(fail(at, key, message).with([Related::Revision(revision)]));
+            }
+            let interval = self.config.progress_interval_nanos;
+            let since = watch.last_answer.nanos.max(calm.nanos);
+            let future = truth.newest_seen() < watch.request.start;
+            if watch.request.progress_notify && !future && 0 < interval && since + 2 * interval + interval / 5 < at.nanos {
+                let message = format!("got no bookmark since {}", watch.last_answer);
+                return Err(fail(at, key, message));
+            }
+        }
+        Ok(())
+    }
+}
+
+fn push(waiting: &mut BTreeSet<(Revision, WatchKey)>, watch: &mut Watch, key: WatchKey, claim: Claim) {
+    if watch.claims.is_empty() {
+        waiting.insert((claim.revision(), key));
+    }
+    watch.claims.push_back(claim);
+}
+
+fn answered_by(watch: &mut Watch, at: Moment, key: WatchKey, header: Header) -> Verdict {
+    watch.last_answer = at;
+    if header.member == watch.member {
+        return Ok(());
+    }
+    Err(fail(at, key, format!("asked {} and was answered by {}", watch.member, header.member)))
+}
+
+fn live(watches: &mut BTreeMap<WatchKey, Watch>, at: Moment, key: WatchKey) -> Verdict<&mut Watch> {
+    match watches.get_mut(&key) {
+        None => Err(fail(at, key, "testbed: is unknown".to_string())),
+        Some(watch) if watch.state == State::Over => Err(fail(at, key, "is over, but goes on".to_string())),
+        Some(watch) => Ok(watch),
+    }
+}
+
+fn created(watches: &mut BTreeMap<WatchKey, Watch>, at: Moment, key: WatchKey) -> Verdict<&mut Watch> {
+    let watch = live(watches, at, key)?;
+    match watch.state {
+        State::Created => Ok(watch),
+        _ => Err(fail(at, key, "speaks before it was created".to_string())),
+    }
+}

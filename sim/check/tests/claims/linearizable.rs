@@ -1,0 +1,65 @@
+//! Right histories pass in every mode; bugs of the store are caught in every mode.
+
+use proptest::prelude::*;
+
+use crate::world::*;
+
+const MODES: [(&str, bool, bool); 3] =
+    [("black box", false, false), ("white box", true, false), ("white box with causes", true, true)];
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 60, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn right_histories_pass(seed: u64, unknown_percent in 0u64..30, keys in 1u64..12, clients in 1u64..8) {
+        for (_, white_box, causes) in MODES {
+            must_pass(seed, Shape { unknown_percent, keys, clients, white_box, causes, ..RICH });
+        }
+    }
+}
+
+fn always_caught(bug: impl Fn(u64) -> Bug, at_least: usize) {
+    for (mode, white_box, causes) in MODES {
+        let mut happened = 0;
+        for seed in 0..40 {
+            let bug = bug(seed);
+            let shape = Shape { white_box, causes, bug: Some(bug), ..RICH };
+            let (wrong, right) = (generate(seed, shape), generate(seed, Shape { bug: None, ..shape }));
+            if wrong.events == right.events {
+                continue; // the bug did not happen
+            }
+            happened += 1;
+            let violations = check(&wrong, &config());
+            assert!(!violations.is_empty(), "{mode}, seed {seed}: {bug:?} was not caught");
+        }
+        assert!(at_least <= happened, "{mode}: only {happened} of 40 histories had the bug");
+    }
+}
+
+#[test]
+fn a_lost_write_is_caught() {
+    always_caught(|seed| Bug::LostWrite(1 + seed), 30);
+}
+
+#[test]
+fn a_delete_nobody_asked_for_is_caught() {
+    // Without unknown deletes around that would excuse it.
+    for (mode, white_box, causes) in MODES {
+        for seed in 0..20 {
+            let bug = Some(Bug::PhantomDelete(5 + seed));
+            let shape = Shape { white_box, causes, bug, unknown_percent: 0, ..RICH };
+            let violations = check(&generate(seed, shape), &config());
+            assert!(!violations.is_empty(), "{mode}, seed {seed}");
+        }
+    }
+}
+
+#[test]
+fn an_operation_applied_twice_is_caught() {
+    always_caught(|_| Bug::AppliedTwice, 25);
+}
+
+#[test]
+fn a_key_that_outlives_its_lease_is_caught() {
+    always_caught(|_| Bug::LeaseKeyStays, 5);
+}
