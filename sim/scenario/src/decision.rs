@@ -164,7 +164,8 @@ mod tests {
              9e61aac0c311ade8
             cluster.tick a955d7e6f56b61dd
             18a49f4b61b5b9f0 4f26ef3435a08486
-        "#]].assert_eq(&text);
+        "#]]
+        .assert_eq(&text);
     }
 
     #[test]

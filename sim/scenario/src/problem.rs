@@ -90,6 +90,8 @@ pub fn unknown<'a>(what: &str, name: &str, valid: impl IntoIterator<Item = &'a s
 /// The valid name with the smallest edit distance, when it is near enough to be a slip.
 pub fn nearest<'a>(name: &str, valid: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let limit = match name.chars().count() {
+        // One number is not a slip for another.
+        _ if !name.contains(char::is_alphabetic) => 0,
         0..=1 => 0,
         2..=4 => 1,
         5..=8 => 2,

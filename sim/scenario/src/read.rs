@@ -105,6 +105,11 @@ impl<'n> Reader<'n> {
         &self.what
     }
 
+    /// Says more exactly what this table is, once that is known.
+    pub fn rename(&mut self, what: impl Into<String>) {
+        self.what = what.into();
+    }
+
     /// The table's place: for a section its header.
     pub fn span(&self) -> Range<usize> {
         self.span.clone()

@@ -71,6 +71,8 @@ pub struct EventDoc {
     pub positional: Option<(&'static str, Kind)>,
     /// Properties that can be asked for by name.
     pub tests: &'static [(&'static str, Kind)],
+    /// The event it is another name for.
+    pub alias_of: Option<&'static str>,
     /// Whether it belongs to a step: `down.swapped(1)`.
     pub of_step: bool,
     /// One line.
@@ -191,7 +193,7 @@ pub const PROBES: &[ProbeDoc] = &[
 ];
 
 const fn event(name: &'static str, at_node: bool, doc: &'static str) -> EventDoc {
-    EventDoc { name, at_node, positional: None, tests: &[], of_step: false, doc }
+    EventDoc { name, at_node, positional: None, tests: &[], alias_of: None, of_step: false, doc }
 }
 
 /// The events. Every verb of a step is an event too (when a step with it has fired, or finished if it takes long),
@@ -202,6 +204,7 @@ pub const EVENTS: &[EventDoc] = &[
         ..event("elected", true, "a member became leader")
     },
     EventDoc {
+        alias_of: Some("elected"),
         tests: &[("release", Kind::Text), ("term", Kind::Number)],
         ..event("leader", true, "a member became leader (the same as elected)")
     },

@@ -154,6 +154,7 @@ impl Link {
         let both = text.contains("-/-");
         let (from, to) = text
             .split_once(if both { "-/-" } else { "->" })
+            .filter(|_| !text.contains("<-"))
             .ok_or_else(|| format!("bad link \"{text}\": write \"a -> b\" for one way or \"a -/- b\" for both ways"))?;
         let (from, to) = (Selector::parse(from, nodes, bound)?, Selector::parse(to, nodes, bound)?);
         if from == to && from.is_single() {

@@ -517,6 +517,7 @@ pub(crate) fn read(cx: &mut Cx<'_>, reader: &mut Reader<'_>) -> Option<ActionSpe
         reader.rest();
         return None;
     }
+    reader.rename(format!("the step `{verb}`"));
     let action = ActionSpec::read(cx, reader, verb)?;
     check(cx, node, reader, &action);
     Some(action)

@@ -109,7 +109,8 @@ fn only_selects_steps_expectations_and_links() {
         pre_vote=false check_quorum=true dir=deaf-leader: others -> leader | safe check-quorum heals
         pre_vote=false check_quorum=false dir=deaf-follower: leader -> random(follower) | safe heals
         pre_vote=false check_quorum=false dir=deaf-leader: others -> leader | safe heals
-    "#]].assert_eq(&seen);
+    "#]]
+    .assert_eq(&seen);
 }
 
 fn check_length(text: &str, expected: &Expect) {
@@ -153,7 +154,8 @@ fn later_verbs_are_accepted_but_named() {
             |      ^^^^^^^^^^^
         3-up-down.toml:39:6: the verb "roll" cannot be run yet
          39 | do = "roll"
-            |      ^^^^^^"#]].assert_eq(&problems.join("\n"));
+            |      ^^^^^^"#]]
+    .assert_eq(&problems.join("\n"));
 }
 
 #[test]
@@ -167,7 +169,8 @@ fn planted_bugs_are_checked_against_the_known_ones() {
            |                                         ^^^^^^^^^^^^^^^^^^
         x.toml:5:13: unknown switch "check-quorum", expected one of: pre-vote
          5 | switches = ["check-quorum"]
-           |             ^^^^^^^^^^^^^^"#]].assert_eq(&problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"));
+           |             ^^^^^^^^^^^^^^"#]]
+    .assert_eq(&problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"));
 }
 
 #[test]
@@ -178,7 +181,8 @@ fn default_expectations_are_on_unless_a_file_opts_out() {
         run.default_expects().into_iter().map(|expect| expect.id).collect::<Vec<_>>().join(" ")
     };
     expect!["leaders_per_term log_match committed_never_lost linearizable watch_ok lease_ok hash_agree ledger no_panic converged heals"].assert_eq(&names("[[client]]\nid = \"w\""));
-    expect!["leaders_per_term log_match committed_never_lost linearizable watch_ok lease_ok hash_agree ledger"].assert_eq(&names("opt_out = [\"no_panic\", \"converged\"]"));
+    expect!["leaders_per_term log_match committed_never_lost linearizable watch_ok lease_ok hash_agree ledger"]
+        .assert_eq(&names("opt_out = [\"no_panic\", \"converged\"]"));
 }
 
 #[test]
@@ -200,5 +204,11 @@ fn steps_wait_for_the_events_they_name() {
         restart1 restart: 0s after the 2. fp(point: 'storage.migrate.before_commit') on any
         cut1 cut: 0s after the 1. down.swapped(n: 1)
         quiesce1 quiesce: 5s after down
-    "#]].assert_eq(&text);
+    "#]]
+    .assert_eq(&text);
+}
+
+#[test]
+fn the_reference_is_up_to_date() {
+    expect_file!["../REFERENCE.md"].assert_eq(&evenkeel_scenario::reference::markdown());
 }

@@ -14,6 +14,7 @@ use crate::registry::Function;
 use crate::select::Selector;
 use crate::time::Nanos;
 use crate::value::Value;
+use crate::verb;
 use std::collections::BTreeMap;
 
 pub(crate) use parse::{CONSTANTS, Mode, parse_builtin, read, read_event};
@@ -225,13 +226,14 @@ pub struct EventFilter {
     pub tests: Vec<Test>,
 }
 
-/// The name of the event "the step with this id has fired (or finished, if it takes long)".
+/// The name in a filter that means "the step with this id has fired (or finished, if it takes long)": any event named
+/// like a verb, of that step.
 pub const STEP_EVENT: &str = "step";
 
 /// Something that happened in a run, as the simulator records it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Event {
-    /// A name of the registry, a verb, or `step`.
+    /// A name of the registry, or the verb of the step that has fired (or finished, if it takes long).
     pub name: String,
     /// When it began.
     pub at: Nanos,
@@ -258,7 +260,7 @@ impl EventFilter {
             Some(selector) => event.node.is_some_and(|node| members(selector).contains(&node)),
         };
         at_node
-            && self.name == event.name
+            && (self.name == event.name || self.name == STEP_EVENT && verb::is_verb(&event.name))
             && self.step.as_ref().is_none_or(|step| event.step.as_ref() == Some(step))
             && self.tests.iter().all(|test| event.fields.get(test.field).is_some_and(|value| test.holds(value)))
     }

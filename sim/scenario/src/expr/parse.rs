@@ -493,7 +493,9 @@ impl<'a> Parser<'a> {
         if called && let Some(function) = find_function(name) {
             return self.function(function);
         }
-        if let Some(param) = self.names.params.iter().find(|param| param.name == name) {
+        // About a run, `release` is what members run at, even where the matrix sets it.
+        let shadowed = self.mode != Mode::Cell && find_probe(name).is_some();
+        if !shadowed && let Some(param) = self.names.params.iter().find(|param| param.name == name) {
             if matches!(self.mode, Mode::Compare(_)) && !self.in_label {
                 return self
                     .fail(format!("{name} differs between cells: name its values as labels, such as mean(VALUE: …)"));
@@ -758,7 +760,7 @@ impl<'a> Parser<'a> {
         } else if let Some((step, doc)) = self.step_event(&name) {
             (EventFilter { step: Some(step.to_owned()), ..EventFilter::named(doc.name) }, Some(doc))
         } else if let Some(doc) = find_event(&name).filter(|doc| !doc.of_step) {
-            (EventFilter::named(doc.name), Some(doc))
+            (EventFilter::named(doc.alias_of.unwrap_or(doc.name)), Some(doc))
         } else if verb::is_verb(&name) {
             if !self.names.verbs.contains(&name) {
                 return Err((at, format!("no step does \"{name}\", so this would never happen")));
