@@ -1,1 +1,159 @@
-//! Under construction.
+//! The server: everything that waits, sends, stores or measures around the two cores.
+//!
+//! [`serve`] is the one way in, for `main` and for the simulator alike. It is handed its configuration and its
+//! world ([`env::Env`]) and reaches nothing else.
+//!
+//! A member is three tasks that own one thing each, joined by bounded queues:
+//! [`node`] owns the Raft core, [`wal`] the log, [`apply`] the state. Services are thin: they translate requests
+//! and ask the [`member::Member`] handle.
+
+pub mod apply;
+pub mod ask;
+pub mod boot;
+pub mod checkpoint;
+pub mod config;
+pub mod env;
+pub mod error;
+pub mod front;
+pub mod lease;
+pub mod member;
+pub mod metrics;
+pub mod node;
+pub mod parking;
+pub mod peer;
+pub mod places;
+pub mod publish;
+pub mod reader;
+pub mod reads;
+pub mod records;
+pub mod service;
+pub mod snapshot_receive;
+pub mod snapshot_send;
+pub mod state;
+pub mod version;
+pub mod wal;
+
+mod inspect;
+
+#[cfg(not(madsim))]
+pub mod flags;
+#[cfg(not(madsim))]
+pub mod http;
+#[cfg(not(madsim))]
+pub mod log;
+
+use std::sync::Arc;
+
+use evenkeel_raft::NodeId;
+use tokio::sync::mpsc;
+
+pub use boot::ServeError;
+use config::Config;
+use env::{Env, Event, Peer};
+use member::Member;
+
+/// A running member.
+pub struct Server {
+    member: Arc<Member>,
+    tasks: Vec<tokio::task::JoinHandle<()>>,
+}
+
+/// Starts a member: boots from its disk, joins its peers, listens for clients, and serves them as soon as the
+/// cluster knows this member.
+pub async fn serve(config: Config, env: Env) -> Result<Server, ServeError> {
+    let mut listeners = front::bind(&config).await.map_err(|e| ServeError::Listen(e.to_string()))?;
+    let booted = boot::boot(&config, &env.disk, env.seed).await?;
+    env.observer.observe(Event::Booted {
+        hard_state: booted.raft.hard_state(),
+        last_index: booted.raft.last_index(),
+        last_term: booted.raft.term_at(booted.raft.last_index()).unwrap_or_default(),
+        applied: booted.raft.applied(),
+    });
+    let (inputs, input_queue) = mpsc::channel(node::INPUT_QUEUE);
+    let (inbox, inbox_queue) = mpsc::channel(node::INBOX_QUEUE);
+    let (log, log_queue) = mpsc::channel(wal::LOG_QUEUE);
+    let (apply, apply_queue) = mpsc::channel(apply::APPLY_QUEUE);
+
+    let reader = reader::Reader::new(booted.wal.values(), &booted.state.store)
+        .map_err(|error| ServeError::Data(format!("data directory {}: {error}", config.data_dir)))?;
+    let applied = evenkeel_raft::Index(booted.state.store.applied().0);
+    let peers = peers(&booted);
+    let member = Arc::new(Member::new(config, booted.ids, env, booted.state, reader, inputs.clone()));
+    member.places().restore(booted.places.into_iter().filter(|(index, _)| applied < *index));
+    member.env().network.start(NodeId(booted.ids.member), booted.ids.cluster, inbox);
+    member.env().network.set_peers(peers);
+
+    let log_task = wal::LogTask {
+        wal: booted.wal,
+        member: Arc::clone(&member),
+        works: log_queue,
+        inputs: inputs.clone(),
+        apply: apply.clone(),
+    };
+    let checkpointer = checkpoint::Checkpointer::new(log.clone(), inputs.clone(), applied);
+    let applier = apply::Applier::new(Arc::clone(&member), apply_queue, inputs, checkpointer);
+    let node = node::Node::new(booted.raft, Arc::clone(&member), input_queue, inbox_queue, log, apply);
+    listeners.serve_metrics(member.clone());
+    let services = service::Services::new(Arc::clone(&member));
+    let serving = {
+        let member = Arc::clone(&member);
+        async move {
+            tokio::select! {
+                biased;
+                () = member.stopping() => return,
+                () = publish::attributes(&member) => {}
+            }
+            if member.ended().is_some() {
+                return;
+            }
+            member.env().observer.observe(Event::Ready);
+            member.became_ready();
+            tracing::info!("ready to serve client requests");
+            if let Err(error) = listeners.serve(services, member.clone()).await {
+                member.fail(format!("serving clients failed: {error}"));
+            }
+        }
+    };
+    let tasks = vec![
+        tokio::spawn(log_task.run()),
+        tokio::spawn(applier.run()),
+        tokio::spawn(node.run()),
+        tokio::spawn(lease::expire(Arc::clone(&member))),
+        tokio::spawn(serving),
+    ];
+    Ok(Server { member, tasks })
+}
+
+fn peers(booted: &boot::Booted) -> Vec<Peer> {
+    let members = booted.state.cluster().members.iter();
+    members
+        .filter(|(id, _)| **id != booted.ids.member)
+        .map(|(id, info)| Peer { id: NodeId(*id), urls: info.peer_urls.clone() })
+        .collect()
+}
+
+impl Server {
+    /// The member's handle.
+    pub fn member(&self) -> &Arc<Member> {
+        &self.member
+    }
+
+    /// Resolves when the member serves clients, or stops before it could.
+    pub async fn ready(&self) {
+        self.member.ready().await;
+    }
+
+    /// Resolves when the member has ended: `Ok` after [`Server::stop`], an error when it could not go on.
+    pub async fn wait(&self) -> Result<(), String> {
+        self.member.stopping().await;
+        self.member.ended().unwrap_or(Ok(()))
+    }
+
+    /// Stops the member: no new requests, everything handed to the log is written, all tasks end.
+    pub async fn stop(self) {
+        self.member.stop();
+        for task in self.tasks {
+            let _ = task.await;
+        }
+    }
+}

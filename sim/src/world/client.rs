@@ -154,9 +154,9 @@ impl Client {
     }
 
     fn leader(&self) -> Option<MemberId> {
-        let leads = |look: &&Arc<Look>| look.seen().standing.role == evenkeel_raft::ready::Role::Leader;
+        let leads = |look: &&Arc<Look>| look.standing().role == evenkeel_raft::ready::Role::Leader;
         let leaders = self.shared.looks.iter().zip(1..).filter(|(look, _)| leads(look));
-        leaders.max_by_key(|(look, _)| look.seen().standing.term).map(|(_, number)| MemberId(number))
+        leaders.max_by_key(|(look, _)| look.standing().term).map(|(_, number)| MemberId(number))
     }
 
     /// Sends a request and records it.

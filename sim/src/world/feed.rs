@@ -3,66 +3,46 @@
 //! One lock, one thread: it is never waited for. Every report gets the next moment, so that no two are equal.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use evenkeel_check::history::{Outcome, Request};
 use evenkeel_check::observation::Observation;
 use evenkeel_check::{ClientId, MemberId, Moment, OpId, Oracles, Violation};
+use evenkeel_scenario::expr::Event;
+use evenkeel_scenario::time::Nanos;
 
 use super::stats::Stats;
-use crate::chain::{Field, Recorder, Value};
+use crate::chain::{Field, Value};
+use crate::report::SharedRecorder;
 use crate::timer::SimTime;
-
-/// Something expressions can count and place in time.
-#[derive(Clone, Debug)]
-pub struct Happening {
-    /// When.
-    pub at: Duration,
-    /// The registered event.
-    pub name: &'static str,
-    /// The member it is about.
-    pub node: Option<u64>,
-    /// Further facts, such as the releases of a snapshot.
-    pub facts: BTreeMap<&'static str, String>,
-}
 
 /// A handle to the run's record.
 #[derive(Clone)]
 pub struct Feed {
     inner: Arc<Mutex<Inner>>,
+    recorder: SharedRecorder,
     time: SimTime,
 }
 
 /// What the handle leads to.
 pub struct Inner {
-    /// The event log.
-    pub recorder: Recorder,
     /// The oracles.
     pub oracles: Oracles,
     /// What happened so far, for expressions.
-    pub happenings: Vec<Happening>,
+    pub happenings: Vec<Event>,
     /// How clients fare.
     pub stats: Stats,
-    /// The first broken promise.
-    pub violation: Option<Box<Violation>>,
     sequence: u64,
     operations: u64,
 }
 
 impl Feed {
-    /// An empty record.
-    pub fn new(recorder: Recorder, oracles: Oracles, time: SimTime) -> Feed {
-        let inner = Inner {
-            recorder,
-            oracles,
-            happenings: Vec::new(),
-            stats: Stats::default(),
-            violation: None,
-            sequence: 0,
-            operations: 0,
-        };
-        Feed { inner: Arc::new(Mutex::new(inner)), time }
+    /// An empty record of a run with so many groups of clients.
+    pub fn new(recorder: SharedRecorder, oracles: Oracles, groups: usize, time: SimTime) -> Feed {
+        let inner =
+            Inner { oracles, happenings: Vec::new(), stats: Stats::new(groups), sequence: 0, operations: 0 };
+        Feed { inner: Arc::new(Mutex::new(inner)), recorder, time }
     }
 
     /// The run's clock.
@@ -77,13 +57,12 @@ impl Feed {
 
     /// The record itself.
     pub fn lock(&self) -> MutexGuard<'_, Inner> {
-        self.inner.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Adds a line to the event log.
     pub fn log(&self, kind: &'static str, fields: &[Field<'_>]) {
-        let now = self.now();
-        self.lock().recorder.event(now, kind, fields);
+        self.recorder.lock().unwrap_or_else(PoisonError::into_inner).event(self.now(), kind, fields);
     }
 
     /// Tells the oracles.
@@ -92,17 +71,45 @@ impl Feed {
         self.lock().observe(now, observation);
     }
 
-    /// Notes something for expressions, and in the event log.
-    pub fn happened(&self, name: &'static str, node: Option<u64>) {
-        self.happened_with(name, node, BTreeMap::new());
+    /// Notes something for expressions, and in the event log. Gives its place, to end it later.
+    pub fn happened(&self, name: &str, node: Option<u64>) -> usize {
+        self.note(Event {
+            name: name.to_owned(),
+            at: self.nanos(),
+            until: Some(self.nanos()),
+            node,
+            step: None,
+            fields: BTreeMap::new(),
+        })
     }
 
-    /// As [`Feed::happened`], with facts.
-    pub fn happened_with(&self, name: &'static str, node: Option<u64>, facts: BTreeMap<&'static str, String>) {
-        let now = self.now();
+    /// As [`Feed::happened`], with everything given.
+    pub fn note(&self, event: Event) -> usize {
+        let fields = [
+            ("what", Value::Text(&event.name)),
+            ("node", Value::U64(event.node.unwrap_or(0))),
+            ("step", Value::Text(event.step.as_deref().unwrap_or(""))),
+        ];
+        self.log("happened", &fields);
         let mut inner = self.lock();
-        inner.recorder.event(now, name, &[("node", Value::U64(node.unwrap_or(0)))]);
-        inner.happenings.push(Happening { at: now, name, node, facts });
+        inner.happenings.push(event);
+        inner.happenings.len() - 1
+    }
+
+    /// Something that lasted has ended.
+    pub fn ended(&self, place: usize) {
+        let now = self.nanos();
+        self.lock().happenings[place].until = Some(now);
+    }
+
+    /// The present moment in the language's unit.
+    pub fn nanos(&self) -> Nanos {
+        Nanos(self.now().as_nanos() as i64)
+    }
+
+    /// The first broken promise, if any.
+    pub fn violation(&self) -> Option<Violation> {
+        self.lock().oracles.violations().first().cloned()
     }
 
     /// A client sends a request.
@@ -117,7 +124,7 @@ impl Feed {
             ("node", Value::U64(member.0)),
             ("request", Value::Text(kind_of(request))),
         ];
-        inner.recorder.event(now, "call", &fields);
+        self.log("call", &fields);
         inner.stats.called(group, op, now, request);
         inner.observe(now, Observation::Call { op, client, member, request: request.clone() });
         op
@@ -133,7 +140,7 @@ impl Feed {
             Outcome::DefinitelyNot(_) => ("refused", 0),
         };
         let fields = [("op", Value::U64(op.0)), ("result", Value::Text(result)), ("revision", Value::I64(revision))];
-        inner.recorder.event(now, "return", &fields);
+        self.log("return", &fields);
         inner.stats.returned(op, now, &outcome);
         inner.observe(now, Observation::Return { op, outcome });
     }
@@ -141,13 +148,8 @@ impl Feed {
 
 impl Inner {
     fn observe(&mut self, now: Duration, observation: Observation) {
-        if self.violation.is_some() {
-            return;
-        }
         let moment = self.moment(now);
-        if let Err(violation) = self.oracles.observe(moment, observation) {
-            self.violation = Some(violation);
-        }
+        self.oracles.observe(moment, observation);
     }
 
     /// The next moment.

@@ -1,13 +1,12 @@
 //! The look inside a member: what its server reports becomes observations, happenings and lines of the event log.
 
-use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use evenkeel::env::{Event, Observer};
-use evenkeel_check::history::Header;
 use evenkeel_check::model::{Live, Write};
-use evenkeel_check::observation::{Applied, Cause, Observation, Stored};
-use evenkeel_check::{Index, LeaseId, MemberId, OpId, Revision, Term};
+use evenkeel_check::observation::{Applied, Booted, Cause, Observation, Stored};
+use evenkeel_check::{Index, LeaseId, MemberId, Revision, Term};
 use evenkeel_mvcc::EventKind;
 use evenkeel_raft::ready::Role;
 use evenkeel_raft::{HardState, Payload, Standing};
@@ -30,14 +29,14 @@ pub struct Seen {
     pub revision: i64,
     /// State hash.
     pub state_hash: u128,
-    /// Entries written to the log since the run began.
-    pub appends: u64,
     /// It serves clients.
     pub ready: bool,
     /// Why its server gave up.
     pub fatal: Option<String>,
-    /// Entries that entered the log with a client's request in them.
-    pub requests: u64,
+    /// When entries entered its log, and how many.
+    pub appended: Vec<(Duration, u64)>,
+    /// Snapshots it sent that were taken.
+    pub snapshots_sent: u64,
 }
 
 /// One member's reporter; lives as long as the run, over restarts of the member.
@@ -71,9 +70,14 @@ impl Look {
         })
     }
 
-    /// What was reported last.
-    pub fn seen(&self) -> Seen {
-        self.seen.lock().expect("one thread").clone()
+    /// Looks at what was reported last.
+    pub fn with<T>(&self, look: impl FnOnce(&Seen) -> T) -> T {
+        look(&self.seen.lock().expect("one thread"))
+    }
+
+    /// Term, role and leader.
+    pub fn standing(&self) -> Standing {
+        self.with(|seen| seen.standing)
     }
 
     /// The process is gone: nothing it reported about its standing holds any more.
@@ -92,12 +96,18 @@ impl Look {
         self.feed.observe(Observation::Stopped { member: self.number });
     }
 
+    /// The server would not start.
+    pub fn refused(&self, reason: &str) {
+        self.change(|seen| seen.fatal = Some(reason.to_owned()));
+        self.feed.log("refused", &[("node", Value::U64(self.number.0)), ("reason", Value::Text(reason))]);
+    }
+
     fn change(&self, change: impl FnOnce(&mut Seen)) {
         change(&mut self.seen.lock().expect("one thread"));
     }
 
-    fn standing(&self, standing: Standing) {
-        let before = self.seen().standing;
+    fn stands(&self, standing: Standing) {
+        let before = self.standing();
         self.change(|seen| seen.standing = standing);
         let member = self.number;
         self.feed.log(
@@ -166,12 +176,28 @@ impl Observer for Look {
         let member = self.number;
         let node = ("node", Value::U64(member.0));
         match event {
-            Event::Standing(standing) => self.standing(standing),
-            Event::Appended { entries } => {
+            Event::Booted { hard_state, last_index, last_term, applied } => {
                 self.change(|seen| {
-                    seen.appends += entries.len() as u64;
-                    seen.requests += entries.iter().filter(|e| e.payload != Payload::Empty).count() as u64;
+                    seen.standing = Standing { term: hard_state.term, ..Standing::default() };
+                    seen.applied = applied.0;
+                    seen.committed = applied.0;
+                    seen.fatal = None;
                 });
+                let fields = [node, ("term", Value::U64(hard_state.term.0)), ("last", Value::U64(last_index.0))];
+                self.feed.log("booted", &fields);
+                self.feed.happened("boot", Some(member.0));
+                let found = Booted {
+                    term: Term(hard_state.term.0),
+                    vote: hard_state.vote.map(|id| self.names.member(id.0)),
+                    last_index: Index(last_index.0),
+                    last_term: Term(last_term.0),
+                };
+                self.feed.observe(Observation::Booted { member, found });
+            }
+            Event::Standing(standing) => self.stands(standing),
+            Event::Appended { entries } => {
+                let now = self.feed.now();
+                self.change(|seen| seen.appended.push((now, entries.len() as u64)));
                 for entry in entries {
                     self.feed.observe(Observation::Appended {
                         member,
@@ -221,7 +247,7 @@ impl Observer for Look {
             Event::SnapshotSent { to, index } => {
                 let to = self.names.number(to.0);
                 self.feed.log("snapshot_sent", &[node, ("to", Value::U64(to)), ("index", Value::U64(index.0))]);
-                self.feed.happened_with("snapshot", Some(to), BTreeMap::new());
+                self.change(|seen| seen.snapshots_sent += 1);
             }
             Event::SnapshotInstalled { index, revision, state_hash } => {
                 self.change(|seen| {
@@ -231,7 +257,7 @@ impl Observer for Look {
                     seen.state_hash = state_hash;
                 });
                 self.feed.log("snapshot_installed", &[node, ("index", Value::U64(index.0))]);
-                self.feed.happened("snapshot_installed", Some(member.0));
+                self.feed.happened("snapshot", Some(member.0));
             }
             Event::LeaseExpired { lease } => {
                 self.feed.log("lease_expired", &[node, ("lease", Value::I64(lease))]);
@@ -284,11 +310,3 @@ fn writes(changes: &evenkeel_mvcc::RevisionEvents, values: &evenkeel::reader::Re
     };
     changes.events.iter().map(write).collect()
 }
-
-/// A header that shows nothing, for reports that have none.
-pub fn no_header(member: MemberId) -> Header {
-    Header { member, revision: Revision(0), term: Term(0) }
-}
-
-/// Operations by the values they put.
-pub type Writers = BTreeMap<bytes::Bytes, OpId>;

@@ -8,44 +8,54 @@ use evenkeel_check::history::{Outcome, Request};
 
 use super::feed::doubt_name;
 
+/// One successful answer.
+#[derive(Clone, Copy, Debug)]
+pub struct Ack {
+    /// When it came.
+    pub at: Duration,
+    /// How long it took.
+    pub latency: Duration,
+    /// To a read.
+    pub read: bool,
+}
+
 /// One group of clients.
 #[derive(Clone, Debug, Default)]
 pub struct Group {
-    /// Requests sent.
-    pub calls: u64,
-    /// Of these, reads.
-    pub reads: u64,
-    /// Of these, requests that may write.
-    pub writes: u64,
-    /// Successful answers.
-    pub acks: u64,
-    /// When the last successful answer came.
-    pub last_ack: Option<Duration>,
-    /// The longest time between two successful answers.
-    pub max_gap: Duration,
-    /// Latencies of successful answers, in order of arrival.
-    pub latencies: Vec<Duration>,
-    /// Errors by kind.
-    pub errors: BTreeMap<&'static str, u64>,
+    acks: Vec<Ack>,
+    errors: Vec<(Duration, &'static str)>,
 }
 
 impl Group {
-    /// Time without a successful answer, up to `now`.
-    pub fn stall(&self, now: Duration) -> Duration {
-        now.saturating_sub(self.last_ack.unwrap_or_default())
+    /// Successful answers from `from` to `to`.
+    pub fn acks(&self, from: Duration, to: Duration) -> &[Ack] {
+        let first = self.acks.partition_point(|ack| ack.at < from);
+        let last = self.acks.partition_point(|ack| ack.at <= to);
+        &self.acks[first..last.max(first)]
     }
 
-    /// The longest time without a successful answer, the present one included.
-    pub fn max_unavailable(&self, now: Duration) -> Duration {
-        self.max_gap.max(self.stall(now))
+    /// The longest time between two successful answers within the window, its ends included.
+    pub fn longest_gap(&self, from: Duration, to: Duration) -> Duration {
+        let mut before = from;
+        let mut longest = Duration::ZERO;
+        for at in self.acks(from, to).iter().map(|ack| ack.at).chain([to]) {
+            longest = longest.max(at.saturating_sub(before));
+            before = at;
+        }
+        longest
     }
 
-    /// The latency below which this share of successful answers stayed.
-    pub fn latency(&self, share: f64) -> Option<Duration> {
-        let mut sorted = self.latencies.clone();
+    /// The latency below which this share of the answers in the window stayed.
+    pub fn latency(&self, share: f64, from: Duration, to: Duration) -> Option<Duration> {
+        let mut sorted: Vec<Duration> = self.acks(from, to).iter().map(|ack| ack.latency).collect();
         sorted.sort_unstable();
         let last = sorted.len().checked_sub(1)?;
         sorted.get((share.clamp(0.0, 1.0) * last as f64).round() as usize).copied()
+    }
+
+    /// The kinds of errors in the window.
+    pub fn errors(&self, from: Duration, to: Duration) -> BTreeSet<&'static str> {
+        self.errors.iter().filter(|(at, _)| from <= *at && *at <= to).map(|(_, kind)| *kind).collect()
     }
 }
 
@@ -53,43 +63,36 @@ impl Group {
 #[derive(Clone, Debug, Default)]
 pub struct Stats {
     groups: Vec<Group>,
-    open: BTreeMap<OpId, (usize, Duration)>,
+    open: BTreeMap<OpId, (usize, Duration, bool)>,
 }
 
 impl Stats {
-    /// A group's figures.
-    pub fn group(&self, index: usize) -> Group {
-        self.groups.get(index).cloned().unwrap_or_default()
+    /// Room for so many groups.
+    pub fn new(groups: usize) -> Stats {
+        Stats { groups: vec![Group::default(); groups], open: BTreeMap::new() }
     }
 
-    /// The kinds of errors a group has met.
-    pub fn error_kinds(&self, index: usize) -> BTreeSet<&'static str> {
-        self.group(index).errors.into_keys().collect()
+    /// A group's figures.
+    pub fn group(&self, index: usize) -> &Group {
+        &self.groups[index]
+    }
+
+    /// Successful answers of all groups.
+    pub fn acks(&self) -> u64 {
+        self.groups.iter().map(|group| group.acks.len() as u64).sum()
     }
 
     pub(super) fn called(&mut self, group: usize, op: OpId, now: Duration, request: &Request) {
-        if self.groups.len() <= group {
-            self.groups.resize_with(group + 1, Group::default);
-        }
-        let figures = &mut self.groups[group];
-        figures.calls += 1;
-        figures.writes += u64::from(request.may_write());
-        figures.reads += u64::from(matches!(request, Request::Range(_)));
-        self.open.insert(op, (group, now));
+        self.open.insert(op, (group, now, matches!(request, Request::Range(_))));
     }
 
     pub(super) fn returned(&mut self, op: OpId, now: Duration, outcome: &Outcome) {
-        let Some((group, called)) = self.open.remove(&op) else { return };
+        let Some((group, called, read)) = self.open.remove(&op) else { return };
         let figures = &mut self.groups[group];
         match outcome {
-            Outcome::Ok(..) => {
-                figures.acks += 1;
-                figures.max_gap = figures.max_gap.max(figures.stall(now));
-                figures.last_ack = Some(now);
-                figures.latencies.push(now.saturating_sub(called));
-            }
-            Outcome::Unknown(doubt) => *figures.errors.entry(doubt_name(*doubt)).or_default() += 1,
-            Outcome::DefinitelyNot(_) => *figures.errors.entry("refused").or_default() += 1,
+            Outcome::Ok(..) => figures.acks.push(Ack { at: now, latency: now.saturating_sub(called), read }),
+            Outcome::Unknown(doubt) => figures.errors.push((now, doubt_name(*doubt))),
+            Outcome::DefinitelyNot(_) => figures.errors.push((now, "refused")),
         }
     }
 }

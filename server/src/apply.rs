@@ -1,0 +1,242 @@
+//! The apply task: committed entries become state, answers and watch events, in log order.
+//!
+//! Where Raft meets MVCC. An entry's effect depends on the entry and the state alone; whether a client of this
+//! member waits for it decides only who gets the answer.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use evenkeel_mvcc::{Command, Response};
+use evenkeel_proto::etcdserverpb as pb;
+use evenkeel_raft::types::SnapshotMeta;
+use evenkeel_raft::{Entry, NodeId, Payload, Term};
+use evenkeel_storage::Place;
+use prost::Message;
+use tokio::sync::mpsc;
+
+use crate::checkpoint::Checkpointer;
+use crate::env::Event;
+use crate::error::RequestError;
+use crate::member::{Member, Reply};
+use crate::node::Input;
+use crate::reader::Pin;
+use crate::service::translate;
+use crate::state::State;
+
+/// Batches of committed entries waiting to be applied.
+pub const APPLY_QUEUE: usize = 1_024;
+
+/// What the apply task can be given.
+pub enum ApplyWork {
+    /// Committed entries, durable here, in order.
+    Entries(Vec<Entry>),
+    /// A snapshot replaces the state.
+    Install(Box<Staged>),
+}
+
+/// A snapshot that has arrived completely: its values are durable in the log, its index is in memory.
+pub struct Staged {
+    /// The leader that sent it.
+    pub from: NodeId,
+    /// The leader's term when it did.
+    pub term: Term,
+    /// Names it.
+    pub meta: SnapshotMeta,
+    /// The state.
+    pub state: State,
+    /// Keeps its values' segments.
+    pub pins: Vec<Pin>,
+}
+
+/// The apply task's state.
+pub struct Applier {
+    member: Arc<Member>,
+    works: mpsc::Receiver<ApplyWork>,
+    inputs: mpsc::Sender<Input>,
+    checkpointer: Checkpointer,
+}
+
+type Answer = Result<Reply, RequestError>;
+
+impl Applier {
+    /// An apply task that takes its work from `works`.
+    pub fn new(
+        member: Arc<Member>,
+        works: mpsc::Receiver<ApplyWork>,
+        inputs: mpsc::Sender<Input>,
+        checkpointer: Checkpointer,
+    ) -> Applier {
+        Applier { member, works, inputs, checkpointer }
+    }
+
+    /// Runs until the member stops.
+    pub async fn run(mut self) {
+        while let Some(work) = self.works.recv().await {
+            match work {
+                ApplyWork::Entries(entries) => {
+                    if let Err(reason) = self.apply_all(entries).await {
+                        self.member.fail(reason);
+                        return;
+                    }
+                }
+                ApplyWork::Install(staged) => self.install(*staged).await,
+            }
+        }
+    }
+
+    async fn install(&mut self, staged: Staged) {
+        let Staged { meta, state, pins, .. } = staged;
+        let (revision, state_hash) = (state.store.revision().0, state.hash());
+        pins.into_iter().for_each(Pin::keep);
+        self.member.install(state);
+        self.checkpointer.installed(meta.index);
+        let event = Event::SnapshotInstalled { index: meta.index, revision, state_hash };
+        self.member.env().observer.observe(event);
+        tracing::info!(index = meta.index.0, revision, "applied snapshot");
+    }
+
+    async fn apply_all(&mut self, entries: Vec<Entry>) -> Result<(), String> {
+        let last = entries.last().map(|e| (e.index, e.term));
+        let mut answers = Vec::new();
+        for entry in entries {
+            match entry.payload {
+                Payload::Empty => self.apply_empty(entry.index, entry.term),
+                Payload::Data(data) => {
+                    let place = self.member.places().take(entry.index).await;
+                    let payload = Bytes::from_owner(data);
+                    let (id, answer) = self.apply_one(entry.index, entry.term, &payload, place)?;
+                    if self.member.awaits(id) {
+                        answers.push((id, answer));
+                    }
+                }
+            }
+        }
+        for (id, answer) in answers {
+            self.member.answer(id, answer);
+        }
+        if let Some((index, _)) = last {
+            self.member.publish_applied(index);
+            let _ = self.inputs.send(Input::Applied(index)).await;
+            self.checkpointer.applied(&self.member, index);
+        }
+        Ok(())
+    }
+
+    fn apply_empty(&self, index: evenkeel_raft::Index, term: Term) {
+        let (revision, state_hash) = self.member.change(|state| {
+            state.store.note_applied(index.0, term.0);
+            (state.store.revision().0, state.hash())
+        });
+        let values = self.member.values();
+        let event = Event::Applied { index, term, revision, state_hash, request: 0, changes: None, values };
+        self.member.env().observer.observe(event);
+    }
+
+    /// Applies one request. An error means that this member's copy of the data cannot be trusted.
+    fn apply_one(
+        &self,
+        index: evenkeel_raft::Index,
+        term: Term,
+        payload: &Bytes,
+        place: Place,
+    ) -> Result<(u64, Answer), String> {
+        let request = match pb::InternalRaftRequest::decode(payload.clone()) {
+            Ok(request) => request,
+            Err(error) => return Err(format!("entry {index} cannot be decoded: {error}")),
+        };
+        let id = request.header.as_ref().map_or(0, |h| h.id);
+        let member = &self.member;
+        let began = member.env().clock.monotonic();
+        let values = member.values();
+        let mut changes = None;
+        let (answer, revision, state_hash) = member.change(|state| {
+            let answer = if refused_for_space(state, &request) {
+                state.store.note_applied(index.0, term.0);
+                Ok(Err(RequestError::NoSpace))
+            } else if let Some(command) = translate::command(&request, |value| {
+                let at = translate::value_ref(place, payload, value);
+                values.remember(&at, value);
+                at
+            }) {
+                state
+                    .store
+                    .apply(index.0, term.0, &command, values)
+                    .map(|outcome| {
+                        changes.clone_from(&outcome.events);
+                        Ok(self.effects(&command, outcome))
+                    })
+                    .map_err(|error| format!("entry {index} needs a value that cannot be read: {error}"))
+            } else {
+                apply_cluster(state, &request);
+                state.store.note_applied(index.0, term.0);
+                Ok(Ok(Reply { result: Ok(Response::Compact), revision: state.store.revision().0 }))
+            };
+            (answer, state.store.revision().0, state.hash())
+        });
+        let answer = answer?;
+        let changes = changes.as_deref();
+        let event = Event::Applied { index, term, revision, state_hash, request: id, changes, values };
+        member.env().observer.observe(event);
+        let took = member.env().clock.monotonic().saturating_sub(began);
+        member.metrics().applied(index.0, took);
+        if took > member.config().warning_apply_duration {
+            tracing::warn!(index = index.0, took_ms = took.as_millis() as u64, "apply request took too long");
+        }
+        Ok((id, answer))
+    }
+
+    /// Watch events, lease deadlines and value accounting of one applied command.
+    fn effects(&self, command: &Command, outcome: evenkeel_mvcc::Outcome) -> Reply {
+        let member = &self.member;
+        if let Some(events) = &outcome.events {
+            for event in &events.events {
+                member.values().written(&event.row.value);
+            }
+            member.watches().publish(events);
+        }
+        member.values().freed(&outcome.freed);
+        if outcome.result.is_ok() {
+            match command {
+                Command::LeaseGrant { id, ttl_seconds } => member.leases().granted(*id, *ttl_seconds, member.now()),
+                Command::LeaseRevoke { id } => member.leases().revoked(*id),
+                _ => {}
+            }
+        }
+        Reply { result: outcome.result, revision: outcome.revision.0 }
+    }
+}
+
+/// With the space alarm raised, what would make the store grow is refused, on every member alike.
+fn refused_for_space(state: &State, request: &pb::InternalRaftRequest) -> bool {
+    state.cluster().alarmed(pb::AlarmType::Nospace)
+        && (request.put.is_some() || request.lease_grant.is_some() || request.txn.as_ref().is_some_and(translate::has_put))
+}
+
+/// Requests about the cluster itself.
+fn apply_cluster(state: &mut State, request: &pb::InternalRaftRequest) {
+    if let Some(set) = &request.cluster_version_set {
+        state.change_cluster(|c| c.version = Some(set.ver.clone()));
+    }
+    if let Some(set) = &request.cluster_member_attr_set
+        && let Some(attributes) = &set.member_attributes
+    {
+        state.change_cluster(|c| {
+            if let Some(info) = c.members.get_mut(&set.member_id) {
+                info.name.clone_from(&attributes.name);
+                info.client_urls.clone_from(&attributes.client_urls);
+            }
+        });
+    }
+    if let Some(alarm) = &request.alarm {
+        let change = (alarm.member_id, alarm.alarm);
+        match alarm.action() {
+            pb::alarm_request::AlarmAction::Activate => state.change_cluster(|c| {
+                c.alarms.insert(change);
+            }),
+            pb::alarm_request::AlarmAction::Deactivate => state.change_cluster(|c| {
+                c.alarms.remove(&change);
+            }),
+            pb::alarm_request::AlarmAction::Get => {}
+        }
+    }
+}

@@ -1,0 +1,115 @@
+//! Questions between members outside the log: a member that does not lead asks the leader about leases.
+//!
+//! A question is one message and its answer another; either may be lost, so the asker waits a bounded time.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+
+use evenkeel_proto::peer as pb;
+use evenkeel_proto::peer::answer::Answer as Said;
+use evenkeel_proto::peer::ask::Question;
+use evenkeel_raft::NodeId;
+use tokio::sync::oneshot;
+
+use crate::env::MessageKind;
+use crate::error::RequestError;
+use crate::lease::LeaseTtl;
+use crate::member::Member;
+use crate::peer;
+
+/// Questions open at once.
+const OPEN_MAX: usize = 16_384;
+/// What a member answers that does not lead.
+const NOT_LEADER: &str = "not leader";
+
+/// The open questions of a member.
+#[derive(Default)]
+pub struct Asks {
+    next: AtomicU64,
+    open: Mutex<BTreeMap<u64, oneshot::Sender<pb::Answer>>>,
+}
+
+impl Asks {
+    async fn ask(&self, member: &Member, to: NodeId, question: Question) -> Result<Said, RequestError> {
+        let id = self.next.fetch_add(1, Ordering::Relaxed);
+        let (reply, answer) = oneshot::channel();
+        {
+            let mut open = self.open.lock().expect("not poisoned");
+            if open.len() >= OPEN_MAX {
+                return Err(RequestError::TooManyRequests);
+            }
+            open.insert(id, reply);
+        }
+        let bytes = peer::encode_ask(member.ids(), to, pb::Ask { id, question: Some(question) });
+        member.env().network.send(to, MessageKind::Ask, bytes);
+        // Shorter than the whole request may take: an answer that is lost must leave time for another question.
+        let patience = 2 * member.config().election_timeout;
+        let answer = tokio::select! {
+            biased;
+            answer = answer => answer.map_err(|_| RequestError::Stopped),
+            () = member.stopping() => Err(RequestError::Stopped),
+            () = member.env().clock.sleep(patience) => Err(RequestError::LeaderChanged),
+        };
+        self.open.lock().expect("not poisoned").remove(&id);
+        let answer = answer?;
+        match answer.answer {
+            Some(said) => Ok(said),
+            None if answer.error == NOT_LEADER => Err(RequestError::NotLeader),
+            None => Err(RequestError::Timeout),
+        }
+    }
+
+    /// Asks the leader to renew a lease.
+    pub async fn lease_renew(&self, member: &Member, leader: NodeId, lease: i64) -> Result<i64, RequestError> {
+        match self.ask(member, leader, Question::LeaseRenew(pb::LeaseRenew { id: lease })).await? {
+            Said::LeaseRenewed(renewed) => Ok(renewed.ttl),
+            Said::LeaseTtl(_) => Err(RequestError::LeaderChanged),
+        }
+    }
+
+    /// Asks the leader for the time left of a lease.
+    pub async fn lease_time_to_live(
+        &self,
+        member: &Member,
+        leader: NodeId,
+        lease: i64,
+        keys: bool,
+    ) -> Result<LeaseTtl, RequestError> {
+        let question = Question::LeaseTimeToLive(pb::LeaseTimeToLive { id: lease, keys });
+        match self.ask(member, leader, question).await? {
+            Said::LeaseTtl(said) => Ok(LeaseTtl { ttl: said.ttl, granted_ttl: said.granted_ttl, keys: said.keys }),
+            Said::LeaseRenewed(_) => Err(RequestError::LeaderChanged),
+        }
+    }
+
+    /// Takes an answer; one that nobody waits for any more is dropped.
+    pub fn answered(&self, answer: pb::Answer) {
+        if let Some(reply) = self.open.lock().expect("not poisoned").remove(&answer.id) {
+            let _ = reply.send(answer);
+        }
+    }
+}
+
+/// Answers another member's question.
+pub fn answer(member: &Arc<Member>, from: NodeId, ask: pb::Ask) {
+    let member = Arc::clone(member);
+    tokio::spawn(async move {
+        let said = match ask.question {
+            Some(Question::LeaseRenew(q)) => {
+                member.lease_renew_here(q.id).await.map(|ttl| Said::LeaseRenewed(pb::LeaseRenewed { ttl }))
+            }
+            Some(Question::LeaseTimeToLive(q)) => member.lease_time_to_live_here(q.id, q.keys).await.map(|found| {
+                Said::LeaseTtl(pb::LeaseTtl { ttl: found.ttl, granted_ttl: found.granted_ttl, keys: found.keys })
+            }),
+            None => return,
+        };
+        let (error, answer) = match said {
+            Ok(said) => (String::new(), Some(said)),
+            Err(RequestError::NotLeader) => (NOT_LEADER.to_owned(), None),
+            Err(error) => (error.to_string(), None),
+        };
+        let bytes = peer::encode_answer(member.ids(), from, pb::Answer { id: ask.id, error, answer });
+        member.env().network.send(from, MessageKind::Ask, bytes);
+    });
+}

@@ -1,0 +1,215 @@
+//! From a data directory to a member: found a cluster, or come back.
+//!
+//! A directory counts as initialised once it holds a checkpoint: founding writes the log first and the checkpoint
+//! of the empty state last, so a crash in between leaves nothing that counts.
+
+use std::fmt;
+use std::sync::Arc;
+
+use evenkeel_mvcc::Store;
+use evenkeel_raft::types::SnapshotMeta;
+use evenkeel_raft::{HardState, Index, Raft, Restored, Term};
+use evenkeel_storage::wal::{Identity, Options};
+use evenkeel_storage::{Disk, LogStart, Place, Wal};
+use sha1::{Digest, Sha1};
+
+use crate::checkpoint;
+use crate::config::{ClusterState, Config};
+use crate::member::Ids;
+use crate::state::{Cluster, MemberInfo, State};
+
+/// Why a member cannot start. Each message says what to do.
+#[derive(Debug)]
+pub enum ServeError {
+    /// The configuration contradicts itself.
+    Config(String),
+    /// The data cannot be read or trusted.
+    Data(String),
+    /// An address cannot be listened on.
+    Listen(String),
+}
+
+impl fmt::Display for ServeError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (ServeError::Config(text)
+        | ServeError::Data(text)
+        | ServeError::Listen(text)) = self;
+        f.write_str(text)
+    }
+}
+
+impl std::error::Error for ServeError {}
+
+/// A member about to run.
+pub struct Booted {
+    /// Who it is.
+    pub ids: Ids,
+    /// Its consensus core.
+    pub raft: Raft,
+    /// Its log.
+    pub wal: Wal,
+    /// Its state as of its newest checkpoint.
+    pub state: State,
+    /// Where the payloads of the log's entries lie.
+    pub places: Vec<(Index, Place)>,
+}
+
+/// A member's id: the first eight bytes of SHA-1 over its sorted peer URLs and the cluster's token, as etcd's.
+pub fn member_id(peer_urls: &[String], token: &str) -> u64 {
+    let mut urls: Vec<&str> = peer_urls.iter().map(String::as_str).collect();
+    urls.sort_unstable();
+    first_eight(Sha1::digest(urls.concat() + token).as_slice())
+}
+
+/// A cluster's id: the same over its first members' sorted ids.
+pub fn cluster_id(members: impl IntoIterator<Item = u64>) -> u64 {
+    let mut ids: Vec<u64> = members.into_iter().collect();
+    ids.sort_unstable();
+    let bytes: Vec<u8> = ids.into_iter().flat_map(u64::to_be_bytes).collect();
+    first_eight(Sha1::digest(bytes).as_slice())
+}
+
+fn first_eight(digest: &[u8]) -> u64 {
+    u64::from_be_bytes(digest[..8].try_into().expect("a digest has 20 bytes"))
+}
+
+/// The founding members of the configuration, and this one's id.
+fn founders(config: &Config) -> Result<(Ids, Cluster), ServeError> {
+    let mut cluster = Cluster::default();
+    let mut own = None;
+    for (name, urls) in &config.initial_cluster {
+        let id = member_id(urls, &config.initial_cluster_token);
+        let info = MemberInfo { name: String::new(), peer_urls: urls.clone(), ..MemberInfo::default() };
+        if cluster.members.insert(id, info).is_some() {
+            return Err(ServeError::Config(format!(
+                "--initial-cluster lists the peer URLs of member {name:?} twice; give each member its own"
+            )));
+        }
+        if *name == config.name {
+            own = Some((id, urls));
+        }
+    }
+    let Some((member, urls)) = own else {
+        return Err(ServeError::Config(format!(
+            "couldn't find local name {:?} in the initial cluster configuration; add {}=URL to --initial-cluster or \
+             set --name",
+            config.name, config.name
+        )));
+    };
+    let sorted = |urls: &[String]| {
+        let mut urls = urls.to_vec();
+        urls.sort_unstable();
+        urls
+    };
+    if sorted(urls) != sorted(&config.initial_advertise_peer_urls) {
+        return Err(ServeError::Config(format!(
+            "--initial-cluster has {} for member {:?}, but --initial-advertise-peer-urls is {}; make them equal",
+            urls.join(","),
+            config.name,
+            config.initial_advertise_peer_urls.join(",")
+        )));
+    }
+    let ids = Ids { cluster: cluster_id(cluster.members.keys().copied()), member };
+    Ok((ids, cluster))
+}
+
+/// Founds a cluster or comes back from the data directory.
+pub async fn boot(config: &Config, disk: &Arc<dyn Disk>, seed: u64) -> Result<Booted, ServeError> {
+    let data = |error: &dyn fmt::Display| ServeError::Data(format!("data directory {}: {error}", config.data_dir));
+    if config.initial_cluster_state == ClusterState::Existing {
+        return Err(ServeError::Config(
+            "joining an existing cluster is not supported yet; start the member with --initial-cluster-state new and \
+             all members in --initial-cluster"
+                .into(),
+        ));
+    }
+    let (ids, cluster) = founders(config)?;
+    let identity = Identity { cluster_id: ids.cluster, member_id: ids.member };
+    match checkpoint::newest(&**disk, identity).map_err(|e| data(&e))? {
+        Some(found) => {
+            let (wal, recovered) = Wal::open(Arc::clone(disk), options(config, ids), found.start)
+                .await
+                .map_err(|e| data(&e))?;
+            if let Some(repair) = recovered.repaired {
+                tracing::warn!(
+                    file = repair.file,
+                    offset = repair.offset,
+                    bytes = repair.bytes,
+                    "removed a torn, unacknowledged write at the end of the log"
+                );
+            }
+            let places = recovered.entries.iter().map(|(entry, place)| (entry.index, *place)).collect();
+            let restored = Restored {
+                hard_state: recovered.hard_state,
+                snapshot: meta(&found.state),
+                entries: recovered.entries.into_iter().map(|(entry, _)| entry).collect(),
+                first_prev_term: recovered.base.1,
+                applied: found.start.index,
+            };
+            let raft = Raft::new(core_config(config, ids, seed), restored);
+            Ok(Booted { ids, raft, wal, state: found.state, places })
+        }
+        None => {
+            // A log without a checkpoint is what a crash while founding left: nothing of it was ever acknowledged.
+            Wal::discard(&**disk).await.map_err(|e| data(&e))?;
+            let wal = Wal::create(Arc::clone(disk), options(config, ids)).await.map_err(|e| data(&e))?;
+            let state = State::new(Store::new(), cluster);
+            checkpoint::found(disk, ids, &state, LogStart::BEGINNING).await.map_err(|e| data(&e))?;
+            let restored = Restored {
+                hard_state: HardState::default(),
+                snapshot: meta(&state),
+                entries: Vec::new(),
+                first_prev_term: Term(0),
+                applied: Index(0),
+            };
+            let raft = Raft::new(core_config(config, ids, seed), restored);
+            Ok(Booted { ids, raft, wal, state, places: Vec::new() })
+        }
+    }
+}
+
+fn options(config: &Config, ids: Ids) -> Options {
+    Options {
+        segment_bytes: config.wal_segment_bytes,
+        identity: Identity { cluster_id: ids.cluster, member_id: ids.member },
+        cache_bytes: config.value_cache_bytes,
+    }
+}
+
+fn meta(state: &State) -> SnapshotMeta {
+    let (index, term) = state.store.applied();
+    SnapshotMeta { index: Index(index), term: Term(term), configuration: state.cluster().configuration() }
+}
+
+/// etcd's limits on what is under way.
+fn core_config(config: &Config, ids: Ids, seed: u64) -> evenkeel_raft::Config {
+    let ticks = config.election_timeout.as_millis() / config.heartbeat_interval.as_millis().max(1);
+    evenkeel_raft::Config {
+        id: evenkeel_raft::NodeId(ids.member),
+        election_ticks: u32::try_from(ticks).unwrap_or(u32::MAX).max(2),
+        heartbeat_ticks: 1,
+        pre_vote: config.pre_vote,
+        check_quorum: config.check_quorum,
+        max_message_bytes: 1024 * 1024,
+        max_inflight_messages: 512,
+        max_inflight_bytes: 64 * 1024 * 1024,
+        max_uncommitted_bytes: 256 * 1024 * 1024,
+        max_committed_batch_bytes: 4 * 1024 * 1024,
+        max_waiting_reads: 4_096,
+        seed,
+        mutants: config.mutants,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Ids that etcd 3.7.3 prints for these clusters.
+    #[test]
+    fn ids_are_those_of_etcd() {
+        let one = member_id(&["http://localhost:2380".into()], "etcd-cluster");
+        assert_eq!(format!("{one:x}"), "8e9e05c52164694d");
+        assert_eq!(format!("{:x}", cluster_id([one])), "cdf818194e3a8c32");
+    }
+}

@@ -1,0 +1,145 @@
+//! Checkpoints of the state: when to take one, and how to come back from it.
+//!
+//! A checkpoint is taken in the background from a pinned copy. Only when it is durable may older log segments and
+//! older entries in memory go.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use evenkeel_raft::{Index, Term};
+use evenkeel_storage::checkpoint::{CheckpointError, newest as newest_file, prune};
+use evenkeel_storage::wal::Identity;
+use evenkeel_storage::{CheckpointHeader, CheckpointWriter, Disk, LogStart};
+use tokio::sync::mpsc;
+
+use crate::env::Event;
+use crate::member::{Ids, Member};
+use crate::node::Input;
+use crate::records::{self, Rebuild};
+use crate::state::State;
+use crate::wal::LogWork;
+
+/// Records between two pauses of a background writer.
+const RECORDS_PER_TURN: usize = 4_096;
+
+/// A state read back, and where the log goes on behind it.
+pub struct Found {
+    /// The state.
+    pub state: State,
+    /// Where a restart reads the log from.
+    pub start: LogStart,
+}
+
+/// The newest checkpoint that can be read, if there is any.
+pub fn newest(disk: &dyn Disk, identity: Identity) -> Result<Option<Found>, String> {
+    let found = newest_file(disk, identity).map_err(|e| e.to_string())?;
+    for rejected in &found.rejected {
+        tracing::error!(index = rejected.index.0, error = %rejected.error, "a checkpoint cannot be used");
+    }
+    let Some(mut reader) = found.reader else {
+        return match found.rejected.into_iter().next() {
+            None => Ok(None),
+            Some(rejected) => Err(rejected.error.to_string()),
+        };
+    };
+    let start = reader.header().start;
+    let mut rebuild = Rebuild::default();
+    while let Some(block) = reader.next_block().map_err(|e| e.to_string())? {
+        for (kind, record) in block.records() {
+            rebuild.take(kind, record).map_err(|e| e.to_string())?;
+        }
+    }
+    let state = rebuild.finish().map_err(|e| e.to_string())?;
+    if state.store.applied() != (start.index.0, start.term.0) {
+        return Err(format!("the checkpoint of entry {} holds the state after another one", start.index));
+    }
+    Ok(Some(Found { state, start }))
+}
+
+/// Writes the checkpoint of a new cluster's empty state: from then on the directory counts as initialised.
+pub async fn found(disk: &Arc<dyn Disk>, ids: Ids, state: &State, start: LogStart) -> Result<(), CheckpointError> {
+    write_at(disk, ids, state, start).await
+}
+
+/// Writes a checkpoint of `state` and removes older ones. None when a newer one exists already.
+pub async fn write(member: &Member, state: &State) -> Result<Option<LogStart>, CheckpointError> {
+    // One at a time: removing older files must not meet a file being written, nor a newer one.
+    let mut newest = member.newest_checkpoint().lock().await;
+    let (index, term) = state.store.applied();
+    if Index(index) <= *newest {
+        return Ok(None);
+    }
+    let start = member.values().log().log_start(Index(index), Term(term));
+    let disk = &member.env().disk;
+    write_at(disk, member.ids(), state, start).await?;
+    *newest = Index(index);
+    prune(&**disk, &[Index(index)]).await?;
+    Ok(Some(start))
+}
+
+async fn write_at(disk: &Arc<dyn Disk>, ids: Ids, state: &State, start: LogStart) -> Result<(), CheckpointError> {
+    let identity = Identity { cluster_id: ids.cluster, member_id: ids.member };
+    let mut writer = CheckpointWriter::create(Arc::clone(disk), CheckpointHeader { identity, start }).await?;
+    let mut encoded = Vec::new();
+    for (count, record) in records::of(state).enumerate() {
+        encoded.clear();
+        let kind = record.encode(&mut encoded);
+        if writer.push(kind, &encoded) {
+            writer.flush().await?;
+        }
+        if count % RECORDS_PER_TURN == RECORDS_PER_TURN - 1 {
+            tokio::task::yield_now().await;
+        }
+    }
+    writer.finish().await.map(|_| ())
+}
+
+/// Decides when a checkpoint is due, and takes it. One at a time.
+pub struct Checkpointer {
+    log: mpsc::Sender<LogWork>,
+    inputs: mpsc::Sender<Input>,
+    last: Index,
+    running: Arc<AtomicBool>,
+}
+
+impl Checkpointer {
+    /// A checkpointer whose newest checkpoint holds the state after `last`.
+    pub fn new(log: mpsc::Sender<LogWork>, inputs: mpsc::Sender<Input>, last: Index) -> Checkpointer {
+        Checkpointer { log, inputs, last, running: Arc::default() }
+    }
+
+    /// A snapshot came with a checkpoint of its own.
+    pub fn installed(&mut self, index: Index) {
+        self.last = index;
+    }
+
+    /// Told after each batch, by the task that applies.
+    pub fn applied(&mut self, member: &Arc<Member>, index: Index) {
+        let due = self.last.0.saturating_add(member.config().snapshot_count) <= index.0;
+        if !due || self.running.swap(true, Ordering::Relaxed) {
+            return;
+        }
+        self.last = index;
+        // Both are of this very moment: what the checkpoint refers to is exactly what counts as used.
+        let state = member.state();
+        let unused = member.values().log().unused_segments();
+        let (log, inputs, running) = (self.log.clone(), self.inputs.clone(), Arc::clone(&self.running));
+        let member = Arc::clone(member);
+        tokio::spawn(async move {
+            match write(&member, &state).await {
+                Ok(None) => {}
+                Ok(Some(start)) => {
+                    let index = start.index;
+                    member.env().observer.observe(Event::Checkpoint { index });
+                    tracing::info!(index = index.0, "saved snapshot");
+                    let kept = member.config().snapshot_catchup_entries;
+                    let keep_from = Index(index.0.saturating_sub(kept)).next();
+                    let _ = log.send(LogWork::Release { start, keep_from, unused }).await;
+                    let _ = inputs.send(Input::Compact(keep_from.prev())).await;
+                }
+                Err(error) => member.fail(format!("a checkpoint could not be written: {error}")),
+            }
+            running.store(false, Ordering::Relaxed);
+        });
+    }
+}

@@ -1,0 +1,225 @@
+//! The world a member lives in: one seam per effect, handed to [`crate::serve`].
+//!
+//! `main` fills it with real files, sockets and clocks ([`real`]); the simulator with its own. Tasks, timers and
+//! the client RPC layer switch by Cargo (the names `tokio` and `tonic`), so they are not here.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use evenkeel_raft::{Index, NodeId, Standing, Term};
+use evenkeel_storage::Disk;
+use tokio::sync::mpsc;
+
+#[cfg(not(madsim))]
+pub mod real;
+
+/// Everything a member may touch outside its own memory.
+#[derive(Clone)]
+pub struct Env {
+    /// Its data directory.
+    pub disk: Arc<dyn Disk>,
+    /// The way to the other members.
+    pub network: Arc<dyn Network>,
+    /// Its clocks.
+    pub clock: Arc<dyn Clock>,
+    /// Where its randomness starts.
+    pub seed: u64,
+    /// Who watches. [`Nobody`] in production.
+    pub observer: Arc<dyn Observer>,
+}
+
+/// What a message between members is about. Lets the network keep heartbeats out of the queue behind bulk
+/// data, and lets a scenario act on one kind only.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum MessageKind {
+    /// Votes, pre-votes and their answers.
+    Vote,
+    /// Heartbeats and their answers.
+    Heartbeat,
+    /// Entries and their answers.
+    Append,
+    /// Read index requests and answers.
+    Read,
+    /// Proposals forwarded to the leader.
+    Propose,
+    /// Pieces of a snapshot and their answers.
+    Snapshot,
+    /// Questions between members outside Raft, such as lease renewals.
+    Ask,
+}
+
+impl MessageKind {
+    /// The name used in scenarios, logs and metrics.
+    pub const fn name(self) -> &'static str {
+        match self {
+            MessageKind::Vote => "raft.vote",
+            MessageKind::Heartbeat => "raft.heartbeat",
+            MessageKind::Append => "raft.append",
+            MessageKind::Read => "raft.read",
+            MessageKind::Propose => "raft.propose",
+            MessageKind::Snapshot => "raft.snapshot",
+            MessageKind::Ask => "peer.ask",
+        }
+    }
+}
+
+/// A member to talk to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Peer {
+    /// Its id.
+    pub id: NodeId,
+    /// Where it listens for members.
+    pub urls: Vec<String>,
+}
+
+/// What the network hands in.
+#[derive(Clone, Debug)]
+pub enum Inbound {
+    /// A message, still encoded. The sender's id is claimed by the connection and checked against the message.
+    Message {
+        /// The member it came from.
+        from: NodeId,
+        /// The encoded envelope.
+        bytes: Bytes,
+    },
+    /// Messages to this member cannot be delivered at present.
+    Down {
+        /// The member.
+        peer: NodeId,
+    },
+}
+
+/// Fire-and-forget messages between members. May lose, delay, repeat and reorder.
+pub trait Network: Send + Sync {
+    /// Begins to receive as `me`; everything that arrives goes to `inbox` (dropped when that is full).
+    fn start(&self, me: NodeId, cluster: u64, inbox: mpsc::Sender<Inbound>);
+    /// Sets whom [`Network::send`] can reach.
+    fn set_peers(&self, peers: Vec<Peer>);
+    /// Queues one encoded message. Never blocks; drops it when the queue to `to` is full.
+    fn send(&self, to: NodeId, kind: MessageKind, bytes: Bytes);
+}
+
+/// A member's clocks. Both may run too fast or too slow in simulation, and the wall clock may jump.
+pub trait Clock: Send + Sync {
+    /// Time since an arbitrary start. Never goes back.
+    fn monotonic(&self) -> Duration;
+    /// Time since 1970. May jump.
+    fn wall(&self) -> Duration;
+    /// Resolves after `duration` of this member's monotonic time.
+    fn sleep(&self, duration: Duration) -> Pin<Box<dyn Future<Output = ()> + Send>>;
+}
+
+/// Looks on. Sees what no client can see; changes nothing.
+pub trait Observer: Send + Sync {
+    /// Told of `event` the moment it happens, on the member's own task.
+    fn observe(&self, event: Event<'_>);
+}
+
+/// What an observer is told.
+#[derive(Clone, Copy, Debug)]
+pub enum Event<'a> {
+    /// The member starts, having read its disk.
+    Booted {
+        /// Its durable term and vote.
+        hard_state: evenkeel_raft::HardState,
+        /// The end of its log.
+        last_index: Index,
+        /// The term there.
+        last_term: Term,
+        /// Its state as of its newest checkpoint.
+        applied: Index,
+    },
+    /// The member's role, term or leader changed.
+    Standing(Standing),
+    /// A batch was written to the log and synced, or so the disk says.
+    Placed {
+        /// The segment.
+        segment: u32,
+        /// First byte of the batch.
+        offset: u64,
+        /// Bytes of the batch.
+        len: u64,
+        /// Term and vote in the batch, if any.
+        hard_state: Option<evenkeel_raft::HardState>,
+        /// The entries in the batch.
+        entries: &'a [evenkeel_raft::Entry],
+        /// The batch replaces the whole log by a snapshot.
+        snapshot: Option<(Index, Term)>,
+    },
+    /// An entry was applied.
+    Applied {
+        /// Its index.
+        index: Index,
+        /// Its term.
+        term: Term,
+        /// The store's revision afterwards.
+        revision: i64,
+        /// The state hash afterwards.
+        state_hash: u128,
+        /// The request it carried (0 when none): member-unique id chosen by the member that proposed it.
+        request: u64,
+        /// What it changed, when the revision moved.
+        changes: Option<&'a evenkeel_mvcc::RevisionEvents>,
+        /// Reads the values of `changes`.
+        values: &'a crate::reader::Reader,
+    },
+    /// Entries entered the log in memory. The first may replace older ones.
+    Appended {
+        /// The entries.
+        entries: &'a [evenkeel_raft::Entry],
+    },
+    /// The commit index moved.
+    Committed {
+        /// To here.
+        index: Index,
+    },
+    /// A checkpoint became durable.
+    Checkpoint {
+        /// It holds the state after this entry.
+        index: Index,
+    },
+    /// A snapshot was sent to a member and taken.
+    SnapshotSent {
+        /// The receiver.
+        to: NodeId,
+        /// The state after this entry.
+        index: Index,
+    },
+    /// A snapshot replaced this member's state.
+    SnapshotInstalled {
+        /// The state after this entry.
+        index: Index,
+        /// Its revision.
+        revision: i64,
+        /// The state hash.
+        state_hash: u128,
+    },
+    /// This member, as leader, found a lease past its deadline and proposes to revoke it.
+    LeaseExpired {
+        /// The lease.
+        lease: i64,
+    },
+    /// A request of a client was given this id.
+    Request {
+        /// The id, as in [`Event::Applied`].
+        request: u64,
+    },
+    /// The member serves clients.
+    Ready,
+    /// The member stopped because it cannot go on.
+    Fatal {
+        /// Why.
+        reason: &'a str,
+    },
+}
+
+/// Watches nothing.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Nobody;
+
+impl Observer for Nobody {
+    fn observe(&self, _: Event<'_>) {}
+}

@@ -1,0 +1,531 @@
+//! The handle of a running member: what services, tasks and the front share.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, RwLock};
+use std::time::Duration;
+
+use evenkeel_mvcc::{Error, Response, Store};
+use evenkeel_proto::etcdserverpb as pb;
+use evenkeel_raft::message::Message;
+use evenkeel_raft::ready::Role;
+use evenkeel_raft::{Index, NodeId, Standing};
+use prost::Message as _;
+use tokio::sync::{mpsc, oneshot, watch};
+
+use crate::ask::Asks;
+use crate::config::Config;
+use crate::env::{Env, Event};
+use crate::error::RequestError;
+use crate::lease::Leases;
+use crate::metrics::Metrics;
+use crate::node::Input;
+use crate::peer;
+use crate::places::Places;
+use crate::reader::Reader;
+use crate::service::watch_hub::WatchHub;
+use crate::snapshot_send::Transfers;
+use crate::state::State;
+
+/// Committed entries not yet applied, above which new requests are refused (etcd's limit).
+const APPLY_BACKLOG_MAX: u64 = 5_000;
+/// etcd's base for the time a request may take.
+const REQUEST_TIMEOUT_BASE: Duration = Duration::from_secs(5);
+
+/// Who we are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ids {
+    /// The cluster.
+    pub cluster: u64,
+    /// This member.
+    pub member: u64,
+}
+
+/// The answer to an applied request.
+#[derive(Debug)]
+pub struct Reply {
+    /// What the state machine said.
+    pub result: Result<Response, Error>,
+    /// The revision after it.
+    pub revision: i64,
+}
+
+/// Where the member stands in the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RaftStatus {
+    /// The leader's id, 0 when unknown.
+    pub leader: u64,
+    /// The term.
+    pub term: u64,
+    /// Commit index.
+    pub committed: u64,
+    /// Applied index.
+    pub applied: u64,
+    /// Last entry in the log.
+    pub last_index: u64,
+    /// It does not vote.
+    pub is_learner: bool,
+}
+
+/// Bytes of the store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StoreSize {
+    /// On disk.
+    pub total_bytes: u64,
+    /// Of these, live.
+    pub in_use_bytes: u64,
+}
+
+type Answer = Result<Reply, RequestError>;
+
+/// See the module's text.
+pub struct Member {
+    config: Config,
+    ids: Ids,
+    env: Env,
+    metrics: Metrics,
+    state: RwLock<State>,
+    values: Reader,
+    watches: WatchHub,
+    leases: Leases,
+    asks: Asks,
+    transfers: Transfers,
+    places: Places,
+    waiters: Mutex<BTreeMap<u64, oneshot::Sender<Answer>>>,
+    next_request: AtomicU64,
+    next_lease: AtomicU64,
+    inputs: mpsc::Sender<Input>,
+    standing: watch::Sender<Standing>,
+    applied: watch::Sender<Index>,
+    committed: AtomicU64,
+    last_index: AtomicU64,
+    stop: watch::Sender<Option<Result<(), String>>>,
+    ready: watch::Sender<bool>,
+    newest_checkpoint: tokio::sync::Mutex<Index>,
+}
+
+impl Member {
+    /// A member with this state. `inputs` leads to its driver.
+    pub fn new(config: Config, ids: Ids, env: Env, state: State, values: Reader, inputs: mpsc::Sender<Input>) -> Member {
+        let applied = Index(state.store.applied().0);
+        let mut seeds = SplitMix(env.seed);
+        // Ids of this process life must not meet those of an earlier one that is still in the log.
+        let first_request = (ids.member << 48) | (seeds.next() >> 16);
+        let watches = WatchHub::new(&state.store);
+        Member {
+            metrics: Metrics::new(),
+            watches,
+            leases: Leases::default(),
+            asks: Asks::default(),
+            transfers: Transfers::default(),
+            places: Places::default(),
+            waiters: Mutex::default(),
+            next_request: AtomicU64::new(first_request),
+            next_lease: AtomicU64::new(seeds.next()),
+            inputs,
+            standing: watch::Sender::new(Standing::default()),
+            applied: watch::Sender::new(applied),
+            committed: AtomicU64::new(applied.0),
+            last_index: AtomicU64::new(applied.0),
+            stop: watch::Sender::new(None),
+            ready: watch::Sender::new(false),
+            newest_checkpoint: tokio::sync::Mutex::new(applied),
+            state: RwLock::new(state),
+            values,
+            config,
+            ids,
+            env,
+        }
+    }
+
+    /// Its configuration.
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// Who it is.
+    pub fn ids(&self) -> Ids {
+        self.ids
+    }
+
+    /// Its world.
+    pub fn env(&self) -> &Env {
+        &self.env
+    }
+
+    /// Its counters.
+    pub fn metrics(&self) -> &Metrics {
+        &self.metrics
+    }
+
+    /// The values in its log.
+    pub fn values(&self) -> &Reader {
+        &self.values
+    }
+
+    /// Its watchers.
+    pub fn watches(&self) -> &WatchHub {
+        &self.watches
+    }
+
+    /// Lease deadlines, meaningful while it leads.
+    pub fn leases(&self) -> &Leases {
+        &self.leases
+    }
+
+    /// Open questions to other members.
+    pub fn asks(&self) -> &Asks {
+        &self.asks
+    }
+
+    /// Snapshots on their way to other members.
+    pub fn transfers(&self) -> &Transfers {
+        &self.transfers
+    }
+
+    /// Places of durable entries not yet applied.
+    pub fn places(&self) -> &Places {
+        &self.places
+    }
+
+    /// The entry after which the newest durable checkpoint was taken; held while one is written.
+    pub fn newest_checkpoint(&self) -> &tokio::sync::Mutex<Index> {
+        &self.newest_checkpoint
+    }
+
+    /// The driver's queue.
+    pub fn inputs(&self) -> &mpsc::Sender<Input> {
+        &self.inputs
+    }
+
+    /// Monotonic time.
+    pub fn now(&self) -> Duration {
+        self.env.clock.monotonic()
+    }
+
+    /// How long a request may take: 5 s and two election timeouts.
+    pub fn request_timeout(&self) -> Duration {
+        REQUEST_TIMEOUT_BASE + 2 * self.config.election_timeout
+    }
+
+    /// Term, role and leader.
+    pub fn standing(&self) -> Standing {
+        *self.standing.borrow()
+    }
+
+    /// Whether it leads, and in which term.
+    pub fn reign(&self) -> Option<u64> {
+        let standing = self.standing();
+        (standing.role == Role::Leader).then_some(standing.term.0)
+    }
+
+    /// A response header with this revision.
+    pub fn header(&self, revision: i64) -> pb::ResponseHeader {
+        pb::ResponseHeader {
+            cluster_id: self.ids.cluster,
+            member_id: self.ids.member,
+            revision,
+            raft_term: self.standing().term.0,
+        }
+    }
+
+    /// A pinned copy of the key space, cheap to make.
+    pub fn view(&self) -> Store {
+        self.state.read().expect("not poisoned").store.clone()
+    }
+
+    /// A pinned copy of everything.
+    pub fn state(&self) -> State {
+        self.state.read().expect("not poisoned").clone()
+    }
+
+    /// Changes the state; the apply task's alone.
+    pub fn change<R>(&self, change: impl FnOnce(&mut State) -> R) -> R {
+        change(&mut self.state.write().expect("not poisoned"))
+    }
+
+    /// Replaces the state by a snapshot's.
+    pub fn install(&self, state: State) {
+        let mut current = self.state.write().expect("not poisoned");
+        let applied = Index(state.store.applied().0);
+        self.values.replaced(&current.store);
+        *current = state;
+        self.watches.reset(&current.store);
+        drop(current);
+        self.publish_applied(applied);
+    }
+
+    /// The members, by id.
+    pub fn members(&self) -> Vec<pb::Member> {
+        let state = self.state.read().expect("not poisoned");
+        let members = state.cluster().members.iter();
+        members
+            .map(|(id, info)| pb::Member {
+                id: *id,
+                name: info.name.clone(),
+                peer_urls: info.peer_urls.clone(),
+                client_urls: info.client_urls.clone(),
+                is_learner: info.is_learner,
+            })
+            .collect()
+    }
+
+    /// Active alarms.
+    pub fn alarms(&self) -> Vec<pb::AlarmMember> {
+        let state = self.state.read().expect("not poisoned");
+        state.cluster().alarms.iter().map(|(id, kind)| pb::AlarmMember { member_id: *id, alarm: *kind }).collect()
+    }
+
+    /// The agreed API version.
+    pub fn cluster_version(&self) -> Option<String> {
+        self.state.read().expect("not poisoned").cluster().version.clone()
+    }
+
+    /// Where it stands in the log.
+    pub fn raft_status(&self) -> RaftStatus {
+        let standing = self.standing();
+        let learner = {
+            let state = self.state.read().expect("not poisoned");
+            state.cluster().members.get(&self.ids.member).is_some_and(|m| m.is_learner)
+        };
+        RaftStatus {
+            leader: standing.leader.map_or(0, |id| id.0),
+            term: standing.term.0,
+            committed: self.committed.load(Ordering::Relaxed),
+            applied: self.applied.borrow().0,
+            last_index: self.last_index.load(Ordering::Relaxed),
+            is_learner: learner,
+        }
+    }
+
+    /// Bytes on disk and in use.
+    pub fn store_size(&self) -> StoreSize {
+        let state = self.state.read().expect("not poisoned");
+        let in_use_bytes = state.store.live_bytes();
+        StoreSize { total_bytes: self.values.disk_bytes().max(in_use_bytes), in_use_bytes }
+    }
+
+    /// An id for a lease whose client left the choice to us: positive, 63 bits.
+    pub fn next_lease_id(&self) -> i64 {
+        let drawn = self.next_lease.fetch_add(0x9e37_79b9_7f4a_7c15, Ordering::Relaxed);
+        let id = (SplitMix(drawn).next() >> 1) as i64;
+        if id == 0 { 1 } else { id }
+    }
+
+    /// Proposes a request and waits until this member has applied it.
+    pub async fn propose(&self, request: pb::InternalRaftRequest) -> Answer {
+        self.propose_in(request, None).await
+    }
+
+    /// As [`Member::propose`], but only while this member leads in `only_in_term`.
+    pub async fn propose_in(&self, mut request: pb::InternalRaftRequest, only_in_term: Option<u64>) -> Answer {
+        let committed = self.committed.load(Ordering::Relaxed);
+        if committed > self.applied.borrow().0 + APPLY_BACKLOG_MAX {
+            return Err(RequestError::TooManyRequests);
+        }
+        let id = self.next_request.fetch_add(1, Ordering::Relaxed);
+        request.header.get_or_insert_default().id = id;
+        let data = request.encode_to_vec();
+        if data.len() > self.config.max_request_bytes {
+            return Err(RequestError::RequestTooLarge);
+        }
+        self.env.observer.observe(Event::Request { request: id });
+        let (reply, answer) = oneshot::channel();
+        self.waiters.lock().expect("not poisoned").insert(id, reply);
+        let _waiting = Waiting { member: self, id };
+        self.metrics.proposal_pending(1);
+        let standing = self.standing();
+        if self.inputs.send(Input::Propose { data: data.into(), only_in_term, id }).await.is_err() {
+            return Err(RequestError::Stopped);
+        }
+        let outcome = tokio::select! {
+            biased;
+            answer = answer => answer.unwrap_or(Err(RequestError::Stopped)),
+            () = self.stopping() => Err(RequestError::Stopped),
+            () = self.env.clock.sleep(self.request_timeout()) => {
+                let lost = self.standing().leader.is_none() || self.standing().leader != standing.leader;
+                Err(if lost { RequestError::TimeoutLeaderFail } else { RequestError::Timeout })
+            }
+        };
+        if outcome.is_err() {
+            self.metrics.proposal_failed();
+        }
+        outcome
+    }
+
+    /// Whether somebody waits for this request.
+    pub fn awaits(&self, id: u64) -> bool {
+        self.waiters.lock().expect("not poisoned").contains_key(&id)
+    }
+
+    /// Answers whoever waits for a request.
+    pub fn answer(&self, id: u64, answer: Answer) {
+        if let Some(waiter) = self.waiters.lock().expect("not poisoned").remove(&id) {
+            let _ = waiter.send(answer);
+        }
+    }
+
+    /// Resolves once this member has applied everything that was acknowledged anywhere before the call.
+    pub async fn read_barrier(&self) -> Result<(), RequestError> {
+        let (reply, index) = oneshot::channel();
+        if self.inputs.send(Input::Read { reply }).await.is_err() {
+            return Err(RequestError::Stopped);
+        }
+        let index = tokio::select! {
+            biased;
+            index = index => index.unwrap_or(Err(RequestError::Stopped))?,
+            () = self.stopping() => return Err(RequestError::Stopped),
+        };
+        if self.applied.borrow().0 >= index.0 {
+            return Ok(());
+        }
+        let mut applied = self.applied.subscribe();
+        tokio::select! {
+            biased;
+            reached = applied.wait_for(|applied| applied.0 >= index.0) => {
+                reached.map(|_| ()).map_err(|_| RequestError::Stopped)
+            }
+            () = self.stopping() => Err(RequestError::Stopped),
+            () = self.env.clock.sleep(self.request_timeout()) => Err(RequestError::Timeout),
+        }
+    }
+
+    /// Follows the applied index.
+    pub fn applied(&self) -> watch::Receiver<Index> {
+        self.applied.subscribe()
+    }
+
+    /// Resolves once there has been no leader for three election timeouts.
+    pub async fn leader_lost(&self) {
+        let mut standing = self.standing.subscribe();
+        loop {
+            let gone = standing.wait_for(|s| s.leader.is_none()).await.is_err();
+            if gone {
+                return std::future::pending().await;
+            }
+            let gone = tokio::select! {
+                biased;
+                gone = async { standing.wait_for(|s| s.leader.is_some()).await.is_err() } => gone,
+                () = self.env.clock.sleep(3 * self.config.election_timeout) => return,
+            };
+            if gone {
+                return std::future::pending().await;
+            }
+        }
+    }
+
+    /// Resolves once a leader is known.
+    pub async fn leader_known(&self) {
+        let mut standing = self.standing.subscribe();
+        let gone = standing.wait_for(|s| s.leader.is_some()).await.is_err();
+        if gone {
+            std::future::pending().await
+        }
+    }
+
+    /// Encodes and sends messages of the core.
+    pub fn send_all(&self, messages: Vec<(NodeId, Message)>) {
+        for (to, message) in messages {
+            let (kind, bytes) = peer::encode_raft(self.ids, to, message);
+            self.env.network.send(to, kind, bytes);
+        }
+    }
+
+    pub(crate) fn publish_standing(&self, standing: Standing) {
+        let before = self.standing.send_replace(standing);
+        self.metrics.standing(standing.role == Role::Leader, standing.leader.map(|l| l.0), before.leader.map(|l| l.0));
+        if standing.role != Role::Leader {
+            self.leases.deposed();
+        }
+        self.env.observer.observe(Event::Standing(standing));
+    }
+
+    pub(crate) fn publish_progress(&self, committed: Index, last_index: Index) {
+        let before = self.committed.swap(committed.0, Ordering::Relaxed);
+        self.last_index.store(last_index.0, Ordering::Relaxed);
+        if before != committed.0 {
+            self.metrics.committed(committed.0);
+            self.env.observer.observe(Event::Committed { index: committed });
+        }
+    }
+
+    pub(crate) fn publish_applied(&self, index: Index) {
+        self.applied.send_replace(index);
+    }
+
+    pub(crate) fn became_ready(&self) {
+        self.ready.send_replace(true);
+    }
+
+    /// Resolves when it serves clients, or stops before it could.
+    pub async fn ready(&self) {
+        tokio::select! {
+            biased;
+            () = self.stopping() => {}
+            _ = async { self.ready.subscribe().wait_for(|ready| *ready).await.map(|_| ()) } => {}
+        }
+    }
+
+    /// Stops the member in good order.
+    pub fn stop(&self) {
+        self.stop.send_if_modified(|stop| {
+            let first = stop.is_none();
+            stop.get_or_insert(Ok(()));
+            first
+        });
+    }
+
+    /// Stops the member because it cannot go on: its disk or its state cannot be trusted.
+    pub fn fail(&self, reason: String) {
+        let first = self.stop.send_if_modified(|stop| {
+            let first = stop.is_none();
+            stop.get_or_insert_with(|| Err(reason.clone()));
+            first
+        });
+        if first {
+            tracing::error!(%reason, "the member stops");
+            self.env.observer.observe(Event::Fatal { reason: &reason });
+        }
+    }
+
+    /// Resolves when the member stops, for whatever reason.
+    pub async fn stopping(&self) {
+        let _ = self.stop.subscribe().wait_for(Option::is_some).await;
+    }
+
+    /// As [`Member::stopping`], for a task that holds the handle itself.
+    pub async fn stopping_owned(self: Arc<Self>) {
+        self.stopping().await;
+    }
+
+    /// How it ended, once it has.
+    pub fn ended(&self) -> Option<Result<(), String>> {
+        self.stop.borrow().clone()
+    }
+}
+
+/// Forgets a waiting request when its caller is gone, for whatever reason.
+struct Waiting<'a> {
+    member: &'a Member,
+    id: u64,
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.member.waiters.lock().expect("not poisoned").remove(&self.id);
+        self.member.metrics.proposal_pending(-1);
+    }
+}
+
+/// A small generator for ids (Steele, Lea, Flood 2014).
+pub(crate) struct SplitMix(pub u64);
+
+impl SplitMix {
+    pub(crate) fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+}

@@ -1,0 +1,296 @@
+//! The driver: one task, one loop, owner of the Raft core.
+//!
+//! Everything that can happen to the core is one [`Input`] of this loop; everything the core owes is carried out
+//! here or handed on: messages to the network, writes to the log task, committed entries to the apply task. The
+//! loop never waits for the disk or for the state machine: both answer through its own queue, so a slow disk
+//! delays acknowledgements and nothing else.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use evenkeel_raft::message::{Body, Message};
+use evenkeel_raft::ready::{Input as RaftInput, ProposeError, Ready, Role, WriteSeq};
+use evenkeel_raft::{Data, Index, NodeId, Raft};
+use tokio::sync::{mpsc, oneshot};
+
+use crate::apply::{ApplyWork, Staged};
+use crate::env::{Event, Inbound};
+use crate::error::RequestError;
+use crate::member::Member;
+use crate::parking::Parking;
+use crate::reads::Reads;
+use crate::wal::LogWork;
+use crate::{ask, peer, snapshot_receive, snapshot_send};
+
+/// Requests and completions waiting for the driver.
+pub const INPUT_QUEUE: usize = 16_384;
+/// Messages from other members waiting for the driver.
+pub const INBOX_QUEUE: usize = 4_096;
+/// Inputs taken before the core is asked what it owes.
+const BURST_INPUTS_MAX: usize = 1_024;
+
+/// What the driver can be told.
+pub enum Input {
+    /// A client's request to put into the log.
+    Propose {
+        /// The encoded request.
+        data: Data,
+        /// The term in which this member must lead, or `None` to let any leader have it.
+        only_in_term: Option<u64>,
+        /// Its id; who waits for it is told when it is refused.
+        id: u64,
+    },
+    /// A read wants an index.
+    Read {
+        /// Gets the index to wait for.
+        reply: oneshot::Sender<Result<Index, RequestError>>,
+    },
+    /// The log task has made everything up to here durable.
+    Persisted(WriteSeq),
+    /// The apply task has applied up to here.
+    Applied(Index),
+    /// A durable checkpoint makes older entries unneeded.
+    Compact(Index),
+    /// A transfer of a snapshot has ended.
+    SnapshotDone {
+        /// The receiver.
+        peer: NodeId,
+        /// It was taken.
+        delivered: bool,
+    },
+    /// A snapshot has arrived completely and waits to replace the state.
+    SnapshotArrived(Box<Staged>),
+    /// Run for leader now.
+    Campaign,
+}
+
+/// The driver's own state.
+pub struct Node {
+    raft: Raft,
+    member: Arc<Member>,
+    inputs: mpsc::Receiver<Input>,
+    inbox: mpsc::Receiver<Inbound>,
+    log: mpsc::Sender<LogWork>,
+    apply: mpsc::Sender<ApplyWork>,
+    reads: Reads,
+    parking: Parking,
+    staged: Option<Box<Staged>>,
+    receiver: snapshot_receive::Receiver,
+    last_term: u64,
+}
+
+impl Node {
+    /// A driver for `raft`.
+    pub fn new(
+        raft: Raft,
+        member: Arc<Member>,
+        inputs: mpsc::Receiver<Input>,
+        inbox: mpsc::Receiver<Inbound>,
+        log: mpsc::Sender<LogWork>,
+        apply: mpsc::Sender<ApplyWork>,
+    ) -> Node {
+        let receiver = snapshot_receive::Receiver::new(Arc::clone(&member), log.clone());
+        let last_term = raft.standing().term.0;
+        Node {
+            raft,
+            member,
+            inputs,
+            inbox,
+            log,
+            apply,
+            reads: Reads::default(),
+            parking: Parking::default(),
+            staged: None,
+            receiver,
+            last_term,
+        }
+    }
+
+    /// Runs until the member stops.
+    pub async fn run(mut self) {
+        let tick = self.member.config().heartbeat_interval;
+        let clock = Arc::clone(&self.member.env().clock);
+        let mut next_tick = clock.sleep(tick);
+        let mut stopping = std::pin::pin!(self.member.clone().stopping_owned());
+        self.member.publish_standing(self.raft.standing());
+        loop {
+            tokio::select! {
+                biased;
+                () = &mut stopping => return,
+                () = &mut next_tick => {
+                    next_tick = clock.sleep(tick);
+                    self.tick();
+                }
+                Some(input) = self.inputs.recv() => self.input(input),
+                Some(inbound) = self.inbox.recv() => self.inbound(inbound),
+                else => return,
+            }
+            self.take_more();
+            if !self.discharge().await {
+                return;
+            }
+        }
+    }
+
+    /// Takes what else waits, so that one message and one write serve the whole burst.
+    fn take_more(&mut self) {
+        for _ in 0..BURST_INPUTS_MAX {
+            if let Ok(input) = self.inputs.try_recv() {
+                self.input(input);
+            } else if let Ok(inbound) = self.inbox.try_recv() {
+                self.inbound(inbound);
+            } else {
+                return;
+            }
+        }
+    }
+
+    fn tick(&mut self) {
+        self.raft.step(RaftInput::Tick);
+        let now = self.member.env().clock.monotonic();
+        self.reads.expire(now, self.member.request_timeout());
+        for id in self.parking.expire(now, self.member.request_timeout()) {
+            self.member.answer(id, Err(RequestError::TimeoutLeaderFail));
+        }
+        if let Some(context) = self.reads.retry(now, READ_RETRY) {
+            self.raft.step(RaftInput::Read { context });
+        }
+        self.receiver.tick(now);
+    }
+
+    fn input(&mut self, input: Input) {
+        match input {
+            Input::Propose { data, only_in_term, id } => self.propose(data, only_in_term, id),
+            Input::Read { reply } => {
+                let now = self.member.env().clock.monotonic();
+                if let Some(context) = self.reads.add(reply, now) {
+                    self.raft.step(RaftInput::Read { context });
+                }
+            }
+            Input::Persisted(write) => self.raft.step(RaftInput::Persisted { write }),
+            Input::Applied(index) => self.raft.step(RaftInput::Applied { index }),
+            Input::Compact(upto) => self.raft.step(RaftInput::Compact { upto }),
+            Input::SnapshotDone { peer, delivered } => self.raft.step(RaftInput::SnapshotDone { peer, delivered }),
+            Input::SnapshotArrived(staged) => {
+                let (from, message) = (staged.from, Message {
+                    term: staged.term,
+                    body: Body::Snapshot { meta: staged.meta.clone() },
+                });
+                self.staged = Some(staged);
+                self.raft.step(RaftInput::Message { from, message });
+            }
+            Input::Campaign => self.raft.step(RaftInput::Campaign),
+        }
+    }
+
+    fn propose(&mut self, data: Data, only_in_term: Option<u64>, id: u64) {
+        let standing = self.raft.standing();
+        if let Some(term) = only_in_term
+            && (standing.role != Role::Leader || standing.term.0 != term)
+        {
+            self.member.answer(id, Err(RequestError::NotLeader));
+            return;
+        }
+        match self.raft.propose(Arc::clone(&data), only_in_term.is_none()) {
+            Ok(()) => {}
+            Err(ProposeError::NoLeader) => {
+                // An election is under way: the request waits for its outcome, as a client would.
+                let now = self.member.env().clock.monotonic();
+                if !self.parking.park(data, id, now) {
+                    self.member.answer(id, Err(RequestError::TooManyRequests));
+                }
+            }
+            Err(ProposeError::NotLeader { .. }) => {
+                self.member.answer(id, Err(RequestError::NotLeader));
+            }
+            Err(ProposeError::Busy) => {
+                self.member.answer(id, Err(RequestError::TooManyRequests));
+            }
+        }
+    }
+
+    fn inbound(&mut self, inbound: Inbound) {
+        match inbound {
+            Inbound::Down { peer } => self.raft.step(RaftInput::Unreachable { peer }),
+            Inbound::Message { from, bytes } => match peer::decode(&bytes, self.member.ids(), from) {
+                Ok(peer::Content::Raft(message)) => self.raft.step(RaftInput::Message { from, message }),
+                Ok(peer::Content::SnapshotChunk(chunk)) => self.receiver.chunk(from, chunk),
+                Ok(peer::Content::SnapshotAck(ack)) => self.member.transfers().acknowledged(from, ack),
+                Ok(peer::Content::Ask(question)) => ask::answer(&self.member, from, question),
+                Ok(peer::Content::Answer(answer)) => self.member.asks().answered(answer),
+                Err(reason) => tracing::warn!(%reason, peer = %from, "dropped a message of another member"),
+            },
+        }
+    }
+
+    /// Carries out everything the core owes. False when the member is going down.
+    async fn discharge(&mut self) -> bool {
+        while let Some(ready) = self.raft.take_ready() {
+            let Ready { standing, messages, write, committed, reads, snapshots_wanted } = ready;
+            if let Some(standing) = standing {
+                self.standing_changed(standing);
+            }
+            self.member.send_all(messages);
+            if let Some(write) = write {
+                if !write.entries.is_empty() {
+                    self.member.env().observer.observe(Event::Appended { entries: &write.entries });
+                }
+                let staged = match &write.snapshot {
+                    Some(meta) => match self.staged.take() {
+                        Some(staged) if staged.meta == *meta => Some(staged),
+                        _ => {
+                            self.member.fail("the core installed a snapshot that has not arrived".into());
+                            return false;
+                        }
+                    },
+                    None => None,
+                };
+                if self.log.send(LogWork::Write { write, staged }).await.is_err() {
+                    return false;
+                }
+            }
+            if !committed.is_empty() && self.apply.send(ApplyWork::Entries(committed)).await.is_err() {
+                return false;
+            }
+            for state in reads {
+                self.reads.resolve(state);
+            }
+            for peer in snapshots_wanted {
+                snapshot_send::spawn(Arc::clone(&self.member), peer, self.raft.standing().term);
+            }
+            self.member.publish_progress(self.raft.committed(), self.raft.last_index());
+        }
+        if let Some(context) = self.reads.next() {
+            self.raft.step(RaftInput::Read { context });
+            return Box::pin(self.discharge()).await;
+        }
+        true
+    }
+
+    fn standing_changed(&mut self, standing: evenkeel_raft::Standing) {
+        tracing::info!(
+            term = standing.term.0,
+            role = ?standing.role,
+            leader = standing.leader.map_or_else(|| "none".into(), |id| id.to_string()),
+            "raft standing changed"
+        );
+        let reign_began = standing.role == Role::Leader && standing.term.0 != self.last_term;
+        if standing.role == Role::Leader {
+            self.last_term = standing.term.0;
+        }
+        self.member.publish_standing(standing);
+        if reign_began {
+            self.member.reign_began(standing.term.0);
+        }
+        if standing.leader.is_some() {
+            for (data, id) in self.parking.take() {
+                if self.member.awaits(id) {
+                    self.propose(data, None, id);
+                }
+            }
+        }
+    }
+}
+
+/// A read index not confirmed within this is asked for again, under a new context.
+const READ_RETRY: Duration = Duration::from_millis(500);

@@ -1,0 +1,67 @@
+//! What members tell the cluster about themselves, through the log: attributes, and the agreed version.
+
+use std::sync::Arc;
+
+use evenkeel_proto::{etcdserverpb as pb, membershippb};
+
+use crate::member::Member;
+use crate::version;
+
+/// Publishes this member's name and client URLs; resolves once the cluster knows them or the member stops.
+pub async fn attributes(member: &Arc<Member>) {
+    loop {
+        tokio::select! {
+            biased;
+            () = member.stopping() => return,
+            () = member.leader_known() => {}
+        }
+        if member.read_barrier().await.is_ok() && published(member) {
+            return;
+        }
+        let config = member.config();
+        let request = pb::InternalRaftRequest {
+            cluster_member_attr_set: Some(membershippb::ClusterMemberAttrSetRequest {
+                member_id: member.ids().member,
+                member_attributes: Some(membershippb::Attributes {
+                    name: config.name.clone(),
+                    client_urls: config.advertise_client_urls.clone(),
+                }),
+            }),
+            ..Default::default()
+        };
+        if member.propose(request).await.is_ok() {
+            return;
+        }
+        if member.ended().is_some() {
+            return;
+        }
+        member.env().clock.sleep(config.heartbeat_interval).await;
+    }
+}
+
+fn published(member: &Member) -> bool {
+    let state = member.state();
+    let known = state.cluster().members.get(&member.ids().member);
+    known.is_some_and(|info| {
+        info.name == member.config().name && info.client_urls == member.config().advertise_client_urls
+    })
+}
+
+/// As the leader of `term`, sets the cluster version when none is agreed yet.
+pub async fn cluster_version(member: &Arc<Member>, term: u64) {
+    while member.reign() == Some(term) && member.cluster_version().is_none() {
+        let request = pb::InternalRaftRequest {
+            cluster_version_set: Some(membershippb::ClusterVersionSetRequest { ver: version::CLUSTER.into() }),
+            ..Default::default()
+        };
+        match member.propose_in(request, Some(term)).await {
+            Ok(_) => return,
+            Err(error) => tracing::debug!(%error, "the cluster version could not be set yet"),
+        }
+        tokio::select! {
+            biased;
+            () = member.stopping() => return,
+            () = member.env().clock.sleep(member.config().heartbeat_interval) => {}
+        }
+    }
+}

@@ -1,0 +1,131 @@
+//! Everything that entries change: the key space with its leases, and what the cluster knows about itself.
+//!
+//! Applying reads nothing local: equal entries give equal states, and equal hashes, on every member.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use evenkeel_mvcc::Store;
+use evenkeel_proto::etcdserverpb as pb;
+use evenkeel_proto::store as storepb;
+use evenkeel_raft::Configuration;
+use prost::Message;
+use sha1::{Digest, Sha1};
+
+/// A member as the cluster knows it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct MemberInfo {
+    /// Its name; empty until it has started once.
+    pub name: String,
+    /// Where it listens for members.
+    pub peer_urls: Vec<String>,
+    /// Where it listens for clients.
+    pub client_urls: Vec<String>,
+    /// It does not vote.
+    pub is_learner: bool,
+}
+
+/// What the cluster knows about itself.
+#[derive(Clone, Debug, Default)]
+pub struct Cluster {
+    /// By member id.
+    pub members: BTreeMap<u64, MemberInfo>,
+    /// Agreed API version, such as `3.7.0`; none before the first leader set it.
+    pub version: Option<String>,
+    /// Active alarms: member and kind.
+    pub alarms: BTreeSet<(u64, i32)>,
+}
+
+impl Cluster {
+    /// The voters and learners.
+    pub fn configuration(&self) -> Configuration {
+        let ids = |learner| {
+            let chosen = self.members.iter().filter(move |(_, info)| info.is_learner == learner);
+            chosen.map(|(id, _)| evenkeel_raft::NodeId(*id)).collect()
+        };
+        Configuration { voters: ids(false), learners: ids(true) }
+    }
+
+    /// An alarm of this kind is active somewhere.
+    pub fn alarmed(&self, kind: pb::AlarmType) -> bool {
+        self.alarms.iter().any(|(_, active)| *active == kind as i32)
+    }
+
+    /// As stored in checkpoints and snapshots.
+    pub fn to_proto(&self) -> storepb::CheckpointMeta {
+        storepb::CheckpointMeta {
+            members: self
+                .members
+                .iter()
+                .map(|(id, info)| storepb::Member {
+                    id: *id,
+                    name: info.name.clone(),
+                    peer_urls: info.peer_urls.clone(),
+                    client_urls: info.client_urls.clone(),
+                    is_learner: info.is_learner,
+                })
+                .collect(),
+            cluster_version: self.version.clone().unwrap_or_default(),
+            alarms: self.alarms.iter().map(|(id, kind)| storepb::Alarm { member_id: *id, kind: *kind }).collect(),
+            ..Default::default()
+        }
+    }
+
+    /// Back from [`Cluster::to_proto`].
+    pub fn from_proto(meta: storepb::CheckpointMeta) -> Cluster {
+        Cluster {
+            members: meta
+                .members
+                .into_iter()
+                .map(|m| {
+                    let info = MemberInfo {
+                        name: m.name,
+                        peer_urls: m.peer_urls,
+                        client_urls: m.client_urls,
+                        is_learner: m.is_learner,
+                    };
+                    (m.id, info)
+                })
+                .collect(),
+            version: Some(meta.cluster_version).filter(|v| !v.is_empty()),
+            alarms: meta.alarms.into_iter().map(|a| (a.member_id, a.kind)).collect(),
+        }
+    }
+
+    fn hash(&self) -> u128 {
+        let digest = Sha1::digest(self.to_proto().encode_to_vec());
+        u128::from_le_bytes(digest[..16].try_into().expect("20 bytes"))
+    }
+}
+
+/// The replicated state. Cloning is cheap: the key space is copy-on-write.
+#[derive(Clone)]
+pub struct State {
+    /// Keys, versions, leases.
+    pub store: Store,
+    cluster: Cluster,
+    cluster_hash: u128,
+}
+
+impl State {
+    /// A state with these parts.
+    pub fn new(store: Store, cluster: Cluster) -> State {
+        let cluster_hash = cluster.hash();
+        State { store, cluster, cluster_hash }
+    }
+
+    /// What the cluster knows about itself.
+    pub fn cluster(&self) -> &Cluster {
+        &self.cluster
+    }
+
+    /// Changes it.
+    pub fn change_cluster(&mut self, change: impl FnOnce(&mut Cluster)) {
+        change(&mut self.cluster);
+        self.cluster_hash = self.cluster.hash();
+    }
+
+    /// Equal on all members at an equal applied index.
+    pub fn hash(&self) -> u128 {
+        self.store.state_hash() ^ self.cluster_hash
+    }
+}

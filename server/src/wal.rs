@@ -1,0 +1,172 @@
+//! The log task: owner of the write-ahead log, one group commit at a time, no timers.
+//!
+//! Whatever was handed over while the last sync ran becomes the next batch: one write and one sync for all of it.
+//! Only when that sync is done do the batch's messages (votes, acknowledgements) leave, and is the core told.
+
+use std::sync::Arc;
+
+use std::collections::BTreeSet;
+
+use bytes::Bytes;
+use evenkeel_raft::ready::Write;
+use evenkeel_raft::{Entry, Index, Term};
+use evenkeel_storage::{Batch, LogStart, Place, Release, Wal, WalError};
+use tokio::sync::{mpsc, oneshot};
+
+use crate::apply::{ApplyWork, Staged};
+use crate::checkpoint;
+use crate::env::Event;
+use crate::member::Member;
+use crate::node::Input;
+
+/// Hand-overs waiting for the log task. The driver waits when this is full: back-pressure, bounded by the core's
+/// limit on uncommitted bytes.
+pub const LOG_QUEUE: usize = 4_096;
+/// Hand-overs in one group commit.
+const BATCH_WORKS_MAX: usize = 4_096;
+/// Bytes of entries in one group commit, unless a single hand-over has more.
+const BATCH_BYTES_MAX: usize = 16 * 1024 * 1024;
+
+/// What the log task can be asked.
+pub enum LogWork {
+    /// Make a hand-over of the core durable.
+    Write {
+        /// The hand-over.
+        write: Write,
+        /// The state that its snapshot names.
+        staged: Option<Box<Staged>>,
+    },
+    /// Store values that did not come through the log, durably.
+    Carry {
+        /// The values.
+        values: Vec<Bytes>,
+        /// Where they are.
+        reply: oneshot::Sender<Vec<Place>>,
+    },
+    /// A checkpoint is durable; what only older ones needed may go.
+    Release {
+        /// Where a restart from it begins to read the log.
+        start: LogStart,
+        /// Entries from here on stay for slow followers.
+        keep_from: Index,
+        /// Segments without a single value that the checkpoint refers to.
+        unused: BTreeSet<u32>,
+    },
+}
+
+/// The log task's state.
+pub struct LogTask {
+    /// The log.
+    pub wal: Wal,
+    /// Whose log it is.
+    pub member: Arc<Member>,
+    /// Its queue.
+    pub works: mpsc::Receiver<LogWork>,
+    /// The driver.
+    pub inputs: mpsc::Sender<Input>,
+    /// The apply task.
+    pub apply: mpsc::Sender<ApplyWork>,
+}
+
+impl LogTask {
+    /// Runs until the member stops or the disk fails. A failed write or sync is final: nothing is retried, for
+    /// after it nobody knows what the disk holds.
+    pub async fn run(mut self) {
+        let mut left_over = None;
+        loop {
+            let first = match left_over.take() {
+                Some(work) => work,
+                None => match self.works.recv().await {
+                    Some(work) => work,
+                    None => return,
+                },
+            };
+            let outcome = match first {
+                LogWork::Write { write, staged: None } => {
+                    let mut writes = vec![write];
+                    let mut bytes = size(&writes[0]);
+                    while writes.len() < BATCH_WORKS_MAX && bytes < BATCH_BYTES_MAX {
+                        match self.works.try_recv() {
+                            Ok(LogWork::Write { write, staged: None }) => {
+                                bytes += size(&write);
+                                writes.push(write);
+                            }
+                            Ok(other) => {
+                                left_over = Some(other);
+                                break;
+                            }
+                            Err(_) => break,
+                        }
+                    }
+                    self.commit(writes, None).await
+                }
+                LogWork::Write { write, staged: Some(staged) } => self.install(write, staged).await,
+                LogWork::Carry { values, reply } => self.carry(values, reply).await,
+                LogWork::Release { start, keep_from, unused } => {
+                    self.wal.release(Release { keep_from, start, unused: &unused }).await.map(|_| ())
+                }
+            };
+            if let Err(error) = outcome {
+                self.member.fail(format!("the log failed: {error}"));
+                return;
+            }
+        }
+    }
+
+    async fn commit(&mut self, writes: Vec<Write>, snapshot: Option<(Index, Term)>) -> Result<(), WalError> {
+        let hard_state = writes.iter().rev().find_map(|w| w.hard_state);
+        let entries: Vec<Entry> = writes.iter().flat_map(|w| w.entries.iter().cloned()).collect();
+        if hard_state.is_some() || snapshot.is_some() || !entries.is_empty() {
+            let env = self.member.env();
+            let began = env.clock.monotonic();
+            let committed =
+                self.wal.commit(Batch { hard_state, snapshot, entries: &entries, carries: &[] }).await?;
+            let metrics = self.member.metrics();
+            metrics.wal_synced(env.clock.monotonic().saturating_sub(began), committed.bytes_written);
+            for batch in &committed.batches {
+                env.observer.observe(Event::Placed {
+                    segment: batch.segment,
+                    offset: u64::from(batch.offset),
+                    len: u64::from(batch.len),
+                    hard_state,
+                    entries: &entries,
+                    snapshot,
+                });
+            }
+            self.member.places().put(entries.iter().map(|e| e.index), &committed.places);
+        }
+        self.persisted(writes).await;
+        Ok(())
+    }
+
+    async fn persisted(&mut self, writes: Vec<Write>) {
+        let newest = writes.last().expect("a batch is not empty").seq;
+        for write in writes {
+            self.member.send_all(write.messages);
+        }
+        let _ = self.inputs.send(Input::Persisted(newest)).await;
+    }
+
+    /// Replaces log and state by a snapshot. The rename of its checkpoint is the one moment at which it happens;
+    /// the marker in the log only repeats it.
+    async fn install(&mut self, write: Write, staged: Box<Staged>) -> Result<(), WalError> {
+        let marker = (staged.meta.index, staged.meta.term);
+        if let Err(error) = checkpoint::write(&self.member, &staged.state).await {
+            self.member.fail(format!("a received snapshot could not be stored: {error}"));
+            return Ok(());
+        }
+        self.member.places().clear();
+        let _ = self.apply.send(ApplyWork::Install(staged)).await;
+        self.commit(vec![write], Some(marker)).await
+    }
+
+    async fn carry(&mut self, values: Vec<Bytes>, reply: oneshot::Sender<Vec<Place>>) -> Result<(), WalError> {
+        let committed = self.wal.commit(Batch { carries: &values, ..Batch::default() }).await?;
+        let _ = reply.send(committed.carry_places);
+        Ok(())
+    }
+}
+
+fn size(write: &Write) -> usize {
+    write.entries.iter().map(|e| e.payload.size_bytes()).sum()
+}

@@ -1,0 +1,262 @@
+//! The members of a run: the server's own `serve` on simulated disks, clocks and network, started, killed, paused
+//! and started again.
+
+use std::net::Ipv4Addr;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use evenkeel::boot::member_id;
+use evenkeel::config::{ClusterState, Config};
+use evenkeel::env::Env;
+use evenkeel::serve;
+use evenkeel_raft::NodeId;
+use evenkeel_raft::ready::Role;
+use evenkeel_scenario::cluster::Cluster as Settings;
+use madsim::runtime::{Handle, NodeHandle};
+use tokio::sync::{oneshot, watch};
+
+use super::feed::Feed;
+use super::look::Look;
+use super::mutants;
+use super::names::Names;
+use super::tap;
+use crate::clock::SimClock;
+use crate::disk::{Crash, SimDisk};
+use crate::draw::Draws;
+use crate::net::{Quality, SimNet};
+use crate::runtime::create_node;
+
+/// The cluster token of every run.
+const TOKEN: &str = "simulation";
+/// Members listen for clients here.
+const CLIENT_PORT: u16 = 2379;
+/// A member asked to stop is killed when it has not done so after this long.
+const STOP_PATIENCE: Duration = Duration::from_secs(5);
+
+/// One member and the machine it runs on.
+pub struct Machine {
+    /// n1 is 1.
+    pub number: u64,
+    /// Its disk.
+    pub disk: SimDisk,
+    /// Its clocks.
+    pub clock: SimClock,
+    /// What it reports.
+    pub look: Arc<Look>,
+    node: NodeHandle,
+    config: Config,
+    life: Mutex<Option<Life>>,
+}
+
+/// One process life.
+struct Life {
+    stop: Option<oneshot::Sender<()>>,
+    ended: watch::Receiver<bool>,
+}
+
+/// All members.
+pub struct Cluster {
+    /// n1 first.
+    pub machines: Vec<Machine>,
+    /// The network between them.
+    pub net: SimNet,
+    /// Who is who.
+    pub names: Names,
+    feed: Feed,
+    draws: Draws,
+}
+
+fn peer_url(number: u64) -> String {
+    format!("http://10.0.0.{number}:2380")
+}
+
+/// Where clients find a member.
+pub fn client_url(number: u64) -> String {
+    format!("http://10.0.0.{number}:{CLIENT_PORT}")
+}
+
+impl Cluster {
+    /// Machines with empty disks, switched off.
+    pub fn new(settings: &Settings, feed: &Feed, draws: &Draws) -> Cluster {
+        let names = Names::new((1..=settings.nodes).map(|n| member_id(&[peer_url(n)], TOKEN)).collect());
+        let latency = settings.net.latency.low.to_std()..settings.net.latency.high.to_std();
+        let quality = Quality {
+            latency,
+            loss: settings.net.loss.0,
+            duplicate: settings.net.duplicate.0,
+            reorder: settings.net.reorder.0,
+            bandwidth: None,
+        };
+        let (record, who) = (feed.clone(), names.clone());
+        let net = SimNet::start(draws, quality, Box::new(move |event| tap::report(&record, &who, event)));
+        let machines = (1..=settings.nodes).map(|n| Machine::new(n, settings, feed, draws, &names)).collect();
+        for number in 1..=settings.nodes {
+            net.add(NodeId(names.id(number)), &format!("n{number}"));
+        }
+        Cluster { machines, net, names, feed: feed.clone(), draws: draws.clone() }
+    }
+
+    /// The machine with this number.
+    pub fn machine(&self, number: u64) -> &Machine {
+        &self.machines[number as usize - 1]
+    }
+
+    /// The member's id.
+    pub fn id(&self, number: u64) -> NodeId {
+        NodeId(self.names.id(number))
+    }
+
+    /// Every number.
+    pub fn numbers(&self) -> impl Iterator<Item = u64> + use<> {
+        1..=self.machines.len() as u64
+    }
+
+    /// The leader of the newest term, as it sees itself.
+    pub fn leader(&self) -> Option<u64> {
+        let leaders = self.machines.iter().filter(|m| m.look.standing().role == Role::Leader && m.is_up());
+        leaders.max_by_key(|m| m.look.standing().term).map(|m| m.number)
+    }
+
+    /// Starts a member.
+    pub fn start(&self, number: u64) {
+        let machine = self.machine(number);
+        assert!(!machine.is_up(), "n{number} runs already");
+        let id = self.id(number);
+        let seed = self.draws.draw(self.draws.label(&format!("node/n{number}/seed")));
+        let env = Env {
+            disk: machine.disk.mount(),
+            network: self.net.plug(id),
+            clock: Arc::new(machine.clock.clone()),
+            seed,
+            observer: machine.look.clone(),
+        };
+        let (stop, stop_wanted) = oneshot::channel();
+        let (has_ended, ended) = watch::channel(false);
+        let config = machine.config.clone();
+        let look = machine.look.clone();
+        machine.node.spawn(async move {
+            match serve(config, env).await {
+                Ok(server) => {
+                    tokio::select! {
+                        biased;
+                        _ = stop_wanted => server.stop().await,
+                        _ = server.wait() => {}
+                    }
+                }
+                Err(error) => look.refused(&error.to_string()),
+            }
+            let _ = has_ended.send(true);
+        });
+        *machine.life.lock().expect("one thread") = Some(Life { stop: Some(stop), ended });
+    }
+
+    /// Ends a member's process at once.
+    pub fn kill(&self, number: u64, crash: Crash) {
+        let machine = self.machine(number);
+        if machine.life.lock().expect("one thread").take().is_none() {
+            return;
+        }
+        machine.disk.crash(crash);
+        self.net.unplug(self.id(number));
+        machine.look.stopped();
+        let handle = Handle::current();
+        handle.kill(machine.node.id());
+        handle.restart(machine.node.id());
+        if matches!(crash, Crash::PowerLoss(_)) {
+            self.feed.happened("fault.power_loss", Some(number));
+        } else {
+            self.feed.happened("fault.kill", Some(number));
+        }
+    }
+
+    /// Asks a member to stop, and waits until it has.
+    pub async fn stop(&self, number: u64) {
+        let machine = self.machine(number);
+        let (stop, mut ended) = {
+            let mut life = machine.life.lock().expect("one thread");
+            let Some(life) = life.as_mut() else { return };
+            (life.stop.take(), life.ended.clone())
+        };
+        if let Some(stop) = stop {
+            let _ = stop.send(());
+        }
+        tokio::select! {
+            biased;
+            _ = ended.wait_for(|ended| *ended) => {}
+            () = self.feed.time().sleep(STOP_PATIENCE) => {}
+        }
+        self.kill(number, Crash::Kill);
+    }
+
+    /// Stops a member's tasks where they are.
+    pub fn pause(&self, number: u64) {
+        Handle::current().pause(self.machine(number).node.id());
+    }
+
+    /// Lets them go on.
+    pub fn resume(&self, number: u64) {
+        Handle::current().resume(self.machine(number).node.id());
+    }
+
+    /// All members run and hold the same log, commit index and state.
+    pub fn converged(&self) -> bool {
+        let mut states = self.machines.iter().map(|machine| {
+            machine.look.with(|seen| (seen.standing.term, seen.committed, seen.applied, seen.state_hash))
+        });
+        let first = states.next().expect("a cluster has a member");
+        self.machines.iter().all(Machine::is_up) && first.1 == first.2 && states.all(|state| state == first)
+    }
+}
+
+impl Machine {
+    fn new(number: u64, settings: &Settings, feed: &Feed, draws: &Draws, names: &Names) -> Machine {
+        let fsync = settings.disk.fsync.low.to_std()..settings.disk.fsync.high.to_std();
+        let disk = SimDisk::new(&format!("n{number}"), draws, fsync, None);
+        let offset = draws.with(|d| settings.clock.offset.draw(d, &format!("clock/n{number}/offset")));
+        let drift = draws.with(|d| settings.clock.drift.draw(d, &format!("clock/n{number}/drift")));
+        let clock = SimClock::new(offset.0);
+        clock.set_drift((drift * 1e6) as i32);
+        let look = Look::new(number, feed.clone(), names.clone(), disk.clone());
+        let node = create_node(&format!("n{number}"), number as u8);
+        let config = config(number, settings);
+        Machine { number, disk, clock, look, node, config, life: Mutex::new(None) }
+    }
+
+    /// Its process runs (and was not given up by itself).
+    pub fn is_up(&self) -> bool {
+        self.life.lock().expect("one thread").as_ref().is_some_and(|life| !*life.ended.borrow())
+    }
+
+    /// Its process was started and neither killed nor stopped by the scenario; it may have ended by itself.
+    pub fn is_meant_to_run(&self) -> bool {
+        self.life.lock().expect("one thread").is_some()
+    }
+}
+
+fn config(number: u64, settings: &Settings) -> Config {
+    let tick = settings.tick.to_std();
+    let members = (1..=settings.nodes).map(|n| (format!("n{n}"), vec![peer_url(n)]));
+    Config {
+        name: format!("n{number}"),
+        data_dir: format!("n{number}.etcd"),
+        listen_client_urls: vec![format!("http://{}:{CLIENT_PORT}", Ipv4Addr::UNSPECIFIED)],
+        listen_peer_urls: vec![peer_url(number)],
+        advertise_client_urls: vec![client_url(number)],
+        initial_advertise_peer_urls: vec![peer_url(number)],
+        initial_cluster: members.collect(),
+        initial_cluster_token: TOKEN.into(),
+        initial_cluster_state: ClusterState::New,
+        heartbeat_interval: tick * settings.heartbeat_ticks as u32,
+        election_timeout: tick * settings.election_ticks as u32,
+        pre_vote: settings.pre_vote,
+        check_quorum: settings.check_quorum,
+        initial_election_tick_advance: settings.tick_advance,
+        snapshot_count: settings.snapshot_count.min(settings.checkpoint_every),
+        snapshot_catchup_entries: settings.snapshot_catchup,
+        wal_segment_bytes: settings.segment_bytes.0 as u32,
+        value_cache_bytes: 256 * 1024,
+        watch_progress_notify_interval: Duration::from_secs(5),
+        mutants: mutants::of(settings, number),
+        ..Config::default()
+    }
+}

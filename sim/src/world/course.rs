@@ -1,0 +1,312 @@
+//! The course of a run: boot, load and script, calm, last reads, verdict.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use evenkeel_check::history::{Body, KeyRange, Outcome, Range, Request};
+use evenkeel_check::linearizable::FinalRead;
+use evenkeel_check::suite::{Config as OracleConfig, Finish};
+use evenkeel_check::{ClientId, MemberId, Oracles};
+use evenkeel_scenario::cluster::Cluster as Settings;
+use evenkeel_scenario::expr::{Expr, eval};
+use evenkeel_scenario::{Decisions, Monitor, Resolved, RunLength, Value, monitor};
+
+use super::client::{Client, Shared};
+use super::cluster::{Cluster, client_url};
+use super::connection::Connection;
+use super::feed::Feed;
+use super::steps::{Power, Stage};
+use super::view::View;
+use crate::draw::Draws;
+use crate::report::SharedRecorder;
+use crate::runtime::create_node;
+use crate::timer::SimTime;
+
+/// How often expectations and oracles are looked at.
+const LOOK_INTERVAL: Duration = Duration::from_millis(50);
+/// The machine that clients run on.
+const CLIENT_MACHINE: u8 = 200;
+/// How long the last reads may take in all.
+const LAST_READS_MAX: Duration = Duration::from_secs(30);
+/// How long one of them may take.
+const LAST_READ_PATIENCE: Duration = Duration::from_secs(8);
+/// After the load has ended, answers may still come for so long.
+const LAST_ANSWERS: Duration = Duration::from_secs(10);
+
+/// A promise of the system, or an expectation of the scenario, that was broken.
+#[derive(Clone, Debug)]
+pub struct Broken {
+    /// The oracle or expectation.
+    pub what: String,
+    /// When it was noticed.
+    pub at: Duration,
+    /// One sentence.
+    pub message: String,
+}
+
+/// What is known at the end of a run.
+#[derive(Debug)]
+pub struct Ended {
+    /// The first broken promise.
+    pub broken: Option<Broken>,
+    /// Simulated time that went by.
+    pub simulated: Duration,
+    /// What the run says about each expectation.
+    pub outcomes: Vec<(String, monitor::Outcome)>,
+    /// Values for comparisons between cells.
+    pub metrics: BTreeMap<String, Value>,
+    /// Whatever is worth counting.
+    pub counters: BTreeMap<String, u64>,
+}
+
+/// Plays one resolved scenario to its end.
+pub async fn run(
+    resolved: Resolved,
+    metrics: Vec<(String, Expr)>,
+    decisions: Decisions,
+    recorder: SharedRecorder,
+) -> Ended {
+    let mut course = Course::begin(resolved, decisions, recorder);
+    let broken = course.play().await;
+    let broken = match broken {
+        Some(broken) => Some(broken),
+        None => course.close().await,
+    };
+    course.end(broken, metrics)
+}
+
+struct Course {
+    resolved: Resolved,
+    feed: Feed,
+    draws: Draws,
+    cluster: Arc<Cluster>,
+    stage: Arc<Stage>,
+    view: View,
+    shared: Arc<Shared>,
+    stop: tokio::sync::watch::Sender<bool>,
+    load: Vec<tokio::task::JoinHandle<()>>,
+    monitors: Vec<Monitor>,
+    client_node: madsim::runtime::NodeHandle,
+}
+
+impl Course {
+    fn begin(resolved: Resolved, decisions: Decisions, recorder: SharedRecorder) -> Course {
+        let time = SimTime::current();
+        let draws = Draws::new(decisions);
+        let oracles = Oracles::new(&oracle_config(&resolved)).expect("no oracle is switched off");
+        let feed = Feed::new(recorder, oracles, resolved.clients.len().max(1), time.clone());
+        let cluster = Arc::new(Cluster::new(&resolved.cluster, &feed, &draws));
+        let connections: Vec<Connection> =
+            cluster.numbers().map(|number| Connection::lazy(&client_url(number), time.clone())).collect();
+        let bound = Arc::new(Mutex::new(BTreeMap::new()));
+        let view = View {
+            cluster: Arc::clone(&cluster),
+            feed: feed.clone(),
+            bound: Arc::clone(&bound),
+            groups: Arc::new(resolved.clients.iter().map(|group| group.id.clone()).collect()),
+        };
+        let disk = &resolved.cluster.disk;
+        let power = Power { lose_unsynced: disk.lose_unsynced, torn: disk.torn };
+        let (stop, stopped) = tokio::sync::watch::channel(false);
+        let shared = Arc::new(Shared {
+            feed: feed.clone(),
+            names: cluster.names.clone(),
+            draws: draws.clone(),
+            connections: connections.clone(),
+            looks: cluster.machines.iter().map(|machine| machine.look.clone()).collect(),
+            stop: stopped,
+            watches: Default::default(),
+            newest: 1.into(),
+            compacted: Default::default(),
+        });
+        let stage = Arc::new(Stage::new(
+            Arc::clone(&cluster),
+            feed.clone(),
+            draws.clone(),
+            connections,
+            bound,
+            view.clone(),
+            power,
+        ));
+        let monitors = resolved.default_expects().iter().chain(&resolved.expects).map(Monitor::new).collect();
+        let client_node = create_node("clients", CLIENT_MACHINE);
+        Course { resolved, feed, draws, cluster, stage, view, shared, stop, load: Vec::new(), monitors, client_node }
+    }
+
+    /// Runs load and script for the scenario's time, or until something is broken.
+    async fn play(&mut self) -> Option<Broken> {
+        for number in self.cluster.numbers() {
+            self.cluster.start(number);
+        }
+        let mut next_client = 1;
+        for (index, group) in self.resolved.clients.iter().enumerate() {
+            let group = Arc::new(group.clone());
+            for place in 0..group.knobs.count {
+                let client = Client::new(Arc::clone(&self.shared), Arc::clone(&group), index, next_client, place);
+                next_client += 1;
+                self.load.push(self.client_node.spawn(client.run()));
+            }
+        }
+        let mut script: Vec<_> =
+            self.resolved.steps.iter().map(|step| tokio::spawn(Arc::clone(&self.stage).play(step.clone()))).collect();
+        let mut script_done_at = None;
+        loop {
+            self.feed.time().sleep(LOOK_INTERVAL).await;
+            if let Some(broken) = self.look() {
+                return Some(broken);
+            }
+            let now = self.feed.now();
+            script.retain(|task| !task.is_finished());
+            if script.is_empty() {
+                script_done_at.get_or_insert(now);
+            }
+            let over = match self.resolved.run {
+                RunLength::For(length) => length.to_std() <= now,
+                RunLength::Settled { after_last, at_least, at_most } => {
+                    let settled = script_done_at.is_some_and(|done| done + after_last.to_std() <= now);
+                    at_most.to_std() <= now || (settled && at_least.to_std() <= now)
+                }
+            };
+            if over {
+                return None;
+            }
+        }
+    }
+
+    fn look(&mut self) -> Option<Broken> {
+        if let Some(violation) = self.feed.violation() {
+            let at = Duration::from_nanos(violation.at.nanos);
+            return Some(Broken { what: violation.oracle.to_owned(), at, message: violation.to_string() });
+        }
+        for monitor in &mut self.monitors {
+            match monitor.observe(&self.view) {
+                Ok(None) => {}
+                Ok(Some(violation)) => {
+                    let at = violation.at.to_std();
+                    return Some(Broken { what: violation.expect, at, message: violation.message });
+                }
+                Err(error) => {
+                    let what = monitor.id().to_owned();
+                    return Some(Broken { what, at: self.feed.now(), message: error.to_string() });
+                }
+            }
+        }
+        None
+    }
+
+    /// Ends the load, heals everything, reads everything once more on each member.
+    async fn close(&mut self) -> Option<Broken> {
+        let _ = self.stop.send(true);
+        if !self.stage.is_calm() {
+            self.stage.quiesce();
+        }
+        let give_up = self.feed.now() + LAST_ANSWERS;
+        while !self.load.iter().all(|task| task.is_finished()) && self.feed.now() < give_up {
+            self.feed.time().sleep(LOOK_INTERVAL).await;
+        }
+        let mut reads = Vec::new();
+        for number in self.cluster.numbers() {
+            match self.last_read(number).await {
+                Ok(read) => reads.push(read),
+                Err(message) => {
+                    return Some(Broken { what: "availability".into(), at: self.feed.now(), message });
+                }
+            }
+        }
+        let now = self.feed.now();
+        let mut inner = self.feed.lock();
+        let moment = inner.moment(now);
+        let report = inner.oracles.finish(moment, &Finish { reads });
+        drop(inner);
+        report.violations.first().map(|violation| Broken {
+            what: violation.oracle.to_owned(),
+            at: Duration::from_nanos(violation.at.nanos),
+            message: violation.to_string(),
+        })
+    }
+
+    async fn last_read(&self, number: u64) -> Result<FinalRead, String> {
+        let request = Request::Range(Range::of(KeyRange::all()));
+        let (member, names) = (MemberId(number), self.cluster.names.clone());
+        let give_up = self.feed.now() + LAST_READS_MAX;
+        let mut last = String::new();
+        while self.feed.now() < give_up {
+            let op = self.feed.call(0, ClientId(0), member, &request);
+            let (connection, names, question) =
+                (self.shared.connections[number as usize - 1].clone(), names.clone(), request.clone());
+            let call = self.client_node.spawn(async move {
+                connection.call(&question, LAST_READ_PATIENCE, &move |id| names.member(id)).await
+            });
+            let outcome = call.await.map_err(|error| error.to_string())?;
+            self.feed.returned(op, outcome.clone());
+            match outcome {
+                Outcome::Ok(header, Body::Range(reply)) => return Ok(FinalRead { header, kvs: reply.kvs }),
+                other => last = format!("{other:?}"),
+            }
+            self.feed.time().sleep(Duration::from_millis(200)).await;
+        }
+        let reason = self.cluster.machine(number).look.with(|seen| seen.fatal.clone());
+        let why = reason.map_or_else(String::new, |reason| format!("; it stopped: {reason}"));
+        Err(format!("with all faults healed, n{number} does not answer a read: {last}{why}"))
+    }
+
+    fn end(mut self, mut broken: Option<Broken>, metrics: Vec<(String, Expr)>) -> Ended {
+        let mut outcomes = Vec::new();
+        for monitor in &mut self.monitors {
+            let id = monitor.id().to_owned();
+            match monitor.finish(&self.view) {
+                Ok(outcome) => {
+                    if let monitor::Outcome::Violated(violation) = &outcome
+                        && broken.is_none()
+                    {
+                        let at = violation.at.to_std();
+                        broken = Some(Broken { what: id.clone(), at, message: violation.message.clone() });
+                    }
+                    outcomes.push((id, outcome));
+                }
+                Err(error) if broken.is_none() => {
+                    broken = Some(Broken { what: id, at: self.feed.now(), message: error.to_string() });
+                }
+                Err(_) => {}
+            }
+        }
+        let mut memory = eval::Memory::default();
+        let values = metrics
+            .into_iter()
+            .map(|(name, expr)| (name, eval::value(&expr, &self.view, &mut memory).unwrap_or(Value::Missing)));
+        let metrics = values.collect();
+        let simulated = self.feed.now();
+        let counters = self.counters();
+        Ended { broken, simulated, outcomes, metrics, counters }
+    }
+
+    fn counters(&self) -> BTreeMap<String, u64> {
+        let _ = &self.draws;
+        let mut counters = BTreeMap::new();
+        for machine in &self.cluster.machines {
+            *counters.entry("syncs".to_owned()).or_default() += machine.disk.counters().syncs;
+        }
+        let inner = self.feed.lock();
+        counters.insert("operations".into(), inner.stats.acks());
+        for event in &inner.happenings {
+            *counters.entry(format!("event {}", event.name)).or_default() += 1;
+        }
+        counters
+    }
+}
+
+fn oracle_config(resolved: &Resolved) -> OracleConfig {
+    let Settings { nodes, tick, election_ticks, clock, .. } = &resolved.cluster;
+    let steps_drift = resolved.steps.iter().filter_map(|step| match &step.action {
+        evenkeel_scenario::Action::ClockStep(step) => step.drift,
+        _ => None,
+    });
+    let drift = steps_drift.chain([clock.drift.low, clock.drift.high]).map(f64::abs).fold(0.0, f64::max);
+    OracleConfig {
+        voters: *nodes as usize,
+        election_timeout_nanos: tick.times(*election_ticks as f64).0 as u64,
+        rate_error_ppm: (drift * 1e6) as u64,
+        ..OracleConfig::default()
+    }
+}

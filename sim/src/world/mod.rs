@@ -1,0 +1,26 @@
+//! One run: a cluster, its clients, the script, and the eyes on all of it.
+//!
+//! - [`cluster`]: the members, on simulated machines.
+//! - [`client`], [`leases`], [`watcher`]: the load, through the real service code.
+//! - [`steps`]: the script.
+//! - [`feed`], [`look`], [`tap`]: what happens, told to the event log and the oracles.
+//! - [`view`]: the run as expressions see it.
+//! - [`course`]: from the first boot to the verdict.
+
+pub mod client;
+pub mod cluster;
+pub mod connection;
+pub mod course;
+pub mod feed;
+pub mod leases;
+pub mod look;
+pub mod mutants;
+pub mod names;
+pub mod stats;
+pub mod steps;
+pub mod tap;
+pub mod view;
+pub mod watcher;
+pub mod wire;
+
+pub use course::{Ended, run};

@@ -1,0 +1,53 @@
+//! What members tell each other, for the ledger: a promise that leaves before its bytes are durable is a violation.
+
+use bytes::Bytes;
+use evenkeel_check::observation::{Observation, Promise};
+use evenkeel_check::{Index, MemberId, Term};
+use evenkeel_proto::peer::raft::Body;
+use evenkeel_proto::peer::{Envelope, envelope};
+use prost::Message;
+
+use super::feed::Feed;
+use super::names::Names;
+use crate::chain::Value;
+use crate::net::{Fate, NetEvent};
+use evenkeel::env::MessageKind;
+
+/// Reports one event of the network.
+pub fn report(feed: &Feed, names: &Names, event: &NetEvent<'_>) {
+    let (name, from, to, kind, bytes) = match event {
+        NetEvent::Sent { from, to, kind, bytes, fate, .. } => {
+            promised(feed, names, names.member(from.0), *kind, bytes);
+            (if !matches!(fate, Fate::Arrives(_) | Fate::ArrivesTwice(_)) { "lost" } else { "send" }, from, to, kind, bytes)
+        }
+        NetEvent::Arrived { from, to, kind, bytes, .. } => ("arrive", from, to, kind, bytes),
+    };
+    feed.log(
+        name,
+        &[
+            ("from", Value::U64(names.number(from.0))),
+            ("to", Value::U64(names.number(to.0))),
+            ("kind", Value::Text(kind.name())),
+            ("bytes", Value::U64(bytes.len() as u64)),
+        ],
+    );
+}
+
+fn promised(feed: &Feed, names: &Names, member: MemberId, kind: MessageKind, bytes: &Bytes) {
+    if matches!(kind, MessageKind::Snapshot | MessageKind::Ask | MessageKind::Propose) {
+        return;
+    }
+    let Ok(Envelope { to, body: Some(envelope::Body::Raft(raft)), .. }) = Envelope::decode(bytes.clone()) else {
+        return;
+    };
+    let term = Term(raft.term);
+    let promise = match raft.body {
+        Some(Body::AppendAccepted(said)) => Promise::AppendAccepted { matched: Index(said.matched), term },
+        Some(Body::VoteResponse(said)) if said.pre_vote => return,
+        Some(Body::VoteResponse(said)) if said.granted => Promise::VoteGranted { term, to: names.member(to) },
+        Some(Body::VoteRequest(said)) if said.pre_vote => return,
+        Some(Body::VoteRequest(_)) => Promise::VoteGranted { term, to: member },
+        _ => Promise::Message { term },
+    };
+    feed.observe(Observation::Promised { member, promise });
+}
