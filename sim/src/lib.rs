@@ -10,7 +10,10 @@
 //! The parts that decide are free of any runtime and take the time as an argument, so they are tested in both
 //! flavours; what needs tasks and timers exists under `--cfg madsim` only.
 
+#[cfg(madsim)]
+pub mod bridge;
 pub mod chain;
+pub mod cli;
 pub mod clock;
 pub mod disk;
 pub mod draw;
@@ -22,3 +25,5 @@ pub mod report;
 pub mod runtime;
 #[cfg(madsim)]
 pub mod timer;
+#[cfg(madsim)]
+pub mod world;

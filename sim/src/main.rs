@@ -1,2 +1,14 @@
-//! x
-fn main() {}
+//! The program `sim`: `cargo sim …` builds it in the simulator's flavour.
+
+use std::process::ExitCode;
+
+#[cfg(madsim)]
+fn main() -> ExitCode {
+    evenkeel_sim::cli::main(&evenkeel_sim::bridge::WORLD)
+}
+
+#[cfg(not(madsim))]
+fn main() -> ExitCode {
+    eprintln!("use `cargo sim`; unset RUSTFLAGS");
+    ExitCode::from(2)
+}

@@ -153,6 +153,11 @@ impl Recorder {
         self.events
     }
 
+    /// When the last event was.
+    pub fn last_at(&self) -> Duration {
+        self.ring.back().map_or(Duration::ZERO, |slot| slot.at)
+    }
+
     /// The last events whose kind `wanted` accepts, oldest first, as lines.
     pub fn last_lines(&self, count: usize, wanted: impl Fn(&str) -> bool) -> Vec<String> {
         let mut lines: Vec<String> =

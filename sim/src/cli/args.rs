@@ -3,7 +3,7 @@
 use std::ops::Range;
 use std::path::PathBuf;
 
-use evenkeel_scenario::problem::nearest;
+use evenkeel_scenario::nearest;
 
 /// What `sim` and `sim --help` print.
 pub const USAGE: &str = "\
@@ -87,7 +87,7 @@ pub enum Command {
 
 const COMMANDS: &[(&str, &[&str])] = &[
     ("run", &["--seed", "--seeds", "--jobs", "--format", "--trace", "--cell"]),
-    ("check-determinism", &["--seed", "--seeds", "--jobs", "--cell"]),
+    ("check-determinism", &["--seeds", "--jobs"]),
     ("lint", &[]),
     ("list", &[]),
 ];
@@ -252,7 +252,7 @@ mod tests {
             ("check", "unknown command \"check\", expected one of: run, check-determinism, lint, list"),
             ("run --sede 1", "unknown option \"--sede\", did you mean \"--seed\"?"),
             ("lint --jobs 1", "unknown option \"--jobs\": this command has none"),
-            ("check-determinism --format json", "unknown option \"--format\", expected one of: --seed, --seeds, --jobs, --cell"),
+            ("check-determinism --format json", "unknown option \"--format\", expected one of: --seeds, --jobs"),
             ("run --seed", "--seed needs a value"),
             ("run --seed x", "--seed needs a whole number, not \"x\""),
             ("run --seeds 5", "--seeds needs a range such as 0..100, not \"5\""),

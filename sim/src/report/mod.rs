@@ -2,10 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
+use evenkeel_scenario::{Decisions, Expr, Outcome, Resolved, Value};
 use serde::{Deserialize, Serialize};
 
 use crate::chain::{ChainSummary, Recorder};
+
+pub mod wire;
 
 /// The event log of a run, shared by the world that fills it and the runner that reads it, also after a panic.
 pub type SharedRecorder = Arc<Mutex<Recorder>>;
@@ -50,33 +54,42 @@ impl Verdict {
     }
 }
 
-/// A value of an expression at the end of a run, for expectations over many runs.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum SummaryValue {
-    /// There is none, for example the time to an event that never came.
-    Missing,
-    /// Yes or no.
-    Bool(bool),
-    /// A number.
-    Number(f64),
-    /// Nanoseconds.
-    Duration(i64),
-    /// A word.
-    Text(String),
+/// What the world is given for a run.
+pub struct RunInput {
+    /// The scenario, everything drawn.
+    pub resolved: Resolved,
+    /// What to evaluate at the end, by name, for comparisons between cells.
+    pub metrics: Vec<(String, Expr)>,
+    /// The choices of the run, as far as resolving left them open.
+    pub decisions: Decisions,
+    /// Where events go.
+    pub recorder: SharedRecorder,
 }
 
 /// What the world knows at the end of a run.
 #[derive(Clone, Debug)]
-pub struct Outcome {
+pub struct RunEnd {
     /// How it ended.
     pub verdict: Verdict,
     /// Simulated time that went by.
-    pub simulated_ns: u64,
-    /// For expectations over many runs: the value of each expression, by the key that the scenario gives it.
-    pub summary: BTreeMap<String, SummaryValue>,
+    pub simulated: Duration,
+    /// What it said about each expectation, defaults included.
+    pub outcomes: Vec<(String, Outcome)>,
+    /// The values of [`RunInput::metrics`].
+    pub metrics: BTreeMap<String, Value>,
     /// Whatever is worth counting: messages by kind, syncs, operations.
     pub counters: BTreeMap<String, u64>,
+}
+
+/// Everything the command line needs from the simulated world.
+#[derive(Clone, Copy)]
+pub struct World {
+    /// Runs one seed, to its end. A panic in it is a violation.
+    pub run: fn(RunInput) -> RunEnd,
+    /// The planted bugs that scenarios may name.
+    pub mutants: fn() -> Vec<&'static str>,
+    /// The mechanisms that scenarios may switch off.
+    pub switches: fn() -> Vec<&'static str>,
 }
 
 /// One run.
@@ -98,9 +111,11 @@ pub struct RunReport {
     pub memory_bytes: u64,
     /// The identity of the run: hash, number of events, checkpoints.
     pub chain: ChainSummary,
-    /// See [`Outcome::summary`].
-    pub summary: BTreeMap<String, SummaryValue>,
-    /// See [`Outcome::counters`].
+    /// See [`RunEnd::outcomes`].
+    pub outcomes: Vec<(String, wire::Outcome)>,
+    /// See [`RunEnd::metrics`].
+    pub metrics: BTreeMap<String, wire::Value>,
+    /// See [`RunEnd::counters`].
     pub counters: BTreeMap<String, u64>,
     /// The events of the window that was asked for.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]

@@ -1,0 +1,43 @@
+//! Between the runner, which knows nothing of clusters, and the world, which knows nothing of processes.
+
+use std::ops::Range;
+use std::time::Duration;
+
+use crate::report::{RunEnd, RunInput, Verdict, World};
+use crate::runtime::{self, RuntimeOptions};
+use crate::world::{self, mutants};
+
+/// The simulated cluster.
+pub const WORLD: World = World { run, mutants: mutants::names, switches: mutants::names };
+
+/// No run is longer; one that is never ends.
+const SIMULATED_MAX: Duration = Duration::from_secs(24 * 3600);
+
+/// How long a client's message takes, either way.
+const RPC_LATENCY: Range<Duration> = Duration::from_micros(200)..Duration::from_millis(2);
+
+/// So many of the last events explain a violation.
+const EVENTS_TOLD: usize = 20;
+
+fn run(input: RunInput) -> RunEnd {
+    let RunInput { resolved, metrics, decisions, recorder } = input;
+    let options = RuntimeOptions { seed: resolved.seed, limit: SIMULATED_MAX, rpc_latency: RPC_LATENCY };
+    let log = recorder.clone();
+    let ended = runtime::run(options, move || world::run(resolved, metrics, decisions, recorder));
+    let verdict = match ended.broken {
+        None => Verdict::Pass,
+        Some(broken) => Verdict::Violation {
+            what: broken.what,
+            at_ns: broken.at.as_nanos() as u64,
+            message: broken.message,
+            events: log.lock().expect("the world has ended without a panic").last_lines(EVENTS_TOLD, |_| true),
+        },
+    };
+    RunEnd {
+        verdict,
+        simulated: ended.simulated,
+        outcomes: ended.outcomes,
+        metrics: ended.metrics,
+        counters: ended.counters,
+    }
+}

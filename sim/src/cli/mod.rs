@@ -1,0 +1,85 @@
+//! The command line: plans runs, has each done in a process of its own, and says what came of them.
+//!
+//! [`execute`] is the whole program apart from the world it runs and the process it runs in; `main` hands it both.
+
+pub mod args;
+mod determinism;
+mod json;
+mod judge;
+mod lint;
+mod plan;
+mod progress;
+mod run;
+pub mod runner;
+mod table;
+mod text;
+pub mod worker;
+
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+use crate::report::World;
+use args::{Command, USAGE, parse};
+
+/// Everything held.
+pub const EXIT_HELD: u8 = 0;
+/// An expectation failed.
+pub const EXIT_FAILED: u8 = 1;
+/// Wrong usage, or an invalid file.
+pub const EXIT_USAGE: u8 = 2;
+
+/// Why a command could not do its work.
+#[derive(Debug)]
+pub enum CliError {
+    /// Wrong usage or an invalid file; the text says what to do.
+    Usage(String),
+    /// The results could not be written.
+    Output(io::Error),
+}
+
+impl From<io::Error> for CliError {
+    fn from(error: io::Error) -> CliError {
+        CliError::Output(error)
+    }
+}
+
+/// The program: the arguments of this process, its standard streams, and a world.
+pub fn main(world: &World) -> ExitCode {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    ExitCode::from(execute(&args, world, &mut io::stdout().lock()))
+}
+
+/// Does what `args` say and returns the exit code. Results go to `out`, progress and complaints to standard error.
+pub fn execute(args: &[String], world: &World, out: &mut dyn Write) -> u8 {
+    let result = match parse(args) {
+        Ok(command) => obey(command, world, out),
+        Err(message) => Err(CliError::Usage(format!("{message}\nSee `cargo sim --help`."))),
+    };
+    match result {
+        Ok(true) => EXIT_HELD,
+        Ok(false) => EXIT_FAILED,
+        Err(CliError::Usage(message)) => {
+            eprintln!("{message}");
+            EXIT_USAGE
+        }
+        // Whoever read us has stopped: not our failure, but nobody can rely on it as success either.
+        Err(CliError::Output(error)) => {
+            eprintln!("cannot write the results: {error}");
+            EXIT_USAGE
+        }
+    }
+}
+
+fn obey(command: Command, world: &World, out: &mut dyn Write) -> Result<bool, CliError> {
+    match command {
+        Command::Run { selection, jobs, format, trace } => run::run(&selection, jobs, format, trace, world, out),
+        Command::CheckDeterminism { selection, jobs } => determinism::check(&selection, jobs, world, out),
+        Command::Lint { paths } => lint::lint(&paths, world, out),
+        Command::List => lint::list(out),
+        Command::Worker => worker::work(world, out),
+        Command::Help => {
+            out.write_all(USAGE.as_bytes())?;
+            Ok(true)
+        }
+    }
+}

@@ -1,0 +1,144 @@
+//! `sim run`.
+
+use std::io::Write;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use evenkeel_scenario::RunSummary;
+
+use super::args::{Format, Selection};
+use super::judge::{Scope, Told, judge_file, summary};
+use super::plan::{Job, Plan};
+use super::progress::Progress;
+use super::runner::{Extras, default_parallel, run_jobs};
+use super::{CliError, json, text};
+use crate::report::{RunReport, World};
+
+/// Sums over runs.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Tally {
+    /// Runs.
+    pub runs: u64,
+    /// Runs with anything but a pass.
+    pub failed: u64,
+    /// Simulated time.
+    pub simulated: Duration,
+    /// CPU time.
+    pub cpu: Duration,
+    /// Events.
+    pub events: u64,
+}
+
+impl Tally {
+    fn add(&mut self, report: &RunReport) {
+        self.runs += 1;
+        self.failed += u64::from(!report.verdict.passed());
+        self.simulated += Duration::from_nanos(report.simulated_ns);
+        self.cpu += Duration::from_nanos(report.cpu_ns);
+        self.events += report.chain.events;
+    }
+}
+
+/// What came of one file.
+#[derive(Default)]
+pub struct FileResult {
+    /// Over all cells.
+    pub total: Tally,
+    /// By cell, in the order of [`Plan`]'s chosen cells.
+    pub cells: Vec<Tally>,
+    /// From the start of its first run to the end of its last.
+    pub wall: Duration,
+    /// What its runs say together.
+    pub told: Vec<Told>,
+    summaries: Vec<(Job, RunSummary)>,
+}
+
+impl FileResult {
+    /// True when every run passed and every judgement holds.
+    pub fn holds(&self) -> bool {
+        self.total.failed == 0 && self.told.iter().all(|told| told.judgement.holds)
+    }
+}
+
+/// Runs a selection and says what came of it; true when everything held.
+pub fn run(
+    selection: &Selection,
+    jobs: Option<usize>,
+    format: Format,
+    trace: Option<PathBuf>,
+    world: &World,
+    out: &mut dyn Write,
+) -> Result<bool, CliError> {
+    let plan = Plan::new(selection, world)?;
+    let all = plan.jobs();
+    if trace.is_some() && all.len() != 1 {
+        let message = format!("--trace needs a single run, these are {}: give --seed and, with a matrix, --cell", all.len());
+        return Err(CliError::Usage(message));
+    }
+    let mut results = execute(&plan, all, jobs.unwrap_or_else(default_parallel), trace, format, world, out)?;
+    for (file, result) in plan.files.iter().zip(&mut results) {
+        result.summaries.sort_by_key(|(job, _)| *job);
+        let runs: Vec<RunSummary> = std::mem::take(&mut result.summaries).into_iter().map(|(_, run)| run).collect();
+        let scope = Scope {
+            many_seeds: 1 < file.seeds.end - file.seeds.start,
+            all_cells: file.chosen.len() == file.cells.len(),
+        };
+        result.told = judge_file(file, &runs, scope);
+    }
+    match format {
+        Format::Text => text::summary(&plan, &results, out)?,
+        Format::Json => json::summary(&plan, &results, out)?,
+    }
+    Ok(results.iter().all(FileResult::holds))
+}
+
+fn execute(
+    plan: &Plan,
+    jobs: Vec<Job>,
+    parallel: usize,
+    trace: Option<PathBuf>,
+    format: Format,
+    world: &World,
+    out: &mut dyn Write,
+) -> Result<Vec<FileResult>, CliError> {
+    let mut results: Vec<FileResult> = plan
+        .files
+        .iter()
+        .map(|file| FileResult { cells: vec![Tally::default(); file.chosen.len()], ..FileResult::default() })
+        .collect();
+    let mut begun: Vec<Option<Instant>> = vec![None; plan.files.len()];
+    let (mut progress, mut failures) = (Progress::new("simulating", jobs.len() as u64), text::Failures::default());
+    let mut written = Ok(());
+    let counted = jobs.into_iter().inspect(|job| {
+        begun[job.file].get_or_insert_with(Instant::now);
+    });
+    let mut ended: Vec<Option<Instant>> = vec![None; plan.files.len()];
+    run_jobs(&plan.files, counted, parallel, &Extras { trace, window: None }, world, |job, report| {
+        let (file, result) = (&plan.files[job.file], &mut results[job.file]);
+        ended[job.file] = Some(Instant::now());
+        result.total.add(&report);
+        let cell = file.chosen.iter().position(|cell| *cell == job.cell).expect("only chosen cells are run");
+        result.cells[cell].add(&report);
+        progress.step(!report.verdict.passed());
+        if written.is_ok() {
+            written = match format {
+                Format::Json => json::run(&report, out),
+                Format::Text if report.verdict.passed() => Ok(()),
+                Format::Text => {
+                    progress.clear();
+                    failures.tell(&report, out)
+                }
+            };
+        }
+        result.summaries.push((job, summary(&report, &file.cells[job.cell])));
+    });
+    progress.clear();
+    written?;
+    for ((result, begun), ended) in results.iter_mut().zip(begun).zip(ended) {
+        result.wall = begun.zip(ended).map_or(Duration::ZERO, |(begun, ended)| ended - begun);
+    }
+    if format == Format::Text {
+        failures.tell_rest(out)?;
+    }
+    Ok(results)
+}

@@ -1,0 +1,149 @@
+//! One run in the process that was forked for it, and many of them from the parent's side.
+
+use std::fs::File;
+use std::io::BufWriter;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use evenkeel_scenario::{Cell, Decisions, Scenario};
+
+use super::plan::{Job, PlannedFile, cell_key};
+use crate::chain::{ChainSummary, Recorder, RecorderOptions, Window};
+use crate::fork::{Finished, Limits, run_all};
+use crate::panics;
+use crate::report::{RunEnd, RunInput, RunReport, Verdict, World, wire};
+
+/// A run that takes longer than this hangs.
+const WALL_LIMIT: Duration = Duration::from_secs(300);
+
+/// So many of the last events explain a panic.
+const PANIC_EVENTS: usize = 20;
+
+/// What to keep of each run besides its report.
+#[derive(Clone, Debug, Default)]
+pub struct Extras {
+    /// Every event goes to this file.
+    pub trace: Option<std::path::PathBuf>,
+    /// These events come back as text.
+    pub window: Option<Window>,
+}
+
+/// Runs every job, `parallel` at once, each in a process of its own; reports come as runs end.
+pub fn run_jobs(
+    files: &[PlannedFile],
+    jobs: impl IntoIterator<Item = Job>,
+    parallel: usize,
+    extras: &Extras,
+    world: &World,
+    mut done: impl FnMut(Job, RunReport),
+) {
+    let work = |job: &Job| {
+        let file = &files[job.file];
+        run_here(&file.scenario, &file.cells[job.cell], job.seed, extras, world)
+    };
+    run_all(jobs, Limits { jobs: parallel, wall: WALL_LIMIT }, work, |job, finished| {
+        let file = &files[job.file];
+        done(job, complete(finished, &file.path, &file.cells[job.cell], job.seed));
+    });
+}
+
+/// Children at once, when nobody says: one per core.
+pub fn default_parallel() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}
+
+/// The run itself. Panics of the world become part of the report.
+fn run_here(scenario: &Scenario, cell: &Cell, seed: u64, extras: &Extras, world: &World) -> RunReport {
+    let trace = extras.trace.as_deref().map(open_trace);
+    let trace = match trace.transpose() {
+        Ok(trace) => trace,
+        Err(message) => return unfinished(scenario.file(), cell, seed, message),
+    };
+    let options = RecorderOptions { trace, window: extras.window.clone(), ..RecorderOptions::default() };
+    let recorder = Arc::new(Mutex::new(Recorder::new(options)));
+    let mut decisions = Decisions::new(seed);
+    let resolved = scenario.resolve(cell, &mut decisions);
+    let input = RunInput {
+        metrics: scenario.metrics(&resolved),
+        resolved,
+        decisions,
+        recorder: recorder.clone(),
+    };
+    let end = catch_unwind(AssertUnwindSafe(|| (world.run)(input)));
+
+    // A panic may have happened while the world held the lock; the log is complete up to there.
+    let mut recorder = recorder.lock().unwrap_or_else(PoisonError::into_inner);
+    let end = end.unwrap_or_else(|_| panicked(&recorder));
+    let (chain, verdict) = match recorder.finish() {
+        Ok(chain) => (chain, end.verdict),
+        Err(error) => (recorder.summary(), Verdict::Error { message: format!("cannot write the trace: {error}") }),
+    };
+    RunReport {
+        file: scenario.file().to_owned(),
+        cell: cell_key(cell),
+        seed,
+        verdict,
+        simulated_ns: nanos(end.simulated),
+        cpu_ns: 0,
+        memory_bytes: 0,
+        chain,
+        outcomes: end.outcomes.into_iter().map(|(id, outcome)| (id, wire::Outcome::from(outcome))).collect(),
+        metrics: end.metrics.into_iter().map(|(name, value)| (name, wire::Value::from(value))).collect(),
+        counters: end.counters,
+        window: recorder.take_window(),
+    }
+}
+
+fn open_trace(path: &Path) -> Result<Box<dyn std::io::Write + Send>, String> {
+    match File::create(path) {
+        Ok(file) => Ok(Box::new(BufWriter::new(file))),
+        Err(error) => Err(format!("cannot write the trace {}: {error}", path.display())),
+    }
+}
+
+fn panicked(recorder: &Recorder) -> RunEnd {
+    let message = panics::take_first().unwrap_or_else(|| "a panic that left no message".to_owned());
+    let events = recorder.last_lines(PANIC_EVENTS, |_| true);
+    let at = recorder.last_at();
+    RunEnd {
+        verdict: Verdict::Panic { message, at_ns: nanos(at), events },
+        simulated: at,
+        outcomes: Vec::new(),
+        metrics: Default::default(),
+        counters: Default::default(),
+    }
+}
+
+/// Adds what only the parent knows.
+fn complete(finished: Finished<RunReport>, path: &str, cell: &Cell, seed: u64) -> RunReport {
+    let mut report = finished.result.unwrap_or_else(|(death, output)| {
+        let output = if output.is_empty() { String::new() } else { format!("\n{output}") };
+        unfinished(path, cell, seed, format!("the run's process {death}{output}"))
+    });
+    report.cpu_ns = nanos(finished.cpu);
+    report.memory_bytes = finished.memory_bytes;
+    report
+}
+
+fn unfinished(path: &str, cell: &Cell, seed: u64, message: String) -> RunReport {
+    RunReport {
+        file: path.to_owned(),
+        cell: cell_key(cell),
+        seed,
+        verdict: Verdict::Error { message },
+        simulated_ns: 0,
+        cpu_ns: 0,
+        memory_bytes: 0,
+        chain: ChainSummary::default(),
+        outcomes: Vec::new(),
+        metrics: Default::default(),
+        counters: Default::default(),
+        window: Vec::new(),
+    }
+}
+
+fn nanos(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+}

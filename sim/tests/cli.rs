@@ -1,0 +1,259 @@
+//! The command line on a toy world: what is run, what is told, and which exit code comes out.
+//!
+//! Without the standard test harness: that one starts threads, and the runner forks. The program is its own worker
+//! for `check-determinism`, as `sim` is.
+
+use std::fs;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use evenkeel_scenario::{ExpectKind, Outcome, Value};
+use evenkeel_sim::cli;
+use evenkeel_sim::report::{RunEnd, RunInput, Verdict, World};
+
+/// A world of 3,000 events that does what its planted bug says.
+const TOY: World = World {
+    run: toy,
+    mutants: || vec!["toy-violation", "toy-panic", "toy-abort", "toy-address"],
+    switches: || vec!["toy-switch"],
+};
+
+fn toy(input: RunInput) -> RunEnd {
+    let RunInput { resolved, mut decisions, recorder, metrics } = input;
+    let planted = |name: &str| resolved.cluster.mutants.0.iter().any(|plant| plant.name == name);
+    let odd = resolved.seed % 2 == 1;
+    let mut recorder = recorder.lock().unwrap();
+    for number in 0..3000u64 {
+        let at = Duration::from_millis(number);
+        recorder.event(at, "step", &[("number", number.into()), ("drawn", decisions.draw("toy").into())]);
+        if number == 1500 && planted("toy-panic") && odd {
+            panic!("the toy broke");
+        }
+        if number == 1500 && planted("toy-abort") && odd {
+            std::process::abort();
+        }
+        if number == 1500 && planted("toy-address") {
+            // Differs between processes, not between forks of one.
+            let address = toy as fn(RunInput) -> RunEnd as usize;
+            recorder.event(at, "address", &[("of", address.into())]);
+        }
+    }
+    let violated = planted("toy-violation") && odd;
+    let verdict = match violated {
+        true => Verdict::Violation {
+            what: "toy".into(),
+            at_ns: 2_999_000_000,
+            message: "a toy must not be odd".into(),
+            events: recorder.last_lines(2, |_| true),
+        },
+        false => Verdict::Pass,
+    };
+    let outcome = |kind: &ExpectKind| match kind {
+        ExpectKind::Ratio { .. } => Outcome::Counts(odd),
+        ExpectKind::Sometimes(conditions) => Outcome::Seen(vec![odd; conditions.len()]),
+        _ => Outcome::Held,
+    };
+    let pre_vote = resolved.cluster.pre_vote;
+    RunEnd {
+        verdict,
+        simulated: Duration::from_secs(3),
+        outcomes: resolved.expects.iter().map(|expect| (expect.id.clone(), outcome(&expect.kind))).collect(),
+        metrics: metrics.into_iter().map(|(name, _)| (name, Value::Number(if pre_vote { 1.0 } else { 5.0 }))).collect(),
+        counters: [("toys".to_owned(), 1)].into(),
+    }
+}
+
+/// A directory with scenario files, gone at the end.
+struct Files(tempfile::TempDir);
+
+impl Files {
+    fn new(files: &[(&str, &str)]) -> Files {
+        let dir = tempfile::tempdir().unwrap();
+        for (name, rest) in files {
+            let head = format!("scn = 1\nname = \"{name}\"\nabout = \"A toy.\"\n");
+            fs::write(dir.path().join(format!("{name}.toml")), head + rest).unwrap();
+        }
+        Files(dir)
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+
+    /// Runs the program; `@` is the directory.
+    fn sim(&self, line: &str) -> (u8, String) {
+        let dir = self.0.path().display().to_string();
+        let args: Vec<String> = line.split_whitespace().map(|word| word.replace('@', &dir)).collect();
+        let mut out = Vec::new();
+        let code = cli::execute(&args, &TOY, &mut out);
+        (code, String::from_utf8(out).unwrap().replace(&dir, "@"))
+    }
+}
+
+const PLAIN: &str = "[seeds]\ncount = 6\n";
+const MATRIX: &str = "
+[matrix]
+pre_vote = [true, false]
+[seeds]
+count = 10
+[[expect]]
+id = \"half\"
+ratio = \"leader() == 'n1'\"
+between = [0.4, 0.6]
+[[expect]]
+id = \"seen\"
+sometimes = \"leader() == 'n1'\"
+[[expect]]
+id = \"fewer\"
+across = \"pre_vote\"
+compare = \"mean(true: count(elected)) < mean(false: count(elected))\"
+";
+
+fn planted(bug: &str) -> String {
+    format!("[cluster]\nmutants = [\"{bug}\"]\n{PLAIN}")
+}
+
+fn a_green_suite_ends_with_a_table_and_exit_code_0() {
+    let files = Files::new(&[("a", PLAIN), ("b", MATRIX)]);
+    let (code, out) = files.sim("run @ --jobs 2");
+    assert_eq!(code, 0, "{out}");
+    let table: Vec<Vec<&str>> = out.lines().rev().take(3).map(|line| line.split_whitespace().collect()).collect();
+    assert_eq!(table[2], ["scenario", "cells", "seeds", "simulated", "wall", "speed-up", "events", "verdict"]);
+    assert_eq!(table[1][..4], ["a", "1", "6", "18.0s"]);
+    assert_eq!(table[1][6..], ["18.0k", "ok"]);
+    assert_eq!(table[0][..4], ["b", "2", "10", "1m00s"]);
+    assert!(out.contains("pre_vote=false     10"), "{out}");
+    assert!(out.contains("b: holds half [pre_vote=true]: 0.500 of 10 runs"), "{out}");
+    assert!(out.contains("b: holds seen: "), "{out}");
+    assert!(out.contains("b: holds fewer: "), "{out}");
+}
+
+fn a_violation_is_told_with_its_time_events_and_replay_command() {
+    let files = Files::new(&[("a", &planted("toy-violation"))]);
+    let (code, out) = files.sim("run @/a.toml");
+    assert_eq!(code, 1);
+    let failure = "FAILED @/a.toml seed 1\n  toy at 2.999000s: a toy must not be odd\n  last events:\n       2.998000s step number=2998 drawn=";
+    assert!(out.contains(failure), "{out}");
+    assert!(out.contains("  replay: cargo sim run @/a.toml --seed 1\n"), "{out}");
+    assert!(out.trim_end().ends_with("FAILED 3 of 6"), "{out}");
+    assert_eq!(files.sim("run @/a.toml --seed 1").0, 1);
+    assert_eq!(files.sim("run @/a.toml --seed 2").0, 0);
+}
+
+fn a_panic_and_an_abort_fail_their_run_only() {
+    let files = Files::new(&[("a", &planted("toy-panic")), ("b", &planted("toy-abort"))]);
+    let (code, out) = files.sim("run @/a.toml --jobs 3");
+    assert_eq!(code, 1);
+    assert!(out.contains("  panic at 1.500000s: the toy broke (sim/tests/cli.rs:"), "{out}");
+    assert!(out.contains("1.500000s step number=1500 drawn="), "{out}");
+    let (code, out) = files.sim("run @/b.toml --jobs 3");
+    assert_eq!(code, 1);
+    assert!(out.contains("the run's process aborted (SIGABRT)"), "{out}");
+    assert!(out.trim_end().ends_with("FAILED 3 of 6"), "{out}");
+}
+
+fn json_is_one_object_per_run_and_a_summary() {
+    let files = Files::new(&[("b", MATRIX)]);
+    let (code, out) = files.sim("run @/b.toml --seeds 0..2 --format json");
+    assert_eq!(code, 0, "{out}");
+    let lines: Vec<serde_json::Value> = out.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(lines.len(), 5);
+    assert_eq!(lines[0]["verdict"]["kind"], "pass");
+    assert_eq!(lines[0]["events"], 3000);
+    assert_eq!(lines[0]["counters"]["toys"], 1);
+    let summary = &lines[4];
+    assert_eq!((&summary["type"], &summary["holds"]), (&"summary".into(), &true.into()));
+    assert_eq!(summary["scenarios"][0]["runs"], 4);
+    let equal = |cell: &str| lines.iter().filter(|line| line["cell"] == cell).count();
+    assert_eq!((equal("pre_vote=true"), equal("pre_vote=false")), (2, 2));
+}
+
+fn a_cell_can_be_chosen_and_then_cells_are_not_compared() {
+    let files = Files::new(&[("b", MATRIX)]);
+    let (code, out) = files.sim("run @/b.toml --cell pre_vote=false");
+    assert_eq!(code, 0, "{out}");
+    assert!(!out.contains("fewer"), "{out}");
+    assert!(out.contains("half"), "{out}");
+    assert_eq!(files.sim("run @/b.toml --cell pre_vote=maybe").0, 2);
+}
+
+fn one_seed_says_nothing_about_shares() {
+    let files = Files::new(&[("b", MATRIX)]);
+    let (code, out) = files.sim("run @/b.toml --seed 2");
+    assert_eq!(code, 0, "{out}");
+    assert!(!out.contains("half"), "{out}");
+}
+
+fn a_trace_holds_every_event_of_the_only_run() {
+    let files = Files::new(&[("a", PLAIN)]);
+    assert_eq!(files.sim("run @/a.toml --trace @/t.json").0, 2);
+    assert_eq!(files.sim("run @/a.toml --trace @/t.json --seed 4").0, 0);
+    let trace = fs::read_to_string(files.path("t.json")).unwrap();
+    assert_eq!(trace.lines().count(), 3000);
+    let last: serde_json::Value = serde_json::from_str(trace.lines().last().unwrap()).unwrap();
+    assert_eq!((&last["event"], &last["kind"], &last["number"]), (&2999.into(), &"step".into(), &2999.into()));
+    assert_eq!(files.sim("run @/a.toml --trace @/no/such/dir --seed 4").0, 1);
+}
+
+fn wrong_files_and_wrong_words_are_refused_with_exit_code_2() {
+    let files = Files::new(&[("a", PLAIN), ("bad", "[cluster]\nnodse = 3\n"), ("bug", &planted("toy-panik"))]);
+    for line in [
+        "run @/bad.toml",
+        "run @",
+        "run @/bug.toml",
+        "lint @",
+        "run @/none.toml",
+        "rum",
+        "run @/a.toml --cell x=1",
+        "check-determinism @/bad.toml",
+    ] {
+        assert_eq!(files.sim(line).0, 2, "{line}");
+    }
+    assert_eq!(files.sim("lint @/a.toml"), (0, "1 file, no problems\n".to_owned()));
+    assert_eq!(files.sim("--help").0, 0);
+}
+
+fn equal_runs_in_two_processes_are_the_same() {
+    let files = Files::new(&[("a", PLAIN), ("b", MATRIX)]);
+    let (code, out) = files.sim("check-determinism @ --jobs 2 --seeds 0..5");
+    assert_eq!(code, 0, "{out}");
+    assert_eq!(out.lines().filter(|line| line.ends_with("same")).count(), 2, "{out}");
+}
+
+fn what_depends_on_addresses_is_found_and_located() {
+    let files = Files::new(&[("a", &planted("toy-address"))]);
+    let (code, out) = files.sim("run @/a.toml --seeds 0..3");
+    assert_eq!(code, 0, "{out}");
+    let (code, out) = files.sim("check-determinism @/a.toml --seeds 0..2");
+    assert_eq!(code, 1, "{out}");
+    assert!(out.contains("DIFFERENT @/a.toml seed 0"), "{out}");
+    assert!(out.contains("the first difference is in the events 1024 to"), "{out}");
+    assert!(out.contains("  event 1501:\n"), "{out}");
+    assert!(out.contains("    1    1.500000s address of="), "{out}");
+    assert!(out.contains("    2    1.500000s address of="), "{out}");
+    assert!(out.trim_end().ends_with("DIFFERENT 2 of 2"), "{out}");
+}
+
+fn main() -> ExitCode {
+    if std::env::args().nth(1).is_some_and(|arg| arg == cli::worker::COMMAND) {
+        return cli::main(&TOY);
+    }
+    let claims: &[(&str, fn())] = &[
+        ("a_green_suite_ends_with_a_table_and_exit_code_0", a_green_suite_ends_with_a_table_and_exit_code_0),
+        ("a_violation_is_told_with_its_time_events_and_replay_command", a_violation_is_told_with_its_time_events_and_replay_command),
+        ("a_panic_and_an_abort_fail_their_run_only", a_panic_and_an_abort_fail_their_run_only),
+        ("json_is_one_object_per_run_and_a_summary", json_is_one_object_per_run_and_a_summary),
+        ("a_cell_can_be_chosen_and_then_cells_are_not_compared", a_cell_can_be_chosen_and_then_cells_are_not_compared),
+        ("one_seed_says_nothing_about_shares", one_seed_says_nothing_about_shares),
+        ("a_trace_holds_every_event_of_the_only_run", a_trace_holds_every_event_of_the_only_run),
+        ("wrong_files_and_wrong_words_are_refused_with_exit_code_2", wrong_files_and_wrong_words_are_refused_with_exit_code_2),
+        ("equal_runs_in_two_processes_are_the_same", equal_runs_in_two_processes_are_the_same),
+        ("what_depends_on_addresses_is_found_and_located", what_depends_on_addresses_is_found_and_located),
+    ];
+    for (name, claim) in claims {
+        claim();
+        println!("test {name} ... ok");
+    }
+    ExitCode::SUCCESS
+}
