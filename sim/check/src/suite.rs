@@ -327,13 +327,18 @@ impl Oracles {
         }
         self.ask(watch::NAME, |all| {
             let (watches, truth) = (&mut all.watches, &all.linearizable);
+            let head = truth.model().head();
             match observation {
                 WatchOpen { watch, stream, member, request, resumes } => {
                     watches.open(at, watch, stream, member, request, resumes, truth)
                 }
                 WatchCreated { watch, watch_id, header } => watches.created(at, watch, watch_id, header),
-                WatchEvents { watch, header, events, fragment } => watches.events(at, watch, header, events, fragment),
-                WatchProgress { stream, watch, header } => watches.progress(at, stream, watch, header),
+                WatchEvents { watch, header, events, fragment } => {
+                    watches.events(at, watch, header, events, fragment, head)
+                }
+                WatchProgress { stream, watch, header } => {
+                    watches.progress(at, stream, watch, header, head)
+                }
                 WatchCancel { watch } => watches.cancel(at, watch),
                 WatchCanceled { watch, compact_revision, reason } => {
                     watches.canceled(at, watch, compact_revision, &reason, truth)
@@ -342,5 +347,12 @@ impl Oracles {
                 other => unreachable!("{other:?} is no watch observation"),
             }
         });
+        let shown = self.watches.take_shown();
+        if !shown.is_empty() {
+            self.ask(linearizable::NAME, |all| {
+                shown.into_iter().for_each(|(cover, events)| all.linearizable.covered(cover, &events));
+                all.linearizable.advance(at)
+            });
+        }
     }
 }

@@ -19,7 +19,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use crate::history::*;
 use crate::ids::*;
-use crate::linearizable::Linearizable;
+use crate::linearizable::{Cover, Linearizable};
 use crate::violation::{Related, Verdict, Violation};
 
 /// The oracle's name.
@@ -91,6 +91,8 @@ pub struct Watches {
     streams: BTreeMap<StreamId, BTreeSet<WatchKey>>,
     /// First pending claim per watch, by the revision it waits for.
     waiting: BTreeSet<(Revision, WatchKey)>,
+    /// What has been shown in full since it was asked for the last time.
+    shown: Vec<(Cover, Vec<Event>)>,
 }
 
 fn fail(at: Moment, watch: WatchKey, message: String) -> Box<Violation> {
@@ -100,7 +102,7 @@ fn fail(at: Moment, watch: WatchKey, message: String) -> Box<Violation> {
 impl Watches {
     /// No watches.
     pub fn new(config: WatchConfig) -> Self {
-        Watches { config, watches: BTreeMap::new(), streams: BTreeMap::new(), waiting: BTreeSet::new() }
+        Watches { config, watches: BTreeMap::new(), streams: BTreeMap::new(), waiting: BTreeSet::new(), shown: Vec::new() }
     }
 
     /// A client asks for a watch.
@@ -167,7 +169,8 @@ impl Watches {
         }
     }
 
-    /// Events arrive.
+    /// Events arrive; the truth is known up to `head`.
+    #[allow(clippy::too_many_arguments)]
     pub fn events(
         &mut self,
         at: Moment,
@@ -175,6 +178,7 @@ impl Watches {
         header: Header,
         mut events: Vec<Event>,
         fragment: bool,
+        head: Revision,
     ) -> Verdict {
         let watch = created(&mut self.watches, at, key)?;
         answered_by(watch, at, key, header)?;
@@ -207,13 +211,24 @@ impl Watches {
             return Ok(());
         }
         let events = std::mem::take(&mut watch.partial);
-        watch.next = last.expect("there are events").next();
+        let upto = last.expect("there are events");
+        if head < upto {
+            self.shown.push((watch.cover(upto), events.clone()));
+        }
+        watch.next = upto.next();
         push(&mut self.waiting, watch, key, Claim::Events(events));
         Ok(())
     }
 
-    /// A bookmark arrives, for one watch or for all of the stream.
-    pub fn progress(&mut self, at: Moment, stream: StreamId, one: Option<WatchKey>, header: Header) -> Verdict {
+    /// A bookmark arrives, for one watch or for all of the stream; the truth is known up to `head`.
+    pub fn progress(
+        &mut self,
+        at: Moment,
+        stream: StreamId,
+        one: Option<WatchKey>,
+        header: Header,
+        head: Revision,
+    ) -> Verdict {
         let keys: Vec<WatchKey> = match one {
             Some(key) => vec![key],
             None => self.streams.get(&stream).into_iter().flatten().copied().collect(),
@@ -227,6 +242,9 @@ impl Watches {
             if header.revision < watch.next.prev() {
                 let message = format!("got bookmark {} but is already past {}", header.revision, watch.next.prev());
                 return Err(fail(at, key, message).with([Related::Revision(header.revision)]));
+            }
+            if head < header.revision {
+                self.shown.push((watch.cover(header.revision), Vec::new()));
             }
             watch.next = header.revision.next();
             push(&mut self.waiting, watch, key, Claim::Bookmark(header.revision));
@@ -280,6 +298,11 @@ impl Watches {
             siblings.remove(&key);
         }
         Ok(())
+    }
+
+    /// What watches have shown in full since the last time this was asked.
+    pub fn take_shown(&mut self) -> Vec<(Cover, Vec<Event>)> {
+        std::mem::take(&mut self.shown)
     }
 
     /// Checks claims up to the replayed head.

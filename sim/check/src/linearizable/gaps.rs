@@ -6,6 +6,7 @@
 //! every such gap an operation of its own. That is a bipartite matching, solved by augmenting paths, not a search.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use bytes::Bytes;
 
@@ -57,6 +58,30 @@ impl Unattributed {
     }
 }
 
+/// Revisions a cover may speak of; one that claims more is no evidence but a fault, and is judged elsewhere.
+pub const COVER_REVISIONS_MAX: i64 = 100_000;
+
+/// What a watch has shown in full: the wanted changes of all revisions in `from..=upto`.
+#[derive(Clone, Debug)]
+pub struct Cover {
+    /// Which keys.
+    pub keys: KeyRange,
+    /// Which changes were left out.
+    pub filters: WatchFilters,
+    /// The first revision.
+    pub from: Revision,
+    /// The last.
+    pub upto: Revision,
+}
+
+impl Cover {
+    /// Whether the watch shows this change.
+    pub fn wants(&self, write: &Write) -> bool {
+        let filtered = if write.live.is_some() { self.filters.no_put } else { self.filters.no_delete };
+        !filtered && self.keys.contains(&write.key)
+    }
+}
+
 /// A way to fill a gap.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Candidate {
@@ -86,6 +111,25 @@ impl Linearizable {
                 let message = format!("{key:?} at {revision} holds the value {value:?}, which nobody put");
                 Err(fail(at, message).with([Related::Revision(revision)]))
             }
+        }
+    }
+
+    /// A watch has shown all of its changes in some revisions: evidence of what did *not* happen there.
+    pub fn covered(&mut self, cover: Cover, events: &[Event]) {
+        let from = cover.from.max(self.model.head().next());
+        if COVER_REVISIONS_MAX < cover.upto.0 - from.0 {
+            return;
+        }
+        let cover = Arc::new(cover);
+        for revision in (from.0..=cover.upto.0).map(Revision) {
+            let slot = self.slots.entry(revision).or_default();
+            if slot.known() {
+                continue;
+            }
+            let here = events.iter().filter(|event| event.kv.modified == revision);
+            let here = here.map(|event| (event.kv.key.clone(), event.deleted)).collect();
+            slot.covers.push((cover.clone(), here));
+            self.ambiguous = false;
         }
     }
 
@@ -145,7 +189,7 @@ impl Linearizable {
         let empty = Slot::default();
         let slot = self.slots.get(&revision).unwrap_or(&empty);
         let before = revision.prev();
-        let fits = |writes: &[Write]| !writes.is_empty() && slot.agrees(writes);
+        let fits = |writes: &[Write]| !writes.is_empty() && slot.agrees(writes) && slot.covered(writes);
         let mut found = Vec::new();
         for op in self.unknown.values() {
             if self.spent.contains_key(&op.id) || used.contains(&op.id) || (revision, Side::Made) < op.floor.position {

@@ -1,7 +1,10 @@
 //! Replay: the model goes from revision to revision, and every answer is recomputed.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 
+use super::gaps::Cover;
 use super::order::Side;
 use super::{Done, Linearizable, Op, fail, impossible, show};
 use crate::history::*;
@@ -22,6 +25,8 @@ pub(super) struct Slot {
     pub writes: Option<Vec<Write>>,
     /// Some of what it changed: a value put, or `None` for a delete.
     pub seen: Vec<(Bytes, Option<Bytes>)>,
+    /// Everything it changed inside the range of some watch: key and whether it was deleted.
+    pub covers: Vec<(Arc<Cover>, Vec<(Bytes, bool)>)>,
 }
 
 /// Who made a replayed revision.
@@ -38,21 +43,30 @@ pub(super) enum Past {
 }
 
 impl Slot {
+    /// Whether these writes are no more than watches have shown, too.
+    pub fn covered(&self, writes: &[Write]) -> bool {
+        self.covers.iter().all(|(cover, events)| {
+            let wanted = writes.iter().filter(|write| cover.wants(write));
+            wanted.map(|write| (&write.key, write.live.is_none())).eq(events.iter().map(|(key, gone)| (key, *gone)))
+        })
+    }
+
     /// Whether these writes agree with all that was seen of the revision.
     pub fn agrees(&self, writes: &[Write]) -> bool {
         if let Some(known) = &self.writes {
             return known == writes;
         }
         self.seen.iter().all(|(key, value)| {
-            let last = writes.iter().rev().find(|write| write.key == key);
-            last.is_some_and(|write| write.live.as_ref().map(|live| &live.value) == value.as_ref())
+            // A txn may put and delete a key in one revision; a watch shows both.
+            let mut changes = writes.iter().filter(|write| write.key == key);
+            changes.any(|write| write.live.as_ref().map(|live| &live.value) == value.as_ref())
         })
     }
 }
 
 impl Linearizable {
     /// Replays as far as the owners are known.
-    pub(super) fn advance(&mut self, at: Moment) -> Verdict {
+    pub fn advance(&mut self, at: Moment) -> Verdict {
         loop {
             let revision = self.model.head().next();
             if self.slots.get(&revision).is_some_and(|slot| slot.known()) {

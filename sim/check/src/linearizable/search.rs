@@ -72,7 +72,10 @@ impl Linearizable {
                 match self.attempt(at, revision, way, &used) {
                     Ok((writes, past)) => {
                         self.model.commit(writes);
-                        let took = if let (Past::Named(id), Some(Candidate::Op(_))) = (past, way) { Some(id) } else { None };
+                        let took = match (past, way) {
+                            (Past::Named(id), None | Some(Candidate::Op(_))) => Some(id),
+                            _ => None,
+                        };
                         used.extend(took);
                         let fits = self.check_parked(revision, past);
                         if let Err(violation) = fits {

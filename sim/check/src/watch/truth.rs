@@ -5,15 +5,14 @@ use bytes::Bytes;
 use super::{Claim, Watch, fail};
 use crate::history::*;
 use crate::ids::*;
-use crate::linearizable::Linearizable;
+use crate::linearizable::{Cover, Linearizable};
 use crate::model::{Model, Write};
 use crate::violation::{Related, Verdict};
 
 impl Watch {
-    fn wants(&self, write: &Write) -> bool {
-        let filters = self.request.filters;
-        let filtered = if write.live.is_some() { filters.no_put } else { filters.no_delete };
-        !filtered && self.request.keys.contains(&write.key)
+    /// All wanted changes from `next` to `upto` have been shown.
+    pub(super) fn cover(&self, upto: Revision) -> Cover {
+        Cover { keys: self.request.keys.clone(), filters: self.request.filters, from: self.next, upto }
     }
 
     /// The wanted writes of `from..=upto`.
@@ -23,10 +22,11 @@ impl Watch {
         from: Revision,
         upto: Revision,
     ) -> impl Iterator<Item = (Revision, &'a Write)> {
+        let cover = self.cover(upto);
         let revisions = (from.0.max(2)..=upto.0).map(Revision);
         revisions
             .flat_map(|revision| model.writes(revision).iter().map(move |write| (revision, write)))
-            .filter(|(_, write)| self.wants(write))
+            .filter(move |(_, write)| cover.wants(write))
     }
 
     pub(super) fn check(&mut self, at: Moment, key: WatchKey, claim: &Claim, truth: &Linearizable) -> Verdict {
