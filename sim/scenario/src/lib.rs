@@ -26,6 +26,7 @@ mod read;
 pub mod reference;
 pub mod registry;
 mod resolve;
+mod scalar;
 mod scenario;
 mod section;
 mod select;

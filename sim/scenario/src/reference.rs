@@ -9,9 +9,33 @@ use crate::swarm::Swarm;
 use crate::verb;
 use std::fmt::Write;
 
+/// What no table says.
+const HEAD: &str = "# The scenario language
+
+Generated from the code; do not edit. One TOML file per story.
+
+- It begins with `scn = 1`, `name`, `about`, and may `opt_out` of default expectations. Sections: `[cluster]`, `[matrix]`
+  (parameters with lists of values; the cells are all combinations; a parameter named like a key of `[cluster]` sets it),
+  `[seeds]` (`count`, `first`), `[run]` (`for`), `[swarm]`, and any number of `[[client]]`, `[[step]]`, `[[expect]]`.
+- A value may be given as a range `\"1ms..20ms\"` (both ends included) or as a choice `[a, b]`, drawn once per seed, the
+  same in every cell. Where the tables say \"drawn for each …\", a range is drawn from again and again while the run
+  goes on, and a choice of ranges is drawn once per seed.
+- A step has an optional `id` and `only`, one trigger (`at`; `after` an event, a verb or a step, with `delay`; `when` a
+  condition or event, with `nth` and `delay`), `do` with the keys of its verb, and may `repeat = { every, times }`.
+- An expect has an `id`, an optional `only`, and one kind: `always`, `never`, `within` + `after` + `that`, `at_end`,
+  `sometimes` (+ `sometimes_too`), `ratio` + `at_least` | `at_most` | `between`, or `across` + `where` + `compare`. An
+  expect named like a default expectation replaces it.
+- Selectors: `n1`, `leader`, `follower`, `followers`, `others`, `all`, `any`, `random(2)`, `random(follower)`,
+  `minority`, `self`, and names given by `bind`. Links: `a -> b`, `a -/- b`; `link.by` names a parameter, with one
+  `link.VALUE` for each of its values.
+- Expressions, weakest first: `unless` `while` `during`; `||`; `&&`; comparisons, `in [..]`, `subset`; `+ -`; `* /`;
+  `!` and minus; `in 10s..60s` (a window), `from EVENT`, `on SELECTOR`. Parameters and plain settings of the cluster
+  are names. In a comparison between cells, functions name the cells: `p50(true: time_to(leader) from restart)`.
+";
+
 /// All sections, verbs, probes, events, functions and default expectations as Markdown.
 pub fn markdown() -> String {
-    let mut out = String::new();
+    let mut out = HEAD.to_owned();
     let sections = [
         ("cluster", Cluster::keys()),
         ("cluster.net", Net::keys()),
@@ -21,13 +45,13 @@ pub fn markdown() -> String {
         ("swarm", Swarm::keys()),
     ];
     for (name, keys) in sections {
-        put(&mut out, &format!("\n## `[{name}]`\n"));
+        put(&mut out, &format!("\n## `[{name}]`"));
         key_table(&mut out, &keys);
     }
-    put(&mut out, "\n## Verbs\n");
+    put(&mut out, "\n## Verbs");
     for verb in verb::docs() {
         let later = if verb.later { " *(not run yet)*" } else { "" };
-        put(&mut out, &format!("\n### `{}`{later}\n\n{}\n", verb.verb, verb.doc));
+        put(&mut out, &format!("\n### `{}`{later}\n\n{}", verb.verb, verb.doc));
         if !verb.keys.is_empty() {
             key_table(&mut out, &verb.keys);
         }

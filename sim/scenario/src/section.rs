@@ -21,7 +21,6 @@ pub(crate) fn needed<T>() -> Option<T> {
 }
 
 /// The default of a key that may be left out without meaning anything.
-#[expect(clippy::option_option, reason = "the default of an optional key is `None`")]
 pub(crate) fn unset<T>() -> Option<Option<T>> {
     Some(None)
 }

@@ -3,6 +3,7 @@
 mod common;
 
 use common::{Run, expectation, time};
+use evenkeel_scenario::expr::{Event, ExprNode};
 use evenkeel_scenario::{Cell, Decisions, Monitor, Outcome, RunSummary, Scenario, Value, Violation, Watch, judge};
 use expect_test::{Expect, expect};
 use std::collections::BTreeMap;
@@ -251,4 +252,45 @@ fn only_cells_that_are_compared_measure() {
         pre_vote=false dir=in: max_unavail(w) reads(w)
         pre_vote=false dir=out: "#]]
     .assert_eq(&lines.join("\n"));
+}
+
+/// Whether the expression, which is an event, means an event at n2 caused by the step `down`.
+fn check_event(text: &str, name: &str, fields: &[(&str, Value)], expected: bool) {
+    let ExprNode::Event(filter) = common::at_end(text).node else { panic!("{text} is no event") };
+    let event = Event {
+        name: name.to_owned(),
+        at: time("1s"),
+        until: None,
+        node: Some(2),
+        step: Some("down".to_owned()),
+        fields: fields.iter().map(|(field, value)| ((*field).to_owned(), value.clone())).collect(),
+    };
+    // The bound name L stands for n2 and n3, every other selector for n1.
+    let members = |selector: &evenkeel_scenario::Selector| match selector.to_string().as_str() {
+        "L" => vec![2, 3],
+        _ => vec![1],
+    };
+    assert_eq!(filter.matches(&event, members), expected, "{text} and {name}");
+}
+
+#[test]
+fn event_filters_match_by_name_step_member_and_property() {
+    check_event("elected", "elected", &[], true);
+    check_event("leader", "elected", &[], true);
+    check_event("elected", "panic", &[], false);
+    check_event("step_down(L)", "step_down", &[], true);
+    check_event("step_down(n1)", "step_down", &[], false);
+    check_event("step_down(any)", "step_down", &[], true);
+    check_event("fp(wal.sync) on L", "fp", &[("point", Value::text("wal.sync"))], true);
+    check_event("fp(wal.sync) on L", "fp", &[("point", Value::text("wal.append"))], false);
+    check_event("exit(code != 0)", "exit", &[("code", Value::Number(1.0))], true);
+    check_event("exit(code != 0)", "exit", &[("code", Value::Number(0.0))], false);
+    check_event("exit(code != 0)", "exit", &[], false);
+    check_event("snapshot(from: '3.6')", "snapshot", &[("from", Value::text("3.6"))], true);
+    check_event("down", "roll", &[], true);
+    check_event("down", "heal", &[], false);
+    check_event("roll", "roll", &[], true);
+    check_event("restart1", "restart", &[], false);
+    check_event("down.swapped(2)", "swapped", &[("n", Value::Number(2.0))], true);
+    check_event("down.swapped(1)", "swapped", &[("n", Value::Number(2.0))], false);
 }

@@ -6,7 +6,9 @@
 //! Lists (one value per member) go through operators element by element and are gathered by `all`, `any`, `min` …
 
 pub mod eval;
+mod kinds;
 mod lex;
+mod names;
 mod parse;
 mod print;
 
@@ -162,7 +164,6 @@ impl ProbeCall {
     }
 
     /// The client asked about: `Some(None)` for all of them.
-    #[expect(clippy::option_option, reason = "no client argument, all clients, one client")]
     pub fn client(&self) -> Option<Option<&str>> {
         self.args.iter().find_map(|arg| if let Arg::Client(client) = arg { Some(client.as_deref()) } else { None })
     }

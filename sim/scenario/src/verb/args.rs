@@ -1,11 +1,7 @@
-//! What a step can do: every verb with its arguments.
-//!
-//! A fault with `for` heals by itself; without it, it lasts until `quiesce`. Verbs marked as later are part of the
-//! language and checked in full, but a simulator may refuse to run them.
+//! The arguments of every verb.
 
 use crate::cluster::Release;
-use crate::field::{Plain, Share, Spread, plain_fields, quote, words};
-use crate::problem::unknown;
+use crate::field::{Dice, Plain, Share, Spread, plain_fields, quote, words};
 use crate::read::{Cx, Reader, is_ident};
 use crate::section::{KeyDoc, needed, section, unset};
 use crate::select::{Link, Messages, Selector, is_reserved};
@@ -342,7 +338,7 @@ pub struct Bind {
 pub type BindSpec = Bind;
 
 impl Bind {
-    fn read_keys(cx: &mut Cx<'_>, reader: &mut Reader<'_>) -> Option<Bind> {
+    pub(super) fn read_keys(cx: &mut Cx<'_>, reader: &mut Reader<'_>) -> Option<Bind> {
         let mut names = Vec::new();
         for entry in reader.rest() {
             if !is_ident(&entry.key) || is_reserved(&entry.key) {
@@ -366,248 +362,16 @@ impl Bind {
         Some(Bind { names })
     }
 
-    fn draw(&self, _dice: &mut crate::field::Dice<'_>, _path: &str) -> Bind {
+    pub(super) fn draw(&self, _dice: &mut Dice<'_>, _path: &str) -> Bind {
         self.clone()
     }
 
-    fn literals(&self) -> Vec<(&str, Option<String>)> {
+    pub(super) fn literals(&self) -> Vec<(&str, Option<String>)> {
         self.names.iter().map(|(name, selector)| (name.as_str(), selector.toml_plain())).collect()
     }
 
-    fn keys() -> Vec<KeyDoc> {
+    pub(super) fn keys() -> Vec<KeyDoc> {
         let doc = "Any name, for the member the selector means now.".to_owned();
         vec![KeyDoc { key: "NAME", kind: Selector::KIND.to_owned(), default: String::new(), needed: true, doc }]
-    }
-}
-
-macro_rules! verbs {
-    ($($(#[doc = $doc:literal])* $name:ident, $open:ident, $text:literal, $later:literal;)*) => {
-        /// What a step does in one run.
-        #[derive(Clone, Debug, PartialEq)]
-        pub enum Action { $($(#[doc = $doc])* $name($name),)* }
-
-        /// What a step does, as the file gives it.
-        #[derive(Clone, Debug, PartialEq)]
-        pub enum ActionSpec { $($(#[doc = $doc])* $name($open),)* }
-
-        const VERBS: &[(&str, bool, &str)] = &[$(($text, $later, concat!($($doc),*)),)*];
-
-        impl ActionSpec {
-            /// The verb, as files write it.
-            pub fn verb(&self) -> &'static str {
-                match self { $(ActionSpec::$name(_) => $text,)* }
-            }
-
-            pub(crate) fn read(cx: &mut Cx<'_>, reader: &mut Reader<'_>, verb: &str) -> Option<ActionSpec> {
-                match verb {
-                    $($text => $open::read_keys(cx, reader).map(ActionSpec::$name),)*
-                    _ => unreachable!("the caller checked the verb"),
-                }
-            }
-
-            pub(crate) fn draw(&self, dice: &mut crate::field::Dice<'_>, path: &str) -> Action {
-                match self { $(ActionSpec::$name(args) => Action::$name(args.draw(dice, path)),)* }
-            }
-        }
-
-        impl Action {
-            /// The verb, as files write it.
-            pub fn verb(&self) -> &'static str {
-                match self { $(Action::$name(_) => $text,)* }
-            }
-
-            pub(crate) fn literals(&self) -> Vec<(String, String)> {
-                match self {
-                    $(Action::$name(args) => args
-                        .literals()
-                        .into_iter()
-                        .filter_map(|(key, value)| Some((key.to_owned(), value?)))
-                        .collect(),)*
-                }
-            }
-        }
-
-        /// Every verb with its keys, for the reference.
-        pub fn docs() -> Vec<VerbDoc> {
-            vec![$(VerbDoc { verb: $text, later: $later, doc: concat!($($doc),*).trim(), keys: $name::keys() },)*]
-        }
-    };
-}
-
-/// One verb, for the reference.
-#[derive(Clone, Debug)]
-pub struct VerbDoc {
-    /// The verb.
-    pub verb: &'static str,
-    /// Whether it is part of the language but may not be run yet.
-    pub later: bool,
-    /// One line.
-    pub doc: &'static str,
-    /// Its keys.
-    pub keys: Vec<KeyDoc>,
-}
-
-verbs! {
-    /// Loses messages.
-    Cut, CutSpec, "cut", false;
-    /// Delays messages.
-    Slow, SlowSpec, "slow", false;
-    /// Loses a share of messages.
-    Drop, DropSpec, "drop", false;
-    /// Repeats messages.
-    Dup, DupSpec, "dup", false;
-    /// Puts messages out of order.
-    Reorder, ReorderSpec, "reorder", false;
-    /// Takes members down and up.
-    Restart, RestartSpec, "restart", false;
-    /// Stalls members.
-    Pause, PauseSpec, "pause", false;
-    /// Makes disks slow or fail.
-    DiskStep, DiskStepSpec, "disk", false;
-    /// Makes clocks jump or drift.
-    ClockStep, ClockStepSpec, "clock", false;
-    /// Ends all faults.
-    Quiesce, QuiesceSpec, "quiesce", false;
-    /// Names members.
-    Bind, BindSpec, "bind", false;
-    /// Marks the log.
-    Mark, MarkSpec, "mark", false;
-    /// Compacts history.
-    Compact, CompactSpec, "compact", false;
-    /// Stops members for good.
-    Stop, StopSpec, "stop", true;
-    /// Changes the release of members.
-    Roll, RollSpec, "roll", true;
-    /// Starts or ends a downgrade.
-    Downgrade, DowngradeSpec, "downgrade", true;
-    /// Changes the membership.
-    Member, MemberSpec, "member", true;
-    /// Hands leadership over.
-    Transfer, TransferSpec, "transfer", true;
-    /// Defragments.
-    Defrag, DefragSpec, "defrag", true;
-    /// Cuts members off one by one.
-    Swizzle, SwizzleSpec, "swizzle", true;
-    /// Restarts members again and again.
-    Attrition, AttritionSpec, "attrition", true;
-}
-
-/// The names of all verbs.
-pub fn names() -> impl Iterator<Item = &'static str> {
-    VERBS.iter().map(|(name, ..)| *name)
-}
-
-/// Whether there is such a verb.
-pub fn is_verb(name: &str) -> bool {
-    names().any(|verb| verb == name)
-}
-
-/// Whether the verb is part of the language but may not be run yet.
-pub fn is_later(name: &str) -> bool {
-    VERBS.iter().any(|(verb, later, _)| *verb == name && *later)
-}
-
-/// Reads the arguments of a step whose common keys were asked for before.
-pub(crate) fn read(cx: &mut Cx<'_>, reader: &mut Reader<'_>) -> Option<ActionSpec> {
-    let node = reader.need(cx, "do")?;
-    let verb = cx.text(node, "a verb")?;
-    if !is_verb(verb) {
-        cx.problem(node.span.clone(), unknown("verb", verb, names()));
-        // Without the verb nothing is known about the other keys.
-        reader.rest();
-        return None;
-    }
-    reader.rename(format!("the step `{verb}`"));
-    let action = ActionSpec::read(cx, reader, verb)?;
-    check(cx, node, reader, &action);
-    Some(action)
-}
-
-/// What types cannot say about arguments.
-fn check(cx: &mut Cx<'_>, node: &Node, reader: &mut Reader<'_>, action: &ActionSpec) {
-    let span = node.span.clone();
-    match action {
-        ActionSpec::DiskStep(disk) => {
-            let effects = disk.fsync.is_some()
-                || disk.error.is_some()
-                || disk.torn.is_some()
-                || disk.lose_unsynced.is_some()
-                || disk.rot.is_some();
-            if !effects {
-                cx.problem(
-                    span,
-                    "this step changes nothing: give at least one of fsync, error, torn, lose_unsynced, rot",
-                );
-            }
-        }
-        ActionSpec::ClockStep(clock) => {
-            if clock.offset.is_none() && clock.drift.is_none() {
-                cx.problem(span, "this step changes nothing: give offset or drift");
-            }
-        }
-        ActionSpec::Downgrade(downgrade) => {
-            let cancels = downgrade.action.extremes().into_iter().all(|action| *action == DowngradeAction::Cancel);
-            if downgrade.to.is_none() && !cancels {
-                cx.problem(span, "the step `downgrade` needs the key `to`, a release");
-            }
-        }
-        ActionSpec::Member(member) => {
-            let new = |change: &MemberChange| matches!(change, MemberChange::Add | MemberChange::AddLearner);
-            if member.node.is_none() && !member.change.extremes().into_iter().all(new) {
-                cx.problem(span, "this change needs the key `node`, the member it is about");
-            }
-        }
-        _ => {}
-    }
-    if let Some(hold) = hold_spec(action)
-        && let Some(entry) = reader.entry("for")
-        && hold.into_iter().any(|hold| hold <= Nanos::ZERO)
-    {
-        cx.problem(entry.value.span.clone(), "`for` must be longer than 0s");
-    }
-}
-
-fn hold_spec(action: &ActionSpec) -> Option<Vec<Nanos>> {
-    let open = match action {
-        ActionSpec::Cut(cut) => cut.hold.as_ref(),
-        ActionSpec::Slow(slow) => slow.hold.as_ref(),
-        ActionSpec::Drop(drop) => drop.hold.as_ref(),
-        ActionSpec::Dup(dup) => dup.hold.as_ref(),
-        ActionSpec::Reorder(reorder) => reorder.hold.as_ref(),
-        ActionSpec::Pause(pause) => Some(&pause.hold),
-        ActionSpec::DiskStep(disk) => disk.hold.as_ref(),
-        ActionSpec::ClockStep(clock) => clock.hold.as_ref(),
-        ActionSpec::Swizzle(swizzle) => swizzle.hold.as_ref(),
-        ActionSpec::Attrition(attrition) => Some(&attrition.hold),
-        _ => None,
-    };
-    open.map(|hold| hold.extremes().into_iter().copied().collect())
-}
-
-impl Action {
-    /// How long the fault lasts before it heals by itself; `None` for those that last until `quiesce` and for verbs
-    /// that are no lasting fault.
-    pub fn hold(&self) -> Option<Nanos> {
-        match self {
-            Action::Cut(cut) => cut.hold,
-            Action::Slow(slow) => slow.hold,
-            Action::Drop(drop) => drop.hold,
-            Action::Dup(dup) => dup.hold,
-            Action::Reorder(reorder) => reorder.hold,
-            Action::Pause(pause) => Some(pause.hold),
-            Action::DiskStep(disk) => disk.hold,
-            Action::ClockStep(clock) => clock.hold,
-            Action::Swizzle(swizzle) => swizzle.hold,
-            Action::Attrition(attrition) => Some(attrition.hold),
-            _ => None,
-        }
-    }
-
-    /// How long the step keeps the script busy at most: its fault, or the restarts it makes.
-    pub fn busy(&self) -> Nanos {
-        match self {
-            Action::Restart(restart) => restart.stagger.high + restart.down.high,
-            other => other.hold().unwrap_or(Nanos::ZERO),
-        }
     }
 }
