@@ -116,6 +116,15 @@ fn answer_that_needs_no_write_leaves_at_once_unless_one_is_in_flight() {
 }
 
 #[test]
+fn burst_of_appends_is_accepted_at_its_farthest() {
+    let mut raft = follower(config());
+    append(&mut raft, 3, (0, 0), &[3, 3], 0);
+    append(&mut raft, 3, (2, 3), &[3], 0);
+    append(&mut raft, 3, (0, 0), &[3], 0);
+    assert_eq!(settle(&mut raft), [Body::AppendAccepted { matched: Index(3) }]);
+}
+
+#[test]
 fn writes_in_flight_are_bounded_and_joined_beyond() {
     let mut raft = follower(config());
     let mut seqs = Vec::new();

@@ -106,7 +106,11 @@ impl Script {
                 raft.advance_election_clock(number(2) as u32);
             }
             "deliver" if words.len() == 1 => {
-                while let Some(packet) = self.cluster.as_mut().and_then(|cluster| cluster.packets.pop_front()) {
+                for delivered in 0.. {
+                    assert!(delivered < 1000, "the members never fall silent:\n{}", self.output);
+                    let Some(packet) = self.cluster.as_mut().and_then(|cluster| cluster.packets.pop_front()) else {
+                        break;
+                    };
                     self.deliver(packet);
                 }
             }

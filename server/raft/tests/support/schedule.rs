@@ -247,8 +247,12 @@ impl Run {
             for &id in &ids {
                 self.cluster.step(id, Input::Tick);
             }
-            while let Some(packet) = self.cluster.packets.pop_front() {
+            for delivered in 0.. {
+                let Some(packet) = self.cluster.packets.pop_front() else { break };
                 self.cluster.deliver(packet);
+                if delivered > 100_000 {
+                    return self.fail("the members never fall silent".into());
+                }
             }
             if round == 150 && ids.iter().all(|&id| self.cluster.propose(id, b"end", false) != Some(Ok(()))) {
                 self.fail("no leader emerges after all faults ended".into());
