@@ -41,8 +41,10 @@ where
     Fut: Future<Output = T> + 'static,
 {
     let body = move || {
-        let config =
-            Config { net: net::Config { packet_loss_rate: 0.0, send_latency: options.rpc_latency }, ..Config::default() };
+        let config = Config {
+            net: net::Config { packet_loss_rate: 0.0, send_latency: options.rpc_latency },
+            ..Config::default()
+        };
         let mut runtime = Runtime::with_seed_and_config(options.seed, config);
         runtime.set_time_limit(options.limit);
         runtime.block_on(async move {
@@ -120,7 +122,11 @@ mod tests {
 
     #[test]
     fn maps_of_the_standard_library_follow_the_seed() {
-        let order = |seed| simulate(seed, || async { (0..20).map(|i| (i, i)).collect::<HashMap<_, _>>().into_keys().collect::<Vec<_>>() });
+        let order = |seed| {
+            simulate(seed, || async {
+                (0..20).map(|i| (i, i)).collect::<HashMap<_, _>>().into_keys().collect::<Vec<_>>()
+            })
+        };
         assert_eq!(order(5), order(5));
         assert_ne!(order(5), order(6));
     }

@@ -118,11 +118,12 @@ fn a_green_suite_ends_with_a_table_and_exit_code_0() {
     let files = Files::new(&[("a", PLAIN), ("b", MATRIX)]);
     let (code, out) = files.sim("run @ --jobs 2");
     assert_eq!(code, 0, "{out}");
-    let table: Vec<Vec<&str>> = out.lines().rev().take(3).map(|line| line.split_whitespace().collect()).collect();
-    assert_eq!(table[2], ["scenario", "cells", "seeds", "simulated", "wall", "speed-up", "events", "verdict"]);
-    assert_eq!(table[1][..4], ["a", "1", "6", "18.0s"]);
-    assert_eq!(table[1][6..], ["18.0k", "ok"]);
-    assert_eq!(table[0][..4], ["b", "2", "10", "1m00s"]);
+    let table: Vec<Vec<&str>> = out.lines().rev().take(4).map(|line| line.split_whitespace().collect()).collect();
+    assert_eq!(table[3], ["scenario", "cells", "seeds", "simulated", "wall", "speed-up", "events", "verdict"]);
+    assert_eq!(table[2][..4], ["a", "1", "6", "18.0s"]);
+    assert_eq!(table[2][6..], ["18.0k", "ok"]);
+    assert_eq!(table[1][..4], ["b", "2", "10", "1m00s"]);
+    assert_eq!(table[0][..4], ["total", "3", "16", "1m18s"]);
     assert!(out.contains("pre_vote=false     10"), "{out}");
     assert!(out.contains("b: holds half [pre_vote=true]: 0.500 of 10 runs"), "{out}");
     assert!(out.contains("b: holds seen: "), "{out}");
@@ -241,13 +242,19 @@ fn main() -> ExitCode {
     }
     let claims: &[(&str, fn())] = &[
         ("a_green_suite_ends_with_a_table_and_exit_code_0", a_green_suite_ends_with_a_table_and_exit_code_0),
-        ("a_violation_is_told_with_its_time_events_and_replay_command", a_violation_is_told_with_its_time_events_and_replay_command),
+        (
+            "a_violation_is_told_with_its_time_events_and_replay_command",
+            a_violation_is_told_with_its_time_events_and_replay_command,
+        ),
         ("a_panic_and_an_abort_fail_their_run_only", a_panic_and_an_abort_fail_their_run_only),
         ("json_is_one_object_per_run_and_a_summary", json_is_one_object_per_run_and_a_summary),
         ("a_cell_can_be_chosen_and_then_cells_are_not_compared", a_cell_can_be_chosen_and_then_cells_are_not_compared),
         ("one_seed_says_nothing_about_shares", one_seed_says_nothing_about_shares),
         ("a_trace_holds_every_event_of_the_only_run", a_trace_holds_every_event_of_the_only_run),
-        ("wrong_files_and_wrong_words_are_refused_with_exit_code_2", wrong_files_and_wrong_words_are_refused_with_exit_code_2),
+        (
+            "wrong_files_and_wrong_words_are_refused_with_exit_code_2",
+            wrong_files_and_wrong_words_are_refused_with_exit_code_2,
+        ),
         ("equal_runs_in_two_processes_are_the_same", equal_runs_in_two_processes_are_the_same),
         ("what_depends_on_addresses_is_found_and_located", what_depends_on_addresses_is_found_and_located),
     ];

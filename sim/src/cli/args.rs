@@ -227,20 +227,20 @@ mod tests {
 
     #[test]
     fn every_option_is_read() {
-        let run = read("run a.toml --seeds 3..9 b --jobs=4 --format json --trace t.json --cell pre_vote=true,dir=in").unwrap();
+        let run = read("run a.toml --seeds 3..9 b --jobs=4 --format json --trace t.json --cell pre_vote=true,dir=in")
+            .unwrap();
         let selection = Selection {
             paths: vec!["a.toml".into(), "b".into()],
             seeds: Some(3..9),
             cell: vec![("pre_vote".into(), "true".into()), ("dir".into(), "in".into())],
         };
-        assert_eq!(
-            run,
-            Command::Run { selection, jobs: Some(4), format: Format::Json, trace: Some("t.json".into()) }
-        );
+        assert_eq!(run, Command::Run { selection, jobs: Some(4), format: Format::Json, trace: Some("t.json".into()) });
         let Ok(Command::Run { selection, .. }) = read("run --seed 7") else { panic!() };
         assert_eq!(selection.seeds, Some(7..8));
         let lint = Command::Lint { paths: vec!["x".into()] };
-        for (line, command) in [("", Command::Help), ("run --help", Command::Help), ("list", Command::List), ("lint x", lint)] {
+        for (line, command) in
+            [("", Command::Help), ("run --help", Command::Help), ("list", Command::List), ("lint x", lint)]
+        {
             assert_eq!(read(line), Ok(command), "{line}");
         }
     }

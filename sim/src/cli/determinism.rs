@@ -30,12 +30,7 @@ const EVENTS_AFTER: usize = 5;
 const LOOKS_MAX: usize = 5;
 
 /// Runs a selection twice; true when every run was the same both times.
-pub fn check(
-    selection: &Selection,
-    jobs: Option<usize>,
-    world: &World,
-    out: &mut dyn Write,
-) -> Result<bool, CliError> {
+pub fn check(selection: &Selection, jobs: Option<usize>, world: &World, out: &mut dyn Write) -> Result<bool, CliError> {
     let plan = Plan::new(selection, world)?;
     let jobs_at_once = jobs.unwrap_or_else(default_parallel);
     let orders = Orders {
@@ -135,11 +130,8 @@ struct Worker {
 
 impl Worker {
     fn start(orders: &Orders) -> io::Result<Worker> {
-        let mut process = Command::new(std::env::current_exe()?)
-            .arg(COMMAND)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()?;
+        let mut process =
+            Command::new(std::env::current_exe()?).arg(COMMAND).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
         let answers = File::from(OwnedFd::from(process.stdout.take().expect("it was piped")));
         set_nonblocking(&answers)?;
         let text = serde_json::to_string(orders).expect("orders can be written as JSON");
@@ -169,7 +161,11 @@ impl Worker {
         }
         let whole = self.received.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
         let lines: Vec<u8> = self.received.drain(..whole).collect();
-        lines.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()).map(|line| Ok(serde_json::from_slice(line)?)).collect()
+        lines
+            .split(|byte| *byte == b'\n')
+            .filter(|line| !line.is_empty())
+            .map(|line| Ok(serde_json::from_slice(line)?))
+            .collect()
     }
 }
 
@@ -183,7 +179,13 @@ fn tell(orders: &Orders, first: &Answer, second: &Answer, out: &mut dyn Write) -
     let cell = if report.cell.is_empty() { String::new() } else { format!(" [{}]", report.cell) };
     writeln!(out, "DIFFERENT {}{cell} seed {}", report.file, report.seed)?;
     for report in [&first.report, &second.report] {
-        writeln!(out, "  {} after {} events: {}", report.chain.hash, report.chain.events, verdict_name(&report.verdict))?;
+        writeln!(
+            out,
+            "  {} after {} events: {}",
+            report.chain.hash,
+            report.chain.events,
+            verdict_name(&report.verdict)
+        )?;
     }
     let mut window = window_of(&first.report.chain, &second.report.chain);
     writeln!(out, "  the first difference is in the events {} to {}", window.start, window.end - 1)?;
@@ -202,7 +204,11 @@ fn tell(orders: &Orders, first: &Answer, second: &Answer, out: &mut dyn Write) -
             window = window_of(&a.chain, &b.chain);
         }
     }
-    writeln!(out, "  it did not show again in {LOOKS_MAX} further pairs of runs\n  replay: {}\n", replay_command(report))?;
+    writeln!(
+        out,
+        "  it did not show again in {LOOKS_MAX} further pairs of runs\n  replay: {}\n",
+        replay_command(report)
+    )?;
     Ok(())
 }
 
@@ -235,9 +241,6 @@ fn first_difference(a: &[String], b: &[String], start: u64) -> Option<Vec<String
     }
     Some(lines)
 }
-
-
-
 
 #[cfg(test)]
 mod tests {

@@ -29,10 +29,8 @@ pub fn judge_file(file: &PlannedFile, runs: &[RunSummary], scope: Scope) -> Vec<
         let spec = file.scenario.expects.iter().find(|spec| spec.id == judgement.expect);
         let kind = spec.map(|spec| &spec.kind);
         let across = matches!(kind, Some(ExpectKindSpec::Across(_)));
-        let over_seeds = matches!(
-            kind,
-            Some(ExpectKindSpec::Run { kind: ExpectKind::Sometimes(_) | ExpectKind::Ratio { .. }, .. })
-        );
+        let over_seeds =
+            matches!(kind, Some(ExpectKindSpec::Run { kind: ExpectKind::Sometimes(_) | ExpectKind::Ratio { .. }, .. }));
         let possible = (scope.many_seeds || !(across || over_seeds)) && (scope.all_cells || !across);
         possible.then_some(Told { judgement, about_many: across || over_seeds })
     };

@@ -31,8 +31,8 @@ pub fn list(out: &mut dyn Write) -> Result<bool, CliError> {
     let mut table = Table::new(&["scenario", ">cells", ">seeds", "about"]);
     let mut problems = Vec::new();
     for path in find(&[])? {
-        let text = std::fs::read_to_string(&path)
-            .map_err(|error| CliError::Usage(format!("cannot read {path}: {error}")))?;
+        let text =
+            std::fs::read_to_string(&path).map_err(|error| CliError::Usage(format!("cannot read {path}: {error}")))?;
         match Scenario::parse(&text, &path) {
             Ok(scenario) => table.row([
                 path,

@@ -112,7 +112,9 @@ pub fn find(paths: &[String]) -> Result<Vec<String>, CliError> {
 /// Reads one file. Refused files come back as their problems.
 pub fn load(path: &str, world: &World) -> Result<Result<Scenario, Vec<Problem>>, CliError> {
     let text = fs::read_to_string(path).map_err(|error| match path {
-        SCENARIOS_DIR => CliError::Usage("there is no directory scenarios/ here: run from the repository's root".into()),
+        SCENARIOS_DIR => {
+            CliError::Usage("there is no directory scenarios/ here: run from the repository's root".into())
+        }
         _ => CliError::Usage(format!("cannot read {path}: {error}")),
     })?;
     Ok(Scenario::parse(&text, path).and_then(|scenario| {
@@ -145,6 +147,7 @@ fn no_such_cell(selection: &Selection, files: &[PlannedFile]) -> String {
             known.push(line);
         }
     }
-    let known = if known.is_empty() { "there is no matrix".to_owned() } else { format!("there are {}", known.join("; ")) };
+    let known =
+        if known.is_empty() { "there is no matrix".to_owned() } else { format!("there are {}", known.join("; ")) };
     format!("no cell has {}: {known}", wanted.join(","))
 }

@@ -37,6 +37,15 @@ impl Tally {
         self.cpu += Duration::from_nanos(report.cpu_ns);
         self.events += report.chain.events;
     }
+
+    /// Adds other runs.
+    pub fn merge(&mut self, other: &Tally) {
+        self.runs += other.runs;
+        self.failed += other.failed;
+        self.simulated += other.simulated;
+        self.cpu += other.cpu;
+        self.events += other.events;
+    }
 }
 
 /// What came of one file.
@@ -72,9 +81,11 @@ pub fn run(
     let plan = Plan::new(selection, world)?;
     let all = plan.jobs();
     if trace.is_some() && all.len() != 1 {
-        let message = format!("--trace needs a single run, these are {}: give --seed and, with a matrix, --cell", all.len());
+        let message =
+            format!("--trace needs a single run, these are {}: give --seed and, with a matrix, --cell", all.len());
         return Err(CliError::Usage(message));
     }
+    let start = Instant::now();
     let mut results = execute(&plan, all, jobs.unwrap_or_else(default_parallel), trace, format, world, out)?;
     for (file, result) in plan.files.iter().zip(&mut results) {
         result.summaries.sort_by_key(|(job, _)| *job);
@@ -86,7 +97,7 @@ pub fn run(
         result.told = judge_file(file, &runs, scope);
     }
     match format {
-        Format::Text => text::summary(&plan, &results, out)?,
+        Format::Text => text::summary(&plan, &results, start.elapsed(), out)?,
         Format::Json => json::summary(&plan, &results, out)?,
     }
     Ok(results.iter().all(FileResult::holds))

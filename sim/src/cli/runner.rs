@@ -65,12 +65,7 @@ fn run_here(scenario: &Scenario, cell: &Cell, seed: u64, extras: &Extras, world:
     let recorder = Arc::new(Mutex::new(Recorder::new(options)));
     let mut decisions = Decisions::new(seed);
     let resolved = scenario.resolve(cell, &mut decisions);
-    let input = RunInput {
-        metrics: scenario.metrics(&resolved),
-        resolved,
-        decisions,
-        recorder: recorder.clone(),
-    };
+    let input = RunInput { metrics: scenario.metrics(&resolved), resolved, decisions, recorder: recorder.clone() };
     let end = catch_unwind(AssertUnwindSafe(|| (world.run)(input)));
 
     // A panic may have happened while the world held the lock; the log is complete up to there.

@@ -42,7 +42,9 @@ pub fn failure(report: &RunReport) -> String {
     let mut text = format!("FAILED {}{cell} seed {}\n", report.file, report.seed);
     let (what, events): (String, &[String]) = match &report.verdict {
         Verdict::Pass => ("passed".to_owned(), &[]),
-        Verdict::Violation { what, at_ns, message, events } => (format!("{what} at {}: {message}", time(*at_ns)), events),
+        Verdict::Violation { what, at_ns, message, events } => {
+            (format!("{what} at {}: {message}", time(*at_ns)), events)
+        }
         Verdict::Panic { message, at_ns, events } => (format!("panic at {}: {message}", time(*at_ns)), events),
         Verdict::Error { message } => (message.clone(), &[]),
     };
@@ -70,8 +72,8 @@ fn time(at_ns: u64) -> String {
     moment(Duration::from_nanos(at_ns)).trim().to_owned()
 }
 
-/// The tables and judgements after all runs.
-pub fn summary(plan: &Plan, results: &[FileResult], out: &mut dyn Write) -> io::Result<()> {
+/// The tables and judgements after all runs; `wall` is what they took together.
+pub fn summary(plan: &Plan, results: &[FileResult], wall: Duration, out: &mut dyn Write) -> io::Result<()> {
     for (file, result) in plan.files.iter().zip(results) {
         if 1 < file.chosen.len() {
             let mut table = Table::new(&["cell", ">seeds", ">simulated", ">speed-up", ">events", "verdict"]);
@@ -97,10 +99,10 @@ pub fn summary(plan: &Plan, results: &[FileResult], out: &mut dyn Write) -> io::
     if results.iter().any(|result| result.told.iter().any(|told| told.about_many || !told.judgement.holds)) {
         writeln!(out)?;
     }
-    out.write_all(overview(plan, results).as_bytes())
+    out.write_all(overview(plan, results, wall).as_bytes())
 }
 
-fn overview(plan: &Plan, results: &[FileResult]) -> String {
+fn overview(plan: &Plan, results: &[FileResult], wall: Duration) -> String {
     let headings = ["scenario", ">cells", ">seeds", ">simulated", ">wall", ">speed-up", ">events", "verdict"];
     let mut table = Table::new(&headings);
     for (file, result) in plan.files.iter().zip(results) {
@@ -113,6 +115,20 @@ fn overview(plan: &Plan, results: &[FileResult]) -> String {
             speed_up(result.total.simulated, result.total.cpu),
             count(result.total.events),
             verdict(&result.total, result.holds()),
+        ]);
+    }
+    if 1 < results.len() {
+        let mut total = Tally::default();
+        results.iter().for_each(|result| total.merge(&result.total));
+        table.row([
+            "total".to_owned(),
+            plan.files.iter().map(|file| file.chosen.len()).sum::<usize>().to_string(),
+            plan.files.iter().map(|file| file.seeds.end - file.seeds.start).sum::<u64>().to_string(),
+            duration(total.simulated),
+            duration(wall),
+            speed_up(total.simulated, total.cpu),
+            count(total.events),
+            verdict(&total, results.iter().all(FileResult::holds)),
         ]);
     }
     table.render()

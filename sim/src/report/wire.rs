@@ -125,8 +125,14 @@ mod tests {
             assert_eq!(V::from(serde_json::from_str::<Value>(&json).unwrap()), value);
         }
         let violation = scenario::Violation { expect: "e".into(), at: Nanos(7), message: "m".into() };
-        for outcome in [O::Held, O::Vacuous, O::Violated(violation), O::Undecided("u".into()), O::Seen(vec![true]), O::Counts(false)]
-        {
+        for outcome in [
+            O::Held,
+            O::Vacuous,
+            O::Violated(violation),
+            O::Undecided("u".into()),
+            O::Seen(vec![true]),
+            O::Counts(false),
+        ] {
             let json = serde_json::to_string(&Outcome::from(outcome.clone())).unwrap();
             assert_eq!(serde_json::from_str::<Outcome>(&json).unwrap().of("e"), outcome);
         }
