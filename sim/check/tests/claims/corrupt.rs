@@ -29,7 +29,7 @@ fn corrupt(history: &mut History, rng: &mut Rng, mut change: impl FnMut(&Request
 fn caught(name: &str, change: impl Fn(&Request, &mut Outcome) -> bool) {
     let mut happened = 0;
     for (white_box, causes) in [(false, false), (true, false), (true, true)] {
-        for seed in 0..25 {
+        for seed in 0..12 {
             let shape = Shape { white_box, causes, ..RICH };
             let mut history = generate(seed, shape);
             if !corrupt(&mut history, &mut Rng(seed), &change) {
@@ -40,7 +40,7 @@ fn caught(name: &str, change: impl Fn(&Request, &mut Outcome) -> bool) {
             assert!(!violations.is_empty(), "{name}: not caught, seed {seed}, white box {white_box}");
         }
     }
-    assert!(15 < happened, "{name}: only {happened} of 75 histories had a place for it");
+    assert!(9 < happened, "{name}: only {happened} of 36 histories had a place for it");
 }
 
 /// Changes a row of a range answer.

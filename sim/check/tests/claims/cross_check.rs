@@ -63,7 +63,8 @@ fn agree(mut history: History) -> bool {
     let violations = check(&history, &config);
     assert!(violations.iter().all(|violation| !violation.inconclusive), "{violations:?}");
     let expected = wgl::is_linearizable(&operations(&history));
-    assert_eq!(violations.is_empty(), expected, "{violations:?}\n{:#?}", history.events);
+    let lines: Vec<String> = history.events.iter().map(|(at, event)| format!("{at} {event:?}")).collect();
+    assert_eq!(violations.is_empty(), expected, "{violations:?}\n{}", lines.join("\n"));
     expected
 }
 

@@ -1,1 +1,339 @@
-//! Soon.
+//! Each broken watch promise is caught, and named.
+
+use evenkeel_check::history::*;
+use evenkeel_check::*;
+
+use crate::world::{History, RICH, Rng, Shape, check, config, generate};
+
+const SEEDS: u64 = 12;
+
+/// The watch's events in the history, by place.
+fn batches(history: &History, watch: u64) -> Vec<usize> {
+    let of = |observation: &Observation| {
+        matches!(observation, Observation::WatchEvents { watch: key, fragment: false, .. } if *key == WatchKey(watch))
+    };
+    (0..history.events.len()).filter(|n| of(&history.events[*n].1)).collect()
+}
+
+fn events_of(observation: &mut Observation) -> (&mut Header, &mut Vec<Event>) {
+    match observation {
+        Observation::WatchEvents { header, events, .. } => (header, events),
+        other => panic!("{other:?}"),
+    }
+}
+
+/// `change` gets the history and the place of some batch of watch `n`.
+fn caught(name: &str, watch: u64, change: impl Fn(&mut History, usize) -> bool) {
+    let mut happened = 0;
+    for white_box in [false, true] {
+        for seed in 0..SEEDS {
+            let shape = Shape { white_box, unknown_percent: 0, ..RICH };
+            let mut history = generate(seed, shape);
+            let places = batches(&history, watch);
+            let start = Rng(seed).below(places.len() as u64 / 2) as usize;
+            if !places[start..].iter().any(|place| change(&mut history, *place)) {
+                continue;
+            }
+            happened += 1;
+            let violations = check(&history, &config(shape));
+            // Without the members' word a wrong event may just as well look like a wrong store.
+            let watch = violations.iter().any(|violation| violation.oracle == "watch");
+            assert!(watch || (!white_box && !violations.is_empty()), "{name}, seed {seed}, white box {white_box}");
+        }
+    }
+    assert!(SEEDS < happened, "{name}: happened in {happened} histories only");
+}
+
+#[test]
+fn a_missing_event_is_caught() {
+    caught("gap inside a response", 2, |history, place| {
+        let (_, events) = events_of(&mut history.events[place].1);
+        events.len() > 1 && events.remove(0).kv.modified.0 > 0
+    });
+    caught("gap between responses", 2, |history, place| {
+        history.events.remove(place);
+        true
+    });
+}
+
+#[test]
+fn a_repeated_event_is_caught() {
+    caught("response twice", 2, |history, place| {
+        let again = history.events[place].clone();
+        history.events.insert(place + 1, again);
+        true
+    });
+    caught("event twice", 0, |history, place| {
+        let (_, events) = events_of(&mut history.events[place].1);
+        let again = events[0].clone();
+        events.insert(0, again);
+        true
+    });
+}
+
+#[test]
+fn events_out_of_order_are_caught() {
+    caught("reorder", 2, |history, place| {
+        let (_, events) = events_of(&mut history.events[place].1);
+        events.len() > 1 && events[0].kv.modified < events[1].kv.modified && {
+            events.swap(0, 1);
+            true
+        }
+    });
+}
+
+#[test]
+fn a_revision_split_over_two_responses_is_caught() {
+    caught("split", 0, |history, place| {
+        let (at, mut rest) = history.events[place].clone();
+        let (_, events) = events_of(&mut history.events[place].1);
+        let Some(n) = (1..events.len()).find(|n| events[*n].kv.modified == events[n - 1].kv.modified) else {
+            return false;
+        };
+        *events_of(&mut rest).1 = events.split_off(n);
+        history.events.insert(place + 1, (at, rest));
+        true
+    });
+}
+
+#[test]
+fn a_wrong_event_is_caught() {
+    caught("version", 0, |history, place| {
+        let (_, events) = events_of(&mut history.events[place].1);
+        events[0].kv.version += 1;
+        true
+    });
+    caught("kind", 0, |history, place| {
+        let (_, events) = events_of(&mut history.events[place].1);
+        events[0].deleted ^= true;
+        true
+    });
+    caught("filtered", 2, |history, place| {
+        let (_, events) = events_of(&mut history.events[place].1);
+        events[0].deleted = true;
+        true
+    });
+}
+
+#[test]
+fn a_wrong_previous_value_is_caught() {
+    caught("prev_kv wrong", 0, |history, place| {
+        let (_, events) = events_of(&mut history.events[place].1);
+        events.iter_mut().find_map(|event| event.prev_kv.as_mut()).map(|kv| kv.version += 1).is_some()
+    });
+    caught("prev_kv of a new key", 0, |history, place| {
+        let (_, events) = events_of(&mut history.events[place].1);
+        let new = events.iter_mut().find(|event| !event.deleted && event.kv.version == 1);
+        new.map(|event| event.prev_kv = Some(event.kv.clone())).is_some()
+    });
+    caught("prev_kv not asked for", 1, |history, place| {
+        let (_, events) = events_of(&mut history.events[place].1);
+        events[0].prev_kv = Some(events[0].kv.clone());
+        true
+    });
+}
+
+#[test]
+fn a_bookmark_too_early_is_caught() {
+    caught("bookmark", 2, |history, place| {
+        let (_, events) = events_of(&mut history.events[place].1);
+        let revision = events.last().expect("events").kv.modified;
+        let header = Header { member: MemberId(3), revision, term: Term(1) };
+        let at = history.events[place].0;
+        let progress = Observation::WatchProgress { stream: StreamId(1), watch: Some(WatchKey(2)), header };
+        history.events.insert(place, (at, progress));
+        true
+    });
+}
+
+#[test]
+fn a_header_behind_its_events_is_caught() {
+    caught("header", 2, |history, place| {
+        let (header, events) = events_of(&mut history.events[place].1);
+        header.revision = events.last().expect("events").kv.modified.prev();
+        true
+    });
+    caught("another member", 2, |history, place| {
+        events_of(&mut history.events[place].1).0.member = MemberId(9);
+        true
+    });
+}
+
+#[test]
+fn a_watch_that_falls_silent_is_caught() {
+    caught("silence", 2, |history, place| {
+        let mut n = 0;
+        history.events.retain(|(_, observation)| {
+            n += 1;
+            let mine = matches!(
+                observation,
+                Observation::WatchEvents { watch: WatchKey(2), .. }
+                    | Observation::WatchProgress { watch: Some(WatchKey(2)), .. }
+            );
+            !mine || n <= place
+        });
+        true
+    });
+}
+
+/// Hand-made: one put per revision, then what the test says.
+struct Story {
+    oracles: Oracles,
+    seq: u64,
+}
+
+impl Story {
+    fn new(puts: u64) -> Self {
+        let config = Config { black_box_only: true, ..Config::default() };
+        let mut story = Story { oracles: Oracles::new(&config).expect("no names"), seq: 0 };
+        for n in 0..puts {
+            let request = Request::Put(Put { key: "k".into(), value: format!("v{n}").into(), ..Put::default() });
+            story.call(n, request, n as i64 + 2, Body::Put(PutReply::default()));
+        }
+        story
+    }
+
+    fn see(&mut self, observation: Observation) {
+        self.seq += 1;
+        self.oracles.observe(Moment::new(self.seq * 1_000, self.seq), observation);
+    }
+
+    fn call(&mut self, op: u64, request: Request, revision: i64, body: Body) {
+        let (op, member) = (OpId(op), MemberId(1));
+        self.see(Observation::Call { op, client: ClientId(0), member, request });
+        let header = Header { member, revision: Revision(revision), term: Term(1) };
+        self.see(Observation::Return { op, outcome: Outcome::Ok(header, body) });
+    }
+
+    fn open(&mut self, watch: u64, start: i64, resumes: Option<u64>) {
+        let request = WatchRequest { keys: KeyRange::all(), start: Revision(start), ..WatchRequest::default() };
+        let (stream, member) = (StreamId(1), MemberId(1));
+        let resumes = resumes.map(WatchKey);
+        self.see(Observation::WatchOpen { watch: WatchKey(watch), stream, member, request, resumes });
+    }
+
+    fn created(&mut self, watch: u64, watch_id: i64, revision: i64) {
+        let header = Header { member: MemberId(1), revision: Revision(revision), term: Term(1) };
+        self.see(Observation::WatchCreated { watch: WatchKey(watch), watch_id, header });
+    }
+
+    fn progress(&mut self, watch: Option<u64>, revision: i64) {
+        let header = Header { member: MemberId(1), revision: Revision(revision), term: Term(1) };
+        self.see(Observation::WatchProgress { stream: StreamId(1), watch: watch.map(WatchKey), header });
+    }
+
+    fn canceled(&mut self, watch: u64, compact: i64) {
+        let (watch, compact_revision) = (WatchKey(watch), Revision(compact));
+        self.see(Observation::WatchCanceled { watch, compact_revision, reason: String::new() });
+    }
+
+    fn compact(&mut self, revision: i64) {
+        self.call(99, Request::Compact { revision: Revision(revision) }, 6, Body::Compact);
+    }
+
+    #[track_caller]
+    fn says(&mut self, text: &str) {
+        let found = self.oracles.violations().first().map(|violation| violation.to_string());
+        assert!(found.as_ref().is_some_and(|found| found.contains(text)), "{found:?}");
+    }
+
+    #[track_caller]
+    fn is_fine(&self) {
+        assert_eq!(self.oracles.violations(), []);
+    }
+}
+
+#[test]
+fn a_bookmark_below_the_start_is_caught() {
+    let mut story = Story::new(5);
+    story.open(1, 50, None);
+    story.created(1, 0, 6);
+    story.is_fine();
+    story.progress(Some(1), 6);
+    story.says("got bookmark r6 but is already past r49");
+}
+
+#[test]
+fn a_bookmark_for_the_stream_counts_for_every_watch_on_it() {
+    let mut story = Story::new(5);
+    story.open(1, 2, None);
+    story.created(1, 0, 6);
+    story.progress(None, 6);
+    story.says("got bookmark r6 without");
+}
+
+#[test]
+fn a_cancel_as_compacted_needs_a_compaction_past_the_next_revision() {
+    let mut story = Story::new(5);
+    story.compact(4);
+    story.open(1, 3, None);
+    story.created(1, 0, 6);
+    story.canceled(1, 4);
+    story.is_fine();
+    story.open(2, 4, None);
+    story.created(2, 0, 6);
+    story.canceled(2, 4);
+    story.says("it wanted r4 next");
+}
+
+#[test]
+fn a_cancel_as_compacted_that_nobody_asked_for_is_caught() {
+    let mut story = Story::new(5);
+    story.open(1, 2, None);
+    story.created(1, 0, 6);
+    story.canceled(1, 5);
+    story.says("which nobody asked for");
+}
+
+#[test]
+fn a_missing_cancel_is_caught() {
+    let mut story = Story::new(5);
+    story.see(Observation::Calm);
+    story.compact(4);
+    story.open(1, 2, None);
+    story.created(1, 0, 6);
+    story.is_fine();
+    let end = Moment::new(60 * NANOS_PER_SECOND, 1_000);
+    let report = story.oracles.finish(end, &Finish::default());
+    let text = report.violations[0].to_string();
+    assert!(text.contains("was not cancelled either"), "{text}");
+}
+
+#[test]
+fn a_chain_of_watches_joins_without_gap() {
+    let mut story = Story::new(5);
+    story.open(1, 7, None);
+    story.created(1, 0, 6);
+    story.see(Observation::WatchClosed { watch: WatchKey(1) });
+    story.open(2, 7, Some(1));
+    story.is_fine();
+    story.see(Observation::WatchClosed { watch: WatchKey(2) });
+    story.open(3, 8, Some(2));
+    story.says("what it resumes had got up to r7");
+}
+
+#[test]
+fn a_watch_id_used_twice_on_a_stream_is_caught() {
+    let mut story = Story::new(1);
+    story.open(1, 0, None);
+    story.created(1, 0, 2);
+    story.open(2, 0, None);
+    story.created(2, 0, 2);
+    story.says("got watch_id 0");
+}
+
+#[test]
+fn an_uncreated_or_ended_watch_must_be_silent() {
+    let mut story = Story::new(1);
+    story.open(1, 0, None);
+    story.progress(Some(1), 2);
+    story.says("before it was created");
+    let mut story = Story::new(1);
+    story.open(1, 0, None);
+    story.created(1, 0, 2);
+    story.see(Observation::WatchCancel { watch: WatchKey(1) });
+    story.canceled(1, 0);
+    story.is_fine();
+    story.progress(Some(1), 2);
+    story.says("is over, but goes on");
+}

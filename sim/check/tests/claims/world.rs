@@ -331,7 +331,13 @@ impl World {
             compares.push(Compare { keys, relation, target });
         }
         let base = depth * 10;
-        Txn { compares, success: self.branch(op, depth, base), failure: self.branch(op, depth, base + 5) }
+        let mut success = self.branch(op, depth, base);
+        let failure = self.branch(op, depth, base + 5);
+        if success.is_empty() && failure.is_empty() {
+            // An empty txn counts as serializable: it may be stale.
+            success.push(TxnOp::Range(Range::of(KeyRange::all())));
+        }
+        Txn { compares, success, failure }
     }
 
     fn branch(&mut self, op: u64, depth: u64, base: u64) -> Vec<TxnOp> {
