@@ -71,7 +71,7 @@ impl Store {
         self.names.lose_power(|seq| fates[&seq] != Fate::Lost);
         let named: Vec<Ino> = self.names.files().map(|(_, ino)| ino).collect();
         self.inodes.retain(|ino, _| named.contains(ino));
-        self.forget_syncs();
+        self.in_flight.clear();
         report
     }
 

@@ -12,6 +12,7 @@
 //! Limits of the model: a write is visible at once and takes no time, only syncs do; syncs of one file finish in
 //! order, those of different files run side by side; reads take no time and fail only by the fuse.
 
+mod calls;
 mod crash;
 mod fault;
 mod image;
@@ -20,12 +21,15 @@ mod inode;
 mod mount;
 mod names;
 mod store;
+mod syncs;
 #[cfg(test)]
 mod tests;
 
+pub use calls::Handle;
 pub use crash::{Crash, CrashReport, Keep};
 pub use fault::Faults;
 pub use image::Image;
 #[cfg(madsim)]
 pub use mount::SimDisk;
-pub use store::{Counters, DiskEvent, Store, SyncId};
+pub use store::{Counters, DiskEvent, Store};
+pub use syncs::{SyncState, Ticket};

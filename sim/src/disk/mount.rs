@@ -9,9 +9,11 @@ use bytes::Bytes;
 use evenkeel_storage::{Disk, File, OpenMode, Pending};
 use tokio::sync::Notify;
 
+use super::calls::Handle;
 use super::crash::{Crash, CrashReport};
 use super::fault::Faults;
-use super::store::{Counters, DiskEvent, Handle, Poll, Store, SyncId};
+use super::store::{Counters, DiskEvent, Store};
+use super::syncs::{SyncState, Ticket};
 use crate::draw::Draws;
 use crate::timer::SimTime;
 
@@ -124,10 +126,7 @@ impl Disk for Mount {
     }
 
     fn sync_dir(&self, dir: &str) -> Pending {
-        let begun = self
-            .disk
-            .with(|store, now| store.begin_sync_dir(now, self.epoch, dir).map(|id| (id, store.sync_fails(id))));
-        finish(&self.disk, self.epoch, begun)
+        finish(&self.disk, self.disk.with(|store, now| store.begin_sync_dir(now, self.epoch, dir)))
     }
 }
 
@@ -137,8 +136,8 @@ struct OpenFile {
 }
 
 impl OpenFile {
-    fn begin_sync(&self) -> io::Result<(SyncId, bool)> {
-        self.disk.with(|store, now| store.begin_sync(now, &self.handle).map(|id| (id, store.sync_fails(id))))
+    fn begin_sync(&self) -> io::Result<Ticket> {
+        self.disk.with(|store, now| store.begin_sync(now, &self.handle))
     }
 }
 
@@ -162,12 +161,12 @@ impl File for OpenFile {
     }
 
     fn sync(&self) -> Pending {
-        finish(&self.disk, self.handle.epoch, self.begin_sync())
+        finish(&self.disk, self.begin_sync())
     }
 
     fn write_at_and_sync(&self, offset: u64, data: Bytes) -> Pending {
         let written = self.disk.with(|store, _| store.write(&self.handle, offset, data));
-        finish(&self.disk, self.handle.epoch, written.and_then(|()| self.begin_sync()))
+        finish(&self.disk, written.and_then(|()| self.begin_sync()))
     }
 }
 
@@ -180,20 +179,20 @@ impl Drop for OpenFile {
     }
 }
 
-/// Waits for the end of a sync. The sync ends by itself, whether or not anybody waits.
-fn finish(disk: &Arc<Shared>, epoch: u64, begun: io::Result<(SyncId, bool)>) -> Pending {
-    let (id, fails) = match begun {
-        Ok(begun) => begun,
+/// Waits for the end of a sync.
+fn finish(disk: &Arc<Shared>, begun: io::Result<Ticket>) -> Pending {
+    let ticket = match begun {
+        Ok(ticket) => ticket,
         Err(error) => return Box::pin(std::future::ready(Err(error))),
     };
     let disk = disk.clone();
     Box::pin(async move {
         loop {
             let changed = disk.unstuck.notified();
-            match disk.with(|store, now| store.poll_sync(now, epoch, id, fails)) {
-                Poll::Done(result) => return result,
-                Poll::Wait(Some(due)) => disk.time.alarm(due).await,
-                Poll::Wait(None) => changed.await,
+            match disk.with(|store, now| store.poll_sync(now, ticket)) {
+                SyncState::Done(result) => return result,
+                SyncState::Wait(Some(due)) => disk.time.alarm(due).await,
+                SyncState::Wait(None) => changed.await,
             }
         }
     })

@@ -7,7 +7,6 @@ use bytes::Bytes;
 use evenkeel_scenario::Decisions;
 use evenkeel_storage::OpenMode;
 
-use super::store::{Handle, Poll};
 use super::*;
 use crate::draw::Draws;
 
@@ -36,12 +35,11 @@ impl Bench {
         self.store.write(&self.file.clone(), offset, Bytes::copy_from_slice(data))
     }
 
-    fn wait(&mut self, id: SyncId) -> std::io::Result<()> {
-        let fails = self.store.sync_fails(id);
+    fn wait(&mut self, ticket: Ticket) -> std::io::Result<()> {
         loop {
-            match self.store.poll_sync(self.now, self.file.epoch, id, fails) {
-                Poll::Done(result) => return result,
-                Poll::Wait(due) => self.now = due.expect("the disk is not stuck"),
+            match self.store.poll_sync(self.now, ticket) {
+                SyncState::Done(result) => return result,
+                SyncState::Wait(due) => self.now = due.expect("the disk is not stuck"),
             }
         }
     }
@@ -214,7 +212,7 @@ fn handles_of_a_dead_process_change_nothing() {
     bench.crash(Crash::Kill);
     assert!(bench.store.write(&old, 0, Bytes::from_static(b"late")).is_err());
     assert!(bench.store.read(&old, 0, &mut []).is_err());
-    assert!(matches!(bench.store.poll_sync(bench.now, 0, id, false), Poll::Done(Err(_))));
+    assert!(matches!(bench.store.poll_sync(bench.now, id), SyncState::Done(Err(_))));
     bench.store.close(&old);
     assert!(bench.store.open(0, "wal/1", OpenMode::Read).is_err());
     assert_eq!(bench.content(), b"");
@@ -266,7 +264,7 @@ fn a_stuck_disk_holds_syncs_up_until_it_is_not() {
     let id = bench.store.begin_sync(bench.now, &bench.file).unwrap();
     bench.store.set_faults(bench.now, |faults| faults.stuck = true);
     bench.now += Duration::from_secs(60);
-    assert!(matches!(bench.store.poll_sync(bench.now, 0, id, false), Poll::Wait(None)));
+    assert!(matches!(bench.store.poll_sync(bench.now, id), SyncState::Wait(None)));
     assert!(!bench.durable(0, 1));
     bench.store.set_faults(bench.now, |faults| faults.stuck = false);
     bench.wait(id).unwrap();
@@ -284,7 +282,7 @@ fn a_slow_disk_finishes_the_syncs_of_one_file_in_order() {
     let start = bench.now;
     bench.sync().unwrap();
     assert_eq!(bench.now - start, SYNC * 50);
-    assert!(matches!(bench.store.poll_sync(bench.now, 0, slow, false), Poll::Done(Ok(()))));
+    assert!(matches!(bench.store.poll_sync(bench.now, slow), SyncState::Done(Ok(()))));
 }
 
 #[test]
