@@ -165,7 +165,8 @@ impl Leases {
             (LeaseCall::Grant(wished, _), Outcome::Ok(_, Body::LeaseGrant { lease, ttl })) => {
                 self.anonymous -= u32::from(wished == LeaseId::NONE);
                 let ttl_nanos = (*ttl).max(0) as u64 * NANOS_PER_SECOND;
-                let granted = Lease { ttl_nanos, granted: Some(at), confirmed: called, renewed: at, ..Lease::default() };
+                let granted =
+                    Lease { ttl_nanos, granted: Some(at), confirmed: called, renewed: at, ..Lease::default() };
                 let known = self.leases.entry(*lease).or_default();
                 let revoke_asked = known.gone.is_none() && known.revoke_asked;
                 *known = Lease { revoke_asked, ..granted };

@@ -151,7 +151,8 @@ impl Ledger {
         match promise {
             Promise::AppendAccepted { matched, term } => {
                 if book.agreed < matched.0 {
-                    let message = format!("accepts entries up to {matched}, but only {} are durable", Index(book.agreed));
+                    let message =
+                        format!("accepts entries up to {matched}, but only {} are durable", Index(book.agreed));
                     return Err(fail(at, member, message).with([Related::Index(matched)]));
                 }
                 durable_term(book, at, member, term)

@@ -107,7 +107,8 @@ impl Raft {
             && life.term_at(top) != Some(committed_term)
         {
             let has = life.term_at(top);
-            let message = format!("leads {term} without the committed {} of {committed_term}: it has {has:?}", Index(top));
+            let message =
+                format!("leads {term} without the committed {} of {committed_term}: it has {has:?}", Index(top));
             return Err(fail(at, member, message).with([Related::Index(Index(top))]));
         }
         Ok(())
@@ -192,12 +193,8 @@ impl Raft {
             let Some(entry) = life.log.get(position) else { continue };
             match self.committed.get(position) {
                 Some(known) if known != entry => {
-                    let message = format!(
-                        "commits {} of {}, where {} was committed before",
-                        Index(position),
-                        entry.0,
-                        known.0
-                    );
+                    let message =
+                        format!("commits {} of {}, where {} was committed before", Index(position), entry.0, known.0);
                     return Err(fail(at, member, message).with([Related::Index(Index(position))]));
                 }
                 Some(_) => {}

@@ -21,15 +21,8 @@ use crate::violation::{Verdict, Violation};
 use crate::watch::{self, WatchConfig, Watches};
 
 /// Every oracle by name.
-pub const NAMES: [&str; 7] = [
-    linearizable::NAME,
-    watch::NAME,
-    lease::NAME,
-    raft::NAME,
-    state_hash::NAME,
-    ledger::NAME,
-    availability::NAME,
-];
+pub const NAMES: [&str; 7] =
+    [linearizable::NAME, watch::NAME, lease::NAME, raft::NAME, state_hash::NAME, ledger::NAME, availability::NAME];
 
 /// What the oracles must know about the cluster and the run.
 #[derive(Clone, Debug)]
@@ -336,9 +329,7 @@ impl Oracles {
                 WatchEvents { watch, header, events, fragment } => {
                     watches.events(at, watch, header, events, fragment, head)
                 }
-                WatchProgress { stream, watch, header } => {
-                    watches.progress(at, stream, watch, header, head)
-                }
+                WatchProgress { stream, watch, header } => watches.progress(at, stream, watch, header, head),
                 WatchCancel { watch } => watches.cancel(at, watch),
                 WatchCanceled { watch, compact_revision, reason } => {
                     watches.canceled(at, watch, compact_revision, &reason, truth)

@@ -102,7 +102,13 @@ fn fail(at: Moment, watch: WatchKey, message: String) -> Box<Violation> {
 impl Watches {
     /// No watches.
     pub fn new(config: WatchConfig) -> Self {
-        Watches { config, watches: BTreeMap::new(), streams: BTreeMap::new(), waiting: BTreeSet::new(), shown: Vec::new() }
+        Watches {
+            config,
+            watches: BTreeMap::new(),
+            streams: BTreeMap::new(),
+            waiting: BTreeSet::new(),
+            shown: Vec::new(),
+        }
     }
 
     /// A client asks for a watch.
@@ -346,7 +352,11 @@ impl Watches {
             let interval = self.config.progress_interval_nanos;
             let since = watch.last_answer.nanos.max(calm.nanos);
             let future = truth.newest_seen() < watch.request.start;
-            if watch.request.progress_notify && !future && 0 < interval && since + 2 * interval + interval / 5 < at.nanos {
+            if watch.request.progress_notify
+                && !future
+                && 0 < interval
+                && since + 2 * interval + interval / 5 < at.nanos
+            {
                 let message = format!("got no bookmark since {}", watch.last_answer);
                 return Err(fail(at, key, message));
             }

@@ -225,7 +225,8 @@ impl Linearizable {
         if revision <= self.model.head() {
             if !writes.is_empty() && writes != self.model.writes(revision) {
                 let known = self.model.writes(revision);
-                let message = format!("{revision} changed {} on one member and {} on another", show(&writes), show(&known));
+                let message =
+                    format!("{revision} changed {} on one member and {} on another", show(&writes), show(&known));
                 return Err(fail(at, message).with([Related::Revision(revision), Related::Index(applied.index)]));
             }
             return Ok(());
@@ -254,9 +255,7 @@ impl Linearizable {
             if position < self.floor.position {
                 let message = format!(
                     "the final read on {} sees {} although {} was seen before it",
-                    read.header.member,
-                    read.header.revision,
-                    self.floor.position.0
+                    read.header.member, read.header.revision, self.floor.position.0
                 );
                 return Err(fail(at, message).with(self.floor.by.map(Related::Op)));
             }

@@ -1,1 +1,132 @@
-//! Soon.
+//! After heal: a leader, puts on every member, and commits that go on.
+
+use evenkeel_check::history::*;
+use evenkeel_check::*;
+
+struct Story {
+    oracles: Oracles,
+    seq: u64,
+    op: u64,
+}
+
+impl Story {
+    fn new() -> Self {
+        let off = suite::NAMES.iter().filter(|name| **name != "availability").map(|name| name.to_string()).collect();
+        let mut story = Story { oracles: Oracles::new(&Config { off, ..Config::default() }).unwrap(), seq: 0, op: 0 };
+        for member in 1..=3 {
+            story.see(0.0, Observation::Booted { member: MemberId(member), found: Default::default() });
+        }
+        story
+    }
+
+    fn see(&mut self, seconds: f64, observation: Observation) {
+        self.seq += 1;
+        self.oracles.observe(Moment::new((seconds * 1e9) as u64, self.seq), observation);
+    }
+
+    fn put(&mut self, from: f64, upto: f64, member: u64, served: bool) {
+        self.op += 1;
+        let (op, member) = (OpId(self.op), MemberId(member));
+        let request = Request::Put(Put { value: format!("{}", self.op).into(), ..Put::default() });
+        self.see(from, Observation::Call { op, client: ClientId(1), member, request });
+        let header = Header { member, ..Header::default() };
+        let ok = Outcome::Ok(header, Body::Put(PutReply::default()));
+        let outcome = if served { ok } else { Outcome::Unknown(Doubt::Timeout) };
+        self.see(upto, Observation::Return { op, outcome });
+    }
+
+    fn elected(&mut self, seconds: f64) {
+        self.see(seconds, Observation::Elected { member: MemberId(1), term: Term(1) });
+    }
+
+    #[track_caller]
+    fn says(&self, text: &str) {
+        let found: String = self.oracles.violations().iter().map(|violation| violation.to_string()).collect();
+        assert!(if text.is_empty() { found.is_empty() } else { found.contains(text) }, "{found:?} lacks {text:?}");
+    }
+}
+
+#[test]
+fn a_healed_cluster_that_serves_is_fine() {
+    let mut story = Story::new();
+    story.see(1.0, Observation::Calm);
+    story.elected(5.0);
+    for second in 0..40 {
+        story.put(5.0 + second as f64, 5.5 + second as f64, 1 + second % 3, true);
+    }
+    story.says("");
+}
+
+#[test]
+fn no_leader_long_after_heal_is_caught() {
+    let mut story = Story::new();
+    story.see(1.0, Observation::Calm);
+    story.put(2.0, 10.9, 1, false);
+    story.says("");
+    story.put(11.0, 11.1, 1, false);
+    story.says("no leader 10.0 s after");
+}
+
+#[test]
+fn nothing_is_demanded_while_a_fault_is_on() {
+    let mut story = Story::new();
+    story.see(1.0, Observation::Calm);
+    story.see(2.0, Observation::Disturbed);
+    story.put(3.0, 60.0, 1, false);
+    story.says("");
+}
+
+#[test]
+fn a_member_that_acknowledges_no_put_is_caught() {
+    let mut story = Story::new();
+    story.see(1.0, Observation::Calm);
+    story.elected(1.5);
+    for second in 2..14 {
+        story.put(second as f64, second as f64 + 0.1, 1, true);
+        story.put(second as f64 + 0.2, second as f64 + 0.3, 3, false);
+    }
+    story.says("n3 has acknowledged no put");
+}
+
+#[test]
+fn a_stopped_member_owes_nothing() {
+    let mut story = Story::new();
+    story.see(0.5, Observation::Stopped { member: MemberId(3) });
+    story.see(1.0, Observation::Calm);
+    story.elected(1.5);
+    for second in 2..30 {
+        story.put(second as f64, second as f64 + 0.1, 1, true);
+        story.put(second as f64 + 0.2, second as f64 + 0.3, 3, false);
+    }
+    story.says("");
+}
+
+#[test]
+fn puts_that_stop_getting_through_in_quiet_are_caught() {
+    let mut story = Story::new();
+    story.see(1.0, Observation::Calm);
+    story.elected(1.5);
+    for member in 1..=3 {
+        story.put(2.0, 2.1, member, true);
+    }
+    for second in 20..40 {
+        story.put(second as f64, second as f64 + 0.5, 1, false);
+    }
+    story.says("no put has got through since 20.0");
+}
+
+#[test]
+fn statistics_tell_what_a_client_felt() {
+    let mut story = Story::new();
+    for n in 0..100 {
+        story.put(n as f64, n as f64 + 0.001 * (n + 1) as f64, 1, true);
+    }
+    story.put(200.0, 203.0, 1, false);
+    story.put(203.0, 207.0, 1, true);
+    let stats = &story.oracles.clients()[&ClientId(1)];
+    assert_eq!((stats.calls, stats.ok), (102, 101));
+    assert_eq!(stats.max_unavailable_nanos, 7 * NANOS_PER_SECOND);
+    assert_eq!(stats.errors.values().sum::<u64>(), 1);
+    let p50 = stats.latency_nanos(0.5).unwrap() as f64 / 1e9;
+    assert!((0.050..0.055).contains(&p50), "{p50}");
+}

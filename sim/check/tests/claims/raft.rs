@@ -1,1 +1,161 @@
-//! Soon.
+//! Raft's invariants: each is caught when broken, and ordinary life is not.
+
+use Observation::*;
+use evenkeel_check::observation::{Applied as Entry, Booted as Found, Promise};
+use evenkeel_check::*;
+
+/// Feeds observations to the raft oracle alone; answers with what it says, or nothing.
+pub fn run(observations: impl IntoIterator<Item = Observation>, only: &str) -> String {
+    let off = suite::NAMES.iter().filter(|name| **name != only).map(|name| name.to_string()).collect();
+    let mut oracles = Oracles::new(&Config { off, ..Config::default() }).expect("known names");
+    for (n, observation) in observations.into_iter().enumerate() {
+        oracles.observe(Moment::new(n as u64, n as u64), observation);
+    }
+    oracles.violations().iter().map(|violation| violation.to_string()).collect()
+}
+
+#[track_caller]
+fn check(observations: impl IntoIterator<Item = Observation>, text: &str) {
+    let found = run(observations, "raft");
+    assert!(if text.is_empty() { found.is_empty() } else { found.contains(text) }, "{found:?} lacks {text:?}");
+}
+
+pub fn append(member: u64, index: u64, term: u64) -> Observation {
+    Appended { member: MemberId(member), index: Index(index), term: Term(term), payload: index * 100 + term }
+}
+pub fn commit(member: u64, index: u64) -> Observation {
+    Committed { member: MemberId(member), index: Index(index) }
+}
+fn apply(member: u64, index: u64, term: u64) -> Observation {
+    Applied { member: MemberId(member), applied: Entry { index: Index(index), term: Term(term), ..Entry::default() } }
+}
+pub fn elect(member: u64, term: u64) -> Observation {
+    Elected { member: MemberId(member), term: Term(term) }
+}
+fn term(member: u64, term: u64) -> Observation {
+    Observation::Term { member: MemberId(member), term: evenkeel_check::Term(term) }
+}
+pub fn boot(member: u64, term: u64, last_index: u64, last_term: u64) -> Observation {
+    let found = Found {
+        term: evenkeel_check::Term(term),
+        vote: None,
+        last_index: Index(last_index),
+        last_term: evenkeel_check::Term(last_term),
+    };
+    Booted { member: MemberId(member), found }
+}
+pub fn promise(member: u64, promise: Promise) -> Observation {
+    Promised { member: MemberId(member), promise }
+}
+fn vote(member: u64, term: u64, to: u64) -> Observation {
+    promise(member, Promise::VoteGranted { term: evenkeel_check::Term(term), to: MemberId(to) })
+}
+pub fn accept(member: u64, matched: u64, term: u64) -> Observation {
+    promise(member, Promise::AppendAccepted { matched: Index(matched), term: evenkeel_check::Term(term) })
+}
+
+#[test]
+fn ordinary_life_is_fine() {
+    check(
+        [
+            vote(2, 1, 1),
+            elect(1, 1),
+            append(1, 1, 1),
+            append(1, 2, 1),
+            append(2, 1, 1),
+            commit(1, 1),
+            apply(1, 1, 1),
+            // The tail that only the old leader has is replaced by the next leader's.
+            term(2, 2),
+            term(3, 2),
+            elect(2, 2),
+            append(2, 2, 2),
+            append(3, 1, 1),
+            append(3, 2, 2),
+            commit(2, 2),
+            term(1, 2),
+            append(1, 2, 2),
+            commit(1, 2),
+            apply(1, 2, 2),
+            boot(1, 2, 2, 2),
+            commit(1, 2),
+            apply(1, 2, 2),
+        ],
+        "",
+    );
+}
+
+#[test]
+fn two_leaders_in_a_term_are_caught() {
+    check([elect(1, 3), elect(2, 3)], "n2 leads t3, which n1 leads");
+    check([elect(1, 3), elect(1, 3), elect(2, 4)], "");
+}
+
+#[test]
+fn a_second_vote_is_caught_even_after_a_restart() {
+    check([vote(1, 3, 2), vote(1, 3, 2)], "");
+    check([vote(1, 3, 2), boot(1, 2, 0, 0), vote(1, 3, 3)], "n1 votes for n3 in t3, after it voted for n2");
+}
+
+#[test]
+fn a_term_that_goes_back_is_caught() {
+    check([term(1, 3), term(1, 2)], "went back from t3 to t2");
+    check([term(1, 3), boot(1, 2, 0, 0), term(1, 2)], "");
+}
+
+#[test]
+fn logs_that_do_not_match_are_caught() {
+    let other = Appended { member: MemberId(2), index: Index(1), term: evenkeel_check::Term(1), payload: 0 };
+    check([append(1, 1, 1), other], "holds another entry at i1");
+    check([append(1, 1, 1), append(1, 2, 3), append(2, 1, 2), append(2, 2, 3)], "has t2 before it, not t1");
+    check([append(1, 1, 1), append(1, 3, 1)], "appends i3 behind a log that ends at 1");
+}
+
+#[test]
+fn a_committed_entry_that_changes_is_caught() {
+    let committed = [append(1, 1, 1), commit(1, 1)];
+    check(committed.clone().into_iter().chain([append(1, 1, 2)]), "rewrites i1, which it knows to be committed");
+    check(committed.clone().into_iter().chain([append(2, 1, 2), commit(2, 1)]), "where t1 was committed before");
+    check(committed.clone().into_iter().chain([append(2, 1, 2)]), "");
+    check(committed.into_iter().chain([boot(1, 1, 0, 0)]), "");
+}
+
+#[test]
+fn a_leader_without_a_committed_entry_is_caught() {
+    let committed = [append(1, 1, 1), append(2, 1, 1), commit(1, 1)];
+    check(committed.clone().into_iter().chain([elect(2, 2)]), "");
+    check(committed.into_iter().chain([elect(3, 2)]), "n3 leads t2 without the committed i1 of t1");
+}
+
+#[test]
+fn commit_and_applied_go_forward() {
+    let log = [append(1, 1, 1), append(1, 2, 1)];
+    check(log.clone().into_iter().chain([commit(1, 2), commit(1, 1)]), "takes its commit index back");
+    check(log.clone().into_iter().chain([commit(1, 3)]), "commits up to i3 with a log that ends at 2");
+    check(log.clone().into_iter().chain([commit(1, 2), apply(1, 1, 1), apply(1, 1, 1)]), "applies i1 after i1");
+    check(log.clone().into_iter().chain([commit(1, 1), apply(1, 1, 1), apply(1, 2, 1)]), "which nobody has committed");
+    check(log.into_iter().chain([commit(1, 1), apply(1, 1, 2)]), "but t1 is committed there");
+}
+
+#[test]
+fn an_acknowledged_tail_that_is_given_up_in_the_same_term_is_caught() {
+    let acked = [term(2, 1), append(2, 1, 1), append(2, 2, 1), accept(2, 2, 1)];
+    check(acked.clone().into_iter().chain([append(2, 1, 1)]), "rewrites i1, although it acknowledged up to i2");
+    check(acked.into_iter().chain([term(2, 2), append(2, 2, 2)]), "");
+}
+
+#[test]
+fn a_snapshot_jumps_forward_over_what_is_committed() {
+    let install =
+        |index, term| SnapshotInstalled { member: MemberId(3), index: Index(index), term: evenkeel_check::Term(term) };
+    let committed = [append(1, 1, 1), append(1, 2, 1), append(1, 3, 1), commit(1, 3)];
+    let after = [install(2, 1), append(3, 3, 1), commit(3, 3), apply(3, 3, 1)];
+    check(committed.clone().into_iter().chain(after), "");
+    check(committed.into_iter().chain([install(2, 9)]), "but t1 is committed there");
+}
+
+#[test]
+fn a_log_that_changed_over_a_restart_is_caught() {
+    check([append(1, 1, 1), append(1, 2, 1), boot(1, 1, 1, 1), append(1, 2, 1)], "");
+    check([append(1, 1, 1), boot(1, 1, 1, 2)], "where it had written t1");
+}

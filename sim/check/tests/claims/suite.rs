@@ -1,1 +1,58 @@
-//! Soon.
+//! The suite: names, switches, and state hashes.
+
+use evenkeel_check::observation::Applied;
+use evenkeel_check::*;
+
+use crate::world::{Bug, RICH, Shape, check, config, generate};
+
+fn apply(member: u64, index: u64, hash: u64) -> Observation {
+    let applied = Applied { index: Index(index), revision: Revision(1), hash: Some(hash), ..Applied::default() };
+    Observation::Applied { member: MemberId(member), applied }
+}
+
+fn hashes(observations: &[Observation]) -> String {
+    let off = suite::NAMES.iter().filter(|name| **name != "state-hash").map(|name| name.to_string()).collect();
+    let mut oracles = Oracles::new(&Config { off, ..Config::default() }).expect("known names");
+    for (n, observation) in observations.iter().enumerate() {
+        oracles.observe(Moment::new(n as u64, n as u64), observation.clone());
+    }
+    oracles.violations().iter().map(|violation| violation.to_string()).collect()
+}
+
+#[test]
+fn different_state_at_equal_index_is_caught() {
+    assert_eq!(hashes(&[apply(1, 5, 7), apply(1, 6, 8), apply(2, 5, 7), apply(2, 6, 8)]), "");
+    let found = hashes(&[apply(1, 5, 7), apply(1, 6, 8), apply(2, 5, 7), apply(2, 6, 9)]);
+    assert!(found.contains("after i6 the state of n2"), "{found}");
+}
+
+#[test]
+fn an_unknown_oracle_cannot_be_switched_off() {
+    let error = Oracles::new(&Config { off: vec!["linear".into()], ..Config::default() }).unwrap_err();
+    assert!(error.contains("linearizable"), "{error}");
+}
+
+#[test]
+fn an_oracle_that_is_off_says_nothing_but_others_do() {
+    let shape = Shape { white_box: true, bug: Some(Bug::LostWrite(9)), ..RICH };
+    let history = generate(3, shape);
+    assert!(check(&history, &config(shape)).iter().any(|violation| violation.oracle == "linearizable"));
+    let mut quiet = config(shape);
+    quiet.off.push("linearizable".into());
+    assert!(check(&history, &quiet).iter().all(|violation| violation.oracle != "linearizable"));
+}
+
+#[test]
+fn black_box_mode_ignores_what_members_say() {
+    let lie = apply(1, 1, 1);
+    let mut oracles = Oracles::new(&Config { black_box_only: true, ..Config::default() }).expect("no names");
+    oracles.observe(Moment::new(1, 1), lie);
+    oracles.observe(Moment::new(2, 2), apply(2, 1, 2));
+    assert_eq!(oracles.violations(), []);
+}
+
+#[test]
+fn oracles_can_be_shared_between_tasks() {
+    fn is_send<T: Send>() {}
+    is_send::<Oracles>();
+}

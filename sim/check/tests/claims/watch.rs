@@ -9,9 +9,7 @@ const SEEDS: u64 = 12;
 
 /// The watch's events in the history, by place.
 fn batches(history: &History, watch: u64) -> Vec<usize> {
-    let of = |observation: &Observation| {
-        matches!(observation, Observation::WatchEvents { watch: key, fragment: false, .. } if *key == WatchKey(watch))
-    };
+    let of = |observation: &Observation| matches!(observation, Observation::WatchEvents { watch: key, fragment: false, .. } if *key == WatchKey(watch));
     (0..history.events.len()).filter(|n| of(&history.events[*n].1)).collect()
 }
 

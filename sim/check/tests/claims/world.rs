@@ -298,13 +298,9 @@ impl World {
         range.count_only = self.rng.chance(10);
         range.keys_only = self.rng.chance(10);
         if self.rng.chance(30) {
-            range.sort_target = [
-                SortTarget::Key,
-                SortTarget::Version,
-                SortTarget::Created,
-                SortTarget::Modified,
-                SortTarget::Value,
-            ][self.rng.below(5) as usize];
+            range.sort_target =
+                [SortTarget::Key, SortTarget::Version, SortTarget::Created, SortTarget::Modified, SortTarget::Value]
+                    [self.rng.below(5) as usize];
             range.sort_order = [SortOrder::None, SortOrder::Ascend, SortOrder::Descend][self.rng.below(3) as usize];
         }
         if self.rng.chance(10) {
@@ -376,7 +372,8 @@ impl World {
     fn report(&mut self, revision: Revision, cause: Cause) {
         if self.shape.white_box {
             self.index += 1;
-            let cause = if self.shape.causes || matches!(cause, Cause::LeaseRevoked(_)) { cause } else { Cause::Unknown };
+            let cause =
+                if self.shape.causes || matches!(cause, Cause::LeaseRevoked(_)) { cause } else { Cause::Unknown };
             let writes = Some(self.model.writes(revision).to_vec());
             let applied = Applied { index: Index(self.index), term: Term(1), revision, hash: None, cause, writes };
             self.emit(Observation::Applied { member: MemberId(1), applied });
@@ -456,7 +453,8 @@ impl World {
         }
         let effect = self.model.evaluate(head, request, None).expect("checked above");
         self.puts += u64::from(matches!(request, Request::Put(_)));
-        if self.shape.bug == Some(Bug::LostWrite(self.puts)) && !self.bug_done && !effect.writes.is_empty() && !unknown {
+        if self.shape.bug == Some(Bug::LostWrite(self.puts)) && !self.bug_done && !effect.writes.is_empty() && !unknown
+        {
             self.bug_done = true;
             return Outcome::Ok(self.header(member, head.next()), effect.body);
         }
@@ -469,7 +467,8 @@ impl World {
         };
         self.commit(effect.writes, cause);
         let done = ok(self, effect.body);
-        if self.shape.bug == Some(Bug::AppliedTwice) && !self.bug_done && unknown && matches!(request, Request::Put(_)) {
+        if self.shape.bug == Some(Bug::AppliedTwice) && !self.bug_done && unknown && matches!(request, Request::Put(_))
+        {
             self.bug_done = true;
             let again = self.model.evaluate(self.model.head(), request, None).expect("a put");
             self.commit(again.writes, Cause::Operation(OpId(op)));
