@@ -6,10 +6,11 @@ use evenkeel_raft::*;
 
 const LEADER: NodeId = NodeId(2);
 
-/// Member 1 of three, at term 3, following [`LEADER`].
+/// Member 1 of three, or the learner 9, at term 3, following [`LEADER`].
 fn follower(config: Config) -> Raft {
     let voters = [1, 2, 3].map(NodeId).into();
-    let snapshot = SnapshotMeta { configuration: Configuration { voters, ..Default::default() }, ..Default::default() };
+    let configuration = Configuration { voters, learners: [NodeId(9)].into() };
+    let snapshot = SnapshotMeta { configuration, ..Default::default() };
     let hard_state = HardState { term: Term(3), vote: Some(LEADER) };
     let mut raft = Raft::new(config, Restored { hard_state, snapshot, ..Default::default() });
     receive(&mut raft, 3, Body::Heartbeat { commit: Index(0), round: Round(1) });
@@ -155,6 +156,34 @@ fn committed_batches_are_bounded_but_never_empty() {
         }
     }
     assert_eq!(sizes, [2, 2, 1]);
+}
+
+#[test]
+fn answer_to_a_round_never_begun_confirms_nothing() {
+    let mut raft = follower(config());
+    raft.step(Input::Campaign);
+    receive(&mut raft, 4, Body::VoteResponse { pre_vote: true, granted: true });
+    settle(&mut raft);
+    receive(&mut raft, 4, Body::VoteResponse { pre_vote: false, granted: true });
+    settle(&mut raft);
+    receive(&mut raft, 4, Body::AppendAccepted { matched: Index(1) });
+    settle(&mut raft);
+    assert_eq!((raft.standing().role, raft.committed()), (Role::Leader, Index(1)));
+
+    receive(&mut raft, 4, Body::HeartbeatResponse { round: Round(99) });
+    raft.step(Input::Read { context: ReadContext(7) });
+    assert_eq!(raft.take_ready().map(|ready| ready.reads), Some(vec![]), "only a heartbeat");
+    receive(&mut raft, 4, Body::HeartbeatResponse { round: Round(1) });
+    let confirmed = ReadState::Confirmed { context: ReadContext(7), index: Index(1) };
+    assert_eq!(raft.take_ready().map(|ready| ready.reads), Some(vec![confirmed]));
+}
+
+#[test]
+fn learner_gives_no_vote() {
+    let mut raft = follower(Config::new(NodeId(9), 7));
+    let body = Body::VoteRequest { pre_vote: false, last_index: Index(9), last_term: Term(3), force: true };
+    receive(&mut raft, 4, body);
+    assert_eq!((settle(&mut raft), raft.standing().term), (vec![], Term(3)));
 }
 
 #[test]
