@@ -44,7 +44,7 @@ impl KvService {
         Ok(result?)
     }
 
-    async fn answer_range(&self, request: pb::RangeRequest) -> Result<pb::RangeResponse, Status> {
+    pub(super) async fn answer_range(&self, request: pb::RangeRequest) -> Result<pb::RangeResponse, Status> {
         let query = translate::range_query(&request).map_err(RequestError::from)?;
         self.barrier(request.serializable).await?;
         let result = self.read(&self.member.view(), &query)?;
@@ -69,7 +69,7 @@ impl KvService {
         Ok((result?, self.member.header(revision)))
     }
 
-    async fn answer_put(&self, request: pb::PutRequest) -> Result<pb::PutResponse, Status> {
+    pub(super) async fn answer_put(&self, request: pb::PutRequest) -> Result<pb::PutResponse, Status> {
         Store::check_put(&translate::put(&request, &translate::unplaced)).map_err(RequestError::from)?;
         let request = pb::InternalRaftRequest { put: Some(request), ..Default::default() };
         match self.write(request).await? {
@@ -78,7 +78,10 @@ impl KvService {
         }
     }
 
-    async fn answer_delete(&self, request: pb::DeleteRangeRequest) -> Result<pb::DeleteRangeResponse, Status> {
+    pub(super) async fn answer_delete(
+        &self,
+        request: pb::DeleteRangeRequest,
+    ) -> Result<pb::DeleteRangeResponse, Status> {
         Store::check_delete(&translate::delete_range(&request)).map_err(RequestError::from)?;
         let request = pb::InternalRaftRequest { delete_range: Some(request), ..Default::default() };
         match self.write(request).await? {
@@ -89,7 +92,7 @@ impl KvService {
         }
     }
 
-    async fn answer_txn(&self, request: pb::TxnRequest) -> Result<pb::TxnResponse, Status> {
+    pub(super) async fn answer_txn(&self, request: pb::TxnRequest) -> Result<pb::TxnResponse, Status> {
         let txn = self.checked_txn(&request).map_err(RequestError::from)?;
         let (response, header) = if txn.is_read_only() {
             self.barrier(translate::is_serializable(&request)).await?;
@@ -120,7 +123,10 @@ impl KvService {
     }
 
     /// Compaction drops versions while it is applied, so `physical` asks for nothing more.
-    async fn answer_compact(&self, request: pb::CompactionRequest) -> Result<pb::CompactionResponse, Status> {
+    pub(super) async fn answer_compact(
+        &self,
+        request: pb::CompactionRequest,
+    ) -> Result<pb::CompactionResponse, Status> {
         let request = pb::InternalRaftRequest { compaction: Some(request), ..Default::default() };
         let (_, header) = self.write(request).await?;
         Ok(pb::CompactionResponse { header: Some(header) })

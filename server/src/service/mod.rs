@@ -23,6 +23,11 @@ mod range_stream;
 mod rpc;
 mod watch;
 
+#[cfg(all(test, not(madsim)))]
+mod rig;
+#[cfg(all(test, not(madsim)))]
+mod tests;
+
 use std::sync::Arc;
 
 pub use auth::AuthService;

@@ -147,7 +147,7 @@ pub(super) struct Ending {
 }
 
 impl Ending {
-    fn new(member: &Arc<Member>, wants_leader: bool) -> Ending {
+    pub(super) fn new(member: &Arc<Member>, wants_leader: bool) -> Ending {
         let stopping = {
             let member = Arc::clone(member);
             Box::pin(async move {

@@ -16,8 +16,9 @@ use std::time::Duration;
 use evenkeel_mvcc::{Interval, Revision, WatchSpec, WatcherId};
 use evenkeel_proto::etcdserverpb as pb;
 use evenkeel_proto::etcdserverpb::watch_server::Watch;
+use futures_core::Stream;
 use futures_core::future::BoxFuture;
-use futures_util::FutureExt;
+use futures_util::{FutureExt, StreamExt};
 use pb::watch_create_request::FilterType;
 use pb::watch_request::RequestUnion;
 use tokio::sync::Notify;
@@ -75,14 +76,19 @@ impl Watch for WatchService {
 }
 
 /// A stream between its client and its watchers.
-struct WatchSource {
+struct WatchSource<R> {
     /// `None` once the client asks nothing more.
-    requests: Option<Streaming<pb::WatchRequest>>,
+    requests: Option<R>,
     ending: Ending,
     stream: WatchStream,
 }
 
-impl Source for WatchSource {
+/// What a client asks, one after the other.
+trait Requests: Stream<Item = Result<pb::WatchRequest, Status>> + Send + Unpin + 'static {}
+
+impl<R: Stream<Item = Result<pb::WatchRequest, Status>> + Send + Unpin + 'static> Requests for R {}
+
+impl<R: Requests> Source for WatchSource<R> {
     type Answer = pb::WatchResponse;
 
     async fn next(&mut self) -> Result<Option<pb::WatchResponse>, Status> {
@@ -112,20 +118,20 @@ impl Source for WatchSource {
     }
 }
 
-impl WatchSource {
-    fn take(&mut self, request: Result<Option<pb::WatchRequest>, Status>) -> Result<(), Status> {
+impl<R> WatchSource<R> {
+    fn take(&mut self, request: Option<Result<pb::WatchRequest, Status>>) -> Result<(), Status> {
         match request {
-            Ok(Some(request)) => self.stream.request(request),
-            Ok(None) => self.requests = None,
-            Err(_) => return Err(RequestError::WatchCanceled.into()),
+            Some(Ok(request)) => self.stream.request(request),
+            Some(Err(_)) => return Err(RequestError::WatchCanceled.into()),
+            None => self.requests = None,
         }
         Ok(())
     }
 }
 
-async fn next_request(requests: &mut Option<Streaming<pb::WatchRequest>>) -> Result<Option<pb::WatchRequest>, Status> {
+async fn next_request<R: Requests>(requests: &mut Option<R>) -> Option<Result<pb::WatchRequest, Status>> {
     match requests {
-        Some(requests) => requests.message().await,
+        Some(requests) => requests.next().await,
         None => std::future::pending().await,
     }
 }
@@ -366,5 +372,7 @@ fn watch_spec(request: &pb::WatchCreateRequest) -> Result<WatchSpec, &'static st
 
 const _: () = assert!(watch_hub::STREAM_WATCHERS_MAX <= watch_hub::MEMBER_WATCHERS_MAX);
 
+#[cfg(all(test, not(madsim)))]
+mod stream_tests;
 #[cfg(test)]
 mod tests;
