@@ -137,10 +137,10 @@ pub enum Observation {
         member: MemberId,
         /// What.
         request: WatchRequest,
-        /// The watch it continues, which has ended.
+        /// The watch it continues, which has ended; none after a cancel for compaction, which loses history.
         resumes: Option<WatchKey>,
     },
-    /// The server says `created`.
+    /// The server says `created` (and does not refuse in the same breath: that is [`Observation::WatchCanceled`]).
     WatchCreated {
         /// The watch.
         watch: WatchKey,
@@ -205,7 +205,7 @@ pub enum Observation {
         member: MemberId,
     },
 
-    /// White box: the member's term grew.
+    /// White box: the member's term grew; reported before anything the new term brings.
     Term {
         /// The member.
         member: MemberId,
@@ -251,7 +251,7 @@ pub enum Observation {
         /// Its commit index now.
         index: Index,
     },
-    /// White box: the member applied an entry.
+    /// White box: the member applied an entry, an empty one included.
     Applied {
         /// The member.
         member: MemberId,

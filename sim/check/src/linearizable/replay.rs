@@ -12,6 +12,9 @@ use crate::ids::*;
 use crate::model::{Effect, Write};
 use crate::violation::{Related, Verdict, Violation};
 
+/// Keys, and whether each was deleted.
+type Changes = Vec<(Bytes, bool)>;
+
 /// What is known about a revision above the head.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Slot {
@@ -26,7 +29,7 @@ pub(super) struct Slot {
     /// Some of what it changed: a value put, or `None` for a delete.
     pub seen: Vec<(Bytes, Option<Bytes>)>,
     /// Everything it changed inside the range of some watch: key and whether it was deleted.
-    pub covers: Vec<(Arc<Cover>, Vec<(Bytes, bool)>)>,
+    pub covers: Vec<(Arc<Cover>, Changes)>,
 }
 
 /// Who made a replayed revision.

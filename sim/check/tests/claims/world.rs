@@ -530,7 +530,7 @@ impl World {
             keys: if n == 0 { KeyRange::all() } else { self.keys() },
             start: if n == 1 { Revision(0) } else { Revision(1) },
             filters: WatchFilters { no_put: n % 4 == 3, no_delete: n % 4 == 2 },
-            prev_kv: n % 2 == 0,
+            prev_kv: n.is_multiple_of(2),
             progress_notify: false,
             fragment: n == 0,
         };
