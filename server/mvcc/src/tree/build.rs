@@ -3,8 +3,8 @@
 use super::*;
 
 /// How full built nodes are: room for some inserts before the first split.
-const LEAF_FILL: usize = LEAF_MAX - GROWTH;
-const INNER_FILL: usize = INNER_MAX - GROWTH;
+const LEAF_FILL: usize = LEAF_MAX - LEAF_MAX / 8;
+const INNER_FILL: usize = INNER_MAX - INNER_MAX / 8;
 
 /// Collects entries in strictly ascending key order.
 pub(crate) struct Builder<K, V: Summarize> {

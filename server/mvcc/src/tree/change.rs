@@ -69,7 +69,7 @@ fn upsert<K: Ord + Clone + Borrow<Q>, V: Summarize + Clone, Q: Ord + ?Sized, R>(
     inserted: &mut bool,
 ) -> Upserted<K, V, R> {
     match Arc::make_mut(node) {
-        Node::Leaf(entries) => match entries.binary_search_by(|(k, _)| k.borrow().cmp(key)) {
+        Node::Leaf(entries) => match find(entries, key) {
             Ok(found) => {
                 let value = &mut entries[found].1;
                 let old = value.summarize();
@@ -136,7 +136,7 @@ fn reserve<T>(items: &mut Vec<T>) {
 fn remove<K: Ord + Clone + Borrow<Q>, V: Summarize + Clone, Q: Ord + ?Sized>(node: &mut Arc<Node<K, V>>, key: &Q) -> V {
     match Arc::make_mut(node) {
         Node::Leaf(entries) => {
-            let found = entries.binary_search_by(|(k, _)| k.borrow().cmp(key)).expect("the key was found before");
+            let found = find(entries, key).expect("the key was found before");
             let (_, value) = entries.remove(found);
             entries.shrink_to(entries.len() + GROWTH);
             value

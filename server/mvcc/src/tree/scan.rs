@@ -23,24 +23,8 @@ impl<K: Ord + Clone, V: Summarize + Clone> Tree<K, V> {
         K: Borrow<Q>,
     {
         let mut scan = Scan { inner: Vec::new(), leaf: [].iter(), to, admit };
-        let mut node = &*self.root;
-        loop {
-            match node {
-                Node::Leaf(entries) => {
-                    let start = from.map_or(0, |from| entries.partition_point(|(key, _)| key.borrow() < from));
-                    scan.leaf = entries[start..].iter();
-                    return scan;
-                }
-                Node::Inner(children) => {
-                    let start = from.map_or(0, |from| child_of(children, from));
-                    scan.inner.push(children[start + 1..].iter());
-                    if !(scan.admit)(&children[start].summary) {
-                        return scan;
-                    }
-                    node = &children[start].node;
-                }
-            }
-        }
+        scan.enter(&self.root, from);
+        scan
     }
 
     /// Visits an interval. A subtree that is wholly inside is offered to `whole` first, which returns true when its
@@ -96,6 +80,29 @@ fn fold<K: Borrow<Q>, V: Summarize, Q: Ord + ?Sized, B>(
     }
 }
 
+impl<'a, K: Borrow<Q>, V: Summarize, Q: Ord + ?Sized, F: Fn(&V::Summary) -> bool> Scan<'a, K, V, Q, F> {
+    /// Goes down to the first leaf of a subtree with keys from `from` on; not into what is not admitted.
+    fn enter(&mut self, mut node: &'a Node<K, V>, from: Option<&Q>) {
+        loop {
+            match node {
+                Node::Leaf(entries) => {
+                    let start = from.map_or(0, |from| entries.partition_point(|(key, _)| key.borrow() < from));
+                    self.leaf = entries[start..].iter();
+                    return;
+                }
+                Node::Inner(children) => {
+                    let start = from.map_or(0, |from| child_of(children, from));
+                    self.inner.push(children[start + 1..].iter());
+                    if !(self.admit)(&children[start].summary) {
+                        return;
+                    }
+                    node = &children[start].node;
+                }
+            }
+        }
+    }
+}
+
 impl<'a, K: Borrow<Q>, V: Summarize, Q: Ord + ?Sized, F: Fn(&V::Summary) -> bool> Iterator for Scan<'a, K, V, Q, F> {
     type Item = (&'a K, &'a V);
 
@@ -117,12 +124,8 @@ impl<'a, K: Borrow<Q>, V: Summarize, Q: Ord + ?Sized, F: Fn(&V::Summary) -> bool
                 self.inner.clear();
                 return None;
             }
-            if !(self.admit)(&child.summary) {
-                continue;
-            }
-            match &*child.node {
-                Node::Leaf(entries) => self.leaf = entries.iter(),
-                Node::Inner(children) => self.inner.push(children.iter()),
+            if (self.admit)(&child.summary) {
+                self.enter(&child.node, None);
             }
         }
     }

@@ -54,7 +54,7 @@ fn row() -> impl Strategy<Value = VersionRow> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(200))]
+    #![proptest_config(ProptestConfig::with_cases(120))]
 
     #[test]
     fn a_restored_store_is_the_same_and_lives_on(
