@@ -5,9 +5,9 @@
 //!
 //! | Check | Where |
 //! |---|---|
-//! | filter and range, reliable (nothing between the first expected and the last seen is missing or invented), sub order, atomic (a revision is never split unless fragmented), prev_kv, create flags | [`truth`] |
+//! | filter and range, reliable (nothing between the first expected and the last seen is missing or invented), sub order, atomic (a revision is never split unless fragmented), prev_kv, create flags | `truth.rs` |
 //! | revisions never go back, no event twice, bookmarks never go back and are never overtaken by older events, nothing below the start, header not below the last event, answering member | [`Watches::events`], [`Watches::progress`] |
-//! | a bookmark promises that everything up to it was delivered | [`truth`] |
+//! | a bookmark promises that everything up to it was delivered | `truth.rs` |
 //! | cancelled as compacted only when something wanted is gone, and only if somebody compacted | [`Watches::canceled`] |
 //! | resumed watches join without gap or repeat | [`Watches::open`] |
 //! | `watch_id` unique among the live watches of a stream | [`Watches::created`] |

@@ -69,7 +69,7 @@ fn agree(mut history: History) -> bool {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 150, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 100, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn both_accept_right_histories(seed: u64, unknown_percent in 0u64..40) {

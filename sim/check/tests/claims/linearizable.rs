@@ -8,7 +8,7 @@ const MODES: [(&str, bool, bool); 3] =
     [("black box", false, false), ("white box", true, false), ("white box with causes", true, true)];
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 60, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 30, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn right_histories_pass(seed: u64, unknown_percent in 0u64..30, keys in 1u64..12, clients in 1u64..8) {
