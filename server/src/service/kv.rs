@@ -30,13 +30,7 @@ impl KvService {
 
     /// Waits until a read of the asked kind may be answered here.
     async fn barrier(&self, serializable: bool) -> Result<(), RequestError> {
-        if serializable {
-            return Ok(());
-        }
-        if self.member.raft_status().is_learner {
-            return Err(RequestError::NotSupportedForLearner);
-        }
-        self.member.read_barrier().await
+        if serializable { Ok(()) } else { self.member.read_barrier().await }
     }
 
     fn read(&self, store: &Store, query: &RangeQuery) -> Result<RangeResult, RequestError> {
@@ -46,6 +40,9 @@ impl KvService {
 
     pub(super) async fn answer_range(&self, request: pb::RangeRequest) -> Result<pb::RangeResponse, Status> {
         let query = translate::range_query(&request).map_err(RequestError::from)?;
+        if !request.serializable && self.member.raft_status().is_learner {
+            return Err(RequestError::NotSupportedForLearner.into());
+        }
         self.barrier(request.serializable).await?;
         let result = self.read(&self.member.view(), &query)?;
         Ok(pb::RangeResponse {

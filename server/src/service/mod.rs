@@ -1,7 +1,7 @@
 //! The client's services: thin adapters between gRPC and the member.
 //!
 //! They translate and never decide: what a request means is the store's business, whether it may happen Raft's. Each
-//! service is one file with one handler per call; what calls have in common is in [`rpc`], what messages mean in
+//! service is one file with one handler per call; what calls have in common is in `rpc`, what messages mean in
 //! [`translate`] (in) and [`compose`] (out).
 //!
 //! The same source compiles against tonic and against the simulator's tonic, which has no layers, no deadlines and
