@@ -149,7 +149,9 @@ impl Visit for Fields {
         if field.name() == "message" {
             self.message = text;
         } else {
-            self.add(field, json!(text));
+            // A list of texts or numbers looks the same in Rust and in JSON.
+            let list = text.starts_with('[').then(|| serde_json::from_str(&text).ok()).flatten();
+            self.add(field, list.unwrap_or_else(|| json!(text)));
         }
     }
 }

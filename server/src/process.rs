@@ -8,6 +8,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 
 use evenkeel::env::real::{RealClock, RealNetwork};
 use evenkeel::env::{Env, Nobody};
@@ -17,6 +18,9 @@ use evenkeel_storage::real::RealDisk;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 mod notify;
+
+/// A server that does not stop by itself is ended after this. What was acknowledged is on disk.
+const STOP_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Runs the process.
 pub fn main() -> ExitCode {
@@ -102,6 +106,7 @@ async fn serve(settings: &Settings) -> Result<SignalKind, String> {
         biased;
         () = stopping => tracing::info!("closed etcd server"),
         _ = signals.next() => tracing::warn!("received another signal; not waiting for the rest"),
+        () = tokio::time::sleep(STOP_TIMEOUT) => tracing::warn!("not everything ended in time; stopping all the same"),
     }
     Ok(ended_by)
 }

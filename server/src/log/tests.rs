@@ -27,12 +27,13 @@ fn logged(format: LogFormat, level: LogLevel, events: impl FnOnce()) -> Vec<Stri
 #[test]
 fn a_line_is_zaps_json() {
     let lines = logged(LogFormat::Json, LogLevel::Info, || {
-        tracing::info!(target: "evenkeel::x", count = 3u64, took = ?Duration::from_millis(5), name = "a\"b", "ready to serve");
+        tracing::info!(target: "evenkeel::x", count = 3u64, took = ?Duration::from_millis(5), name = "a\"b", args = ?["--x", "y"], "ready to serve");
     });
     let [line] = lines.as_slice() else { panic!("{lines:?}") };
     let value: serde_json::Value = serde_json::from_str(line).expect("JSON");
     assert_eq!((&value["level"], &value["msg"]), (&json!("info"), &json!("ready to serve")));
     assert_eq!((&value["count"], &value["took"], &value["name"]), (&json!(3), &json!("5ms"), &json!("a\"b")));
+    assert_eq!(value["args"], json!(["--x", "y"]));
     assert!(line.starts_with(r#"{"level":"info","ts":"20"#), "{line}");
     assert!(value["caller"].as_str().expect("text").starts_with("log/tests.rs:"), "{line}");
     assert!(value["ts"].as_str().expect("text").ends_with('Z'), "{line}");

@@ -101,8 +101,6 @@ impl Lane {
             if connected {
                 pause = PAUSE_MIN;
                 reported = false;
-                self.counters.active.dec();
-                self.counters.disconnected.inc();
             }
             if !reported {
                 tracing::warn!(peer = format!("{peer:x}"), url, lane = self.name, %reason, "lost the connection to a peer");
@@ -136,12 +134,29 @@ impl Lane {
             Err(error) => return chain(&error),
         };
         *connected = true;
-        self.counters.active.inc();
+        let _open = Open::new(&self.counters);
         let mut client = PeerClient::new(channel).max_encoding_message_size(usize::MAX);
         match client.stream(self.queue.drain()).await {
             Ok(_) => "the peer ended the stream".to_owned(),
             Err(status) => format!("{:?}: {}", status.code(), status.message()),
         }
+    }
+}
+
+/// Counts a stream as long as it lives, however it ends.
+struct Open<'a>(&'a PeerOut);
+
+impl Open<'_> {
+    fn new(counters: &PeerOut) -> Open<'_> {
+        counters.active.inc();
+        Open(counters)
+    }
+}
+
+impl Drop for Open<'_> {
+    fn drop(&mut self) {
+        self.0.active.dec();
+        self.0.disconnected.inc();
     }
 }
 
