@@ -19,6 +19,13 @@ const RPC_LATENCY: Range<Duration> = Duration::from_micros(200)..Duration::from_
 /// So many of the last events explain a violation.
 const EVENTS_TOLD: usize = 20;
 
+/// Messages that flow all the time and seldom explain anything.
+const CHATTER: [&str; 3] = [" kind=raft.heartbeat", " kind=raft.read", " kind=peer.ask"];
+
+fn relevant(line: &str) -> bool {
+    !CHATTER.iter().any(|chatter| line.contains(chatter))
+}
+
 fn run(input: RunInput) -> RunEnd {
     let RunInput { resolved, metrics, decisions, recorder } = input;
     let options = RuntimeOptions { seed: resolved.seed, limit: SIMULATED_MAX, rpc_latency: RPC_LATENCY };
@@ -30,7 +37,11 @@ fn run(input: RunInput) -> RunEnd {
             what: broken.what,
             at_ns: broken.at.as_nanos() as u64,
             message: broken.message,
-            events: log.lock().expect("the world has ended without a panic").last_lines(EVENTS_TOLD, |_| true),
+            events: log.lock().expect("the world has ended without a panic").last_lines(
+                EVENTS_TOLD,
+                broken.at,
+                relevant,
+            ),
         },
     };
     RunEnd {

@@ -5,6 +5,9 @@
 //! kept for failure reports, a chosen window of events is kept as text, and all of them can go to a trace file, one
 //! JSON object per line. With all of that off an event costs its encoding and a few multiplications.
 //!
+//! A line of the trace: `{"n":17,"at_ns":1500000,"event":"send","from":1,…}`, `n` counting from 0, then the values of
+//! that kind of event by name.
+//!
 //! The hash depends on values only, never on names of fields, addresses or the machine's byte order.
 
 mod hash;

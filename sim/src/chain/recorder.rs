@@ -17,6 +17,9 @@ pub const CHECKPOINT_EVENTS: u64 = 1024;
 /// A window of at most this many events is kept as text.
 const WINDOW_EVENTS_MAX: u64 = 64 * CHECKPOINT_EVENTS;
 
+/// So many of the last events are kept, unless somebody says otherwise.
+const LAST_EVENTS: usize = 512;
+
 /// A range of event numbers, counted from 0.
 pub type Window = Range<u64>;
 
@@ -32,7 +35,7 @@ pub struct RecorderOptions {
 
 impl Default for RecorderOptions {
     fn default() -> RecorderOptions {
-        RecorderOptions { last: 64, window: None, trace: None }
+        RecorderOptions { last: LAST_EVENTS, window: None, trace: None }
     }
 }
 
@@ -67,7 +70,7 @@ impl Slot {
     }
 
     fn json(&self, number: u64) -> String {
-        let mut line = format!("{{\"event\":{number},\"at_ns\":{},\"kind\":\"{}\"", self.at.as_nanos(), self.kind);
+        let mut line = format!("{{\"n\":{number},\"at_ns\":{},\"event\":\"{}\"", self.at.as_nanos(), self.kind);
         let mut values = Decoder(&self.values);
         for name in &self.names {
             write!(line, ",\"{name}\":").expect("writing to a string cannot fail");
@@ -158,10 +161,10 @@ impl Recorder {
         self.ring.back().map_or(Duration::ZERO, |slot| slot.at)
     }
 
-    /// The last events whose kind `wanted` accepts, oldest first, as lines.
-    pub fn last_lines(&self, count: usize, wanted: impl Fn(&str) -> bool) -> Vec<String> {
-        let mut lines: Vec<String> =
-            self.ring.iter().rev().filter(|slot| wanted(slot.kind)).take(count).map(Slot::line).collect();
+    /// The last lines up to the moment `until` that `wanted` accepts, oldest first.
+    pub fn last_lines(&self, count: usize, until: Duration, wanted: impl Fn(&str) -> bool) -> Vec<String> {
+        let before = self.ring.iter().rev().filter(|slot| slot.at <= until);
+        let mut lines: Vec<String> = before.map(Slot::line).filter(|line| wanted(line)).take(count).collect();
         lines.reverse();
         lines
     }
@@ -266,14 +269,14 @@ mod tests {
         let put = format!("   1.500000s put node=n1 why=\"a \\\"b\\\"\" at=-3 v={}…", "v".repeat(48));
         assert_eq!(recorder.take_window(), [put.as_str()]);
         assert_eq!(
-            recorder.last_lines(9, |_| true),
+            recorder.last_lines(9, Duration::MAX, |_| true),
             [put.as_str(), "   2.000000s hash h=000000000000000000000000000000ff ok=true"]
         );
-        assert_eq!(recorder.last_lines(9, |kind| kind == "hash").len(), 1);
+        assert_eq!(recorder.last_lines(9, Duration::from_millis(1500), |line| line.contains("put")).len(), 1);
         assert_eq!(recorder.finish().unwrap().events, 3);
         let trace = String::from_utf8(sink.0.lock().unwrap().clone()).unwrap();
         let lines: Vec<serde_json::Value> = trace.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
-        assert_eq!(lines[0], serde_json::json!({"event": 0, "at_ns": 0, "kind": "tick", "number": 0}));
+        assert_eq!(lines[0], serde_json::json!({"n": 0, "at_ns": 0, "event": "tick", "number": 0}));
         assert_eq!(lines[1]["why"], "a \"b\"");
         assert_eq!(lines[2]["at_ns"], 2_000_000_000u64);
     }

@@ -100,7 +100,7 @@ fn open_trace(path: &Path) -> Result<Box<dyn std::io::Write + Send>, String> {
 
 fn panicked(recorder: &Recorder) -> RunEnd {
     let message = panics::take_first().unwrap_or_else(|| "a panic that left no message".to_owned());
-    let events = recorder.last_lines(PANIC_EVENTS, |_| true);
+    let events = recorder.last_lines(PANIC_EVENTS, Duration::MAX, |_| true);
     let at = recorder.last_at();
     RunEnd {
         verdict: Verdict::Panic { message, at_ns: nanos(at), events },
