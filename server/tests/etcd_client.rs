@@ -220,7 +220,8 @@ async fn keys_of_a_revoked_lease_are_deleted(clients: &Clients) {
 
 async fn a_lease_expires_unless_it_is_kept_alive(clients: &Clients) {
     let mut client = clients.at(0);
-    let (kept, left) = (client.lease_grant(3, None).await.unwrap().id(), client.lease_grant(3, None).await.unwrap().id());
+    let (kept, left) =
+        (client.lease_grant(3, None).await.unwrap().id(), client.lease_grant(3, None).await.unwrap().id());
     for (key, lease) in [("kept", kept), ("left", left)] {
         client.put(key, "x", Some(PutOptions::new().with_lease(lease))).await.unwrap();
     }

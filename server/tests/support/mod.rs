@@ -6,7 +6,11 @@
 
 // Every test program compiles this module and uses a part of it.
 #![allow(dead_code)]
-#![allow(clippy::disallowed_methods, clippy::disallowed_types, reason = "starts real processes, reads their real files")]
+#![allow(
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    reason = "starts real processes, reads their real files"
+)]
 
 use std::io::{BufRead, BufReader};
 use std::net::TcpListener;
