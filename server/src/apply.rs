@@ -86,12 +86,10 @@ impl Applier {
 
     async fn install(&mut self, staged: Staged) {
         let Staged { meta, state, pins, .. } = staged;
-        let (revision, state_hash) = (state.store.revision().0, state.hash());
+        let revision = state.store.revision().0;
         pins.into_iter().for_each(Pin::keep);
         self.member.install(state);
         self.checkpointer.installed(meta.index);
-        let event = Event::SnapshotInstalled { index: meta.index, revision, state_hash };
-        self.member.env().observer.observe(event);
         tracing::info!(index = meta.index.0, revision, "applied snapshot");
     }
 
@@ -128,7 +126,7 @@ impl Applier {
             (state.store.revision().0, state.hash())
         });
         let values = self.member.values();
-        let event = Event::Applied { index, term, revision, state_hash, request: 0, changes: None, values };
+        let event = Event::Applied { index, term, revision, state_hash, request: 0, lease_revoked: None, changes: None, values };
         self.member.env().observer.observe(event);
     }
 
@@ -174,8 +172,10 @@ impl Applier {
             (answer, state.store.revision().0, state.hash())
         });
         let answer = answer?;
+        let lease_revoked = request.lease_revoke.as_ref().filter(|_| succeeded(&answer)).map(|revoke| revoke.id);
         let changes = changes.as_deref();
-        let event = Event::Applied { index, term, revision, state_hash, request: id, changes, values };
+        let event =
+            Event::Applied { index, term, revision, state_hash, request: id, lease_revoked, changes, values };
         member.env().observer.observe(event);
         let took = member.env().clock.monotonic().saturating_sub(began);
         member.metrics().applied(index.0, took);
@@ -197,13 +197,17 @@ impl Applier {
         member.values().freed(&outcome.freed);
         if outcome.result.is_ok() {
             match command {
-                Command::LeaseGrant { id, ttl_seconds } => member.leases().granted(*id, *ttl_seconds, member.now()),
+                Command::LeaseGrant { id, ttl_seconds } => member.leases().granted(*id, *ttl_seconds, member.lease_now()),
                 Command::LeaseRevoke { id } => member.leases().revoked(*id),
                 _ => {}
             }
         }
         Reply { result: outcome.result, revision: outcome.revision.0 }
     }
+}
+
+fn succeeded(answer: &Answer) -> bool {
+    answer.as_ref().is_ok_and(|reply| reply.result.is_ok())
 }
 
 /// With the space alarm raised, what would make the store grow is refused, on every member alike.

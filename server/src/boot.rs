@@ -183,10 +183,9 @@ fn meta(state: &State) -> SnapshotMeta {
 
 /// etcd's limits on what is under way.
 fn core_config(config: &Config, ids: Ids, seed: u64) -> evenkeel_raft::Config {
-    let ticks = config.election_timeout.as_millis() / config.heartbeat_interval.as_millis().max(1);
     evenkeel_raft::Config {
         id: evenkeel_raft::NodeId(ids.member),
-        election_ticks: u32::try_from(ticks).unwrap_or(u32::MAX).max(2),
+        election_ticks: config.election_ticks(),
         heartbeat_ticks: 1,
         pre_vote: config.pre_vote,
         check_quorum: config.check_quorum,

@@ -96,7 +96,8 @@ async fn write_at(disk: &Arc<dyn Disk>, ids: Ids, state: &State, start: LogStart
 
 /// Decides when a checkpoint is due, and takes it. One at a time.
 pub struct Checkpointer {
-    log: mpsc::Sender<LogWork>,
+    /// Weak: the log task ends when the driver is gone, and must not wait for the task that applies.
+    log: mpsc::WeakSender<LogWork>,
     inputs: mpsc::Sender<Input>,
     last: Index,
     running: Arc<AtomicBool>,
@@ -104,8 +105,8 @@ pub struct Checkpointer {
 
 impl Checkpointer {
     /// A checkpointer whose newest checkpoint holds the state after `last`.
-    pub fn new(log: mpsc::Sender<LogWork>, inputs: mpsc::Sender<Input>, last: Index) -> Checkpointer {
-        Checkpointer { log, inputs, last, running: Arc::default() }
+    pub fn new(log: &mpsc::Sender<LogWork>, inputs: mpsc::Sender<Input>, last: Index) -> Checkpointer {
+        Checkpointer { log: log.downgrade(), inputs, last, running: Arc::default() }
     }
 
     /// A snapshot came with a checkpoint of its own.
@@ -134,7 +135,9 @@ impl Checkpointer {
                     tracing::info!(index = index.0, "saved snapshot");
                     let kept = member.config().snapshot_catchup_entries;
                     let keep_from = Index(index.0.saturating_sub(kept)).next();
-                    let _ = log.send(LogWork::Release { start, keep_from, unused }).await;
+                    if let Some(log) = log.upgrade() {
+                        let _ = log.send(LogWork::Release { start, keep_from, unused }).await;
+                    }
                     let _ = inputs.send(Input::Compact(keep_from.prev())).await;
                 }
                 Err(error) => member.fail(format!("a checkpoint could not be written: {error}")),

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use evenkeel_raft::mutant::Mutants;
 
-/// A member's configuration. [`Config::check`] has accepted every value before [`crate::serve`] sees it.
+/// A member's configuration. The flags have checked every value before [`crate::serve`] sees it.
 #[derive(Clone, Debug)]
 pub struct Config {
     /// Human-readable name, unique in the cluster.
@@ -67,6 +67,14 @@ pub struct Config {
     pub warning_apply_duration: Duration,
     /// Planted bugs (testbed builds only).
     pub mutants: Mutants,
+}
+
+impl Config {
+    /// The election timeout in ticks.
+    pub fn election_ticks(&self) -> u32 {
+        let ticks = self.election_timeout.as_millis() / self.heartbeat_interval.as_millis().max(1);
+        u32::try_from(ticks).unwrap_or(u32::MAX).max(2)
+    }
 }
 
 /// `--initial-cluster-state`.

@@ -92,7 +92,8 @@ pub enum Inbound {
     },
 }
 
-/// Fire-and-forget messages between members. May lose, delay, repeat and reorder.
+/// Fire-and-forget messages between members. May lose, delay and reorder any message, and repeat any but
+/// [`MessageKind::Propose`]: a forwarded proposal that arrived twice would be two proposals.
 pub trait Network: Send + Sync {
     /// Begins to receive as `me`; everything that arrives goes to `inbox` (dropped when that is full).
     fn start(&self, me: NodeId, cluster: u64, inbox: mpsc::Sender<Inbound>);
@@ -131,6 +132,8 @@ pub enum Event<'a> {
         last_term: Term,
         /// Its state as of its newest checkpoint.
         applied: Index,
+        /// The entries of its log, by place and term.
+        log: &'a [(Index, Term)],
     },
     /// The member's role, term or leader changed.
     Standing(Standing),
@@ -161,6 +164,8 @@ pub enum Event<'a> {
         state_hash: u128,
         /// The request it carried (0 when none): member-unique id chosen by the member that proposed it.
         request: u64,
+        /// The lease it ended, if any.
+        lease_revoked: Option<i64>,
         /// What it changed, when the revision moved.
         changes: Option<&'a evenkeel_mvcc::RevisionEvents>,
         /// Reads the values of `changes`.
@@ -188,10 +193,12 @@ pub enum Event<'a> {
         /// The state after this entry.
         index: Index,
     },
-    /// A snapshot replaced this member's state.
+    /// A snapshot is about to replace this member's log and state.
     SnapshotInstalled {
         /// The state after this entry.
         index: Index,
+        /// That entry's term.
+        term: Term,
         /// Its revision.
         revision: i64,
         /// The state hash.

@@ -15,6 +15,8 @@ use std::time::Duration;
 use evenkeel_mvcc::{LeaseId, Store};
 use evenkeel_proto::etcdserverpb as pb;
 
+use evenkeel_raft::Mutant;
+
 use crate::env::Event;
 use crate::error::RequestError;
 use crate::member::Member;
@@ -52,11 +54,13 @@ pub enum Renewal {
 }
 
 impl Leases {
-    /// A reign begins: every lease gets its whole time to live, and `grace` for the time without a leader.
-    pub fn reign_began(&self, term: u64, store: &Store, now: Duration, grace: Duration) {
+    /// A reign begins: every lease gets its whole time to live, and `grace` for the time without a leader (none is a
+    /// planted bug).
+    pub fn reign_began(&self, term: u64, store: &Store, now: Duration, grace: Option<Duration>) {
+        let deadline = |ttl_seconds| grace.map_or(now, |grace| now + ttl(ttl_seconds) + grace);
         let mut inner = self.inner.lock().expect("not poisoned");
         inner.reign = Some(term);
-        inner.deadlines = store.leases().map(|(id, lease)| (id, now + ttl(lease.ttl_seconds) + grace)).collect();
+        inner.deadlines = store.leases().map(|(id, lease)| (id, deadline(lease.ttl_seconds))).collect();
     }
 
     /// The reign is over.
@@ -122,7 +126,7 @@ pub async fn expire(member: Arc<Member>) {
             () = member.stopping() => return,
             () = member.env().clock.sleep(SCAN_INTERVAL) => {}
         }
-        let Some((term, due)) = member.leases().due(member.now()) else { continue };
+        let Some((term, due)) = member.leases().due(member.lease_now()) else { continue };
         // Somebody else may lead by now, and renew: only a leadership confirmed after the look counts.
         if member.read_barrier().await.is_err() || member.reign() != Some(term) {
             continue;
@@ -148,7 +152,9 @@ pub async fn expire(member: Arc<Member>) {
 impl Member {
     /// A new reign of this member: deadlines begin anew.
     pub(crate) fn reign_began(self: &Arc<Self>, term: u64) {
-        self.leases().reign_began(term, &self.view(), self.now(), self.config().election_timeout);
+        let no_grace = self.config().mutants.on(Mutant::LeaseNoGrace);
+        let grace = if no_grace { None } else { Some(self.config().election_timeout) };
+        self.leases().reign_began(term, &self.view(), self.lease_now(), grace);
         let member = Arc::clone(self);
         tokio::spawn(async move { crate::publish::cluster_version(&member, term).await });
     }
@@ -183,7 +189,7 @@ impl Member {
         let mut applied = self.applied();
         loop {
             let Some(ttl_seconds) = self.view().lease(id).map(|l| l.ttl_seconds) else { return Ok(0) };
-            match self.leases().renew(id, ttl_seconds, term, self.now()) {
+            match self.leases().renew(id, ttl_seconds, term, self.lease_now()) {
                 Renewal::Renewed(ttl) => return Ok(ttl),
                 Renewal::Unknown | Renewal::NotLeader => return Err(RequestError::NotLeader),
                 Renewal::Expired => {
@@ -217,7 +223,7 @@ impl Member {
         }
         let id = LeaseId(lease);
         let view = self.view();
-        let Some((found, left)) = view.lease(id).zip(self.leases().remaining(id, self.now())) else {
+        let Some((found, left)) = view.lease(id).zip(self.leases().remaining(id, self.lease_now())) else {
             return Ok(LeaseTtl { ttl: -1, granted_ttl: 0, keys: Vec::new() });
         };
         let keys = if keys { found.keys().map(|k| k.to_vec().into()).collect() } else { Vec::new() };

@@ -44,7 +44,7 @@ pub mod log;
 
 use std::sync::Arc;
 
-use evenkeel_raft::NodeId;
+use evenkeel_raft::{Index, NodeId};
 use tokio::sync::mpsc;
 
 pub use boot::ServeError;
@@ -63,11 +63,16 @@ pub struct Server {
 pub async fn serve(config: Config, env: Env) -> Result<Server, ServeError> {
     let mut listeners = front::bind(&config).await.map_err(|e| ServeError::Listen(e.to_string()))?;
     let booted = boot::boot(&config, &env.disk, env.seed).await?;
+    let first = booted.raft.first_index().0;
+    let log: Vec<_> = (first..=booted.raft.last_index().0)
+        .filter_map(|index| Some((Index(index), booted.raft.term_at(Index(index))?)))
+        .collect();
     env.observer.observe(Event::Booted {
         hard_state: booted.raft.hard_state(),
         last_index: booted.raft.last_index(),
         last_term: booted.raft.term_at(booted.raft.last_index()).unwrap_or_default(),
         applied: booted.raft.applied(),
+        log: &log,
     });
     let (inputs, input_queue) = mpsc::channel(node::INPUT_QUEUE);
     let (inbox, inbox_queue) = mpsc::channel(node::INBOX_QUEUE);
@@ -76,7 +81,7 @@ pub async fn serve(config: Config, env: Env) -> Result<Server, ServeError> {
 
     let reader = reader::Reader::new(booted.wal.values(), &booted.state.store)
         .map_err(|error| ServeError::Data(format!("data directory {}: {error}", config.data_dir)))?;
-    let applied = evenkeel_raft::Index(booted.state.store.applied().0);
+    let applied = Index(booted.state.store.applied().0);
     let peers = peers(&booted);
     let member = Arc::new(Member::new(config, booted.ids, env, booted.state, reader, inputs.clone()));
     member.places().restore(booted.places.into_iter().filter(|(index, _)| applied < *index));
@@ -90,7 +95,7 @@ pub async fn serve(config: Config, env: Env) -> Result<Server, ServeError> {
         inputs: inputs.clone(),
         apply: apply.clone(),
     };
-    let checkpointer = checkpoint::Checkpointer::new(log.clone(), inputs.clone(), applied);
+    let checkpointer = checkpoint::Checkpointer::new(&log, inputs.clone(), applied);
     let applier = apply::Applier::new(Arc::clone(&member), apply_queue, inputs, checkpointer);
     let node = node::Node::new(booted.raft, Arc::clone(&member), input_queue, inbox_queue, log, apply);
     listeners.serve_metrics(member.clone());

@@ -9,7 +9,7 @@ use evenkeel_mvcc::{Error, Response, Store};
 use evenkeel_proto::etcdserverpb as pb;
 use evenkeel_raft::message::Message;
 use evenkeel_raft::ready::Role;
-use evenkeel_raft::{Index, NodeId, Standing};
+use evenkeel_raft::{Index, Mutant, NodeId, Standing};
 use prost::Message as _;
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -203,6 +203,11 @@ impl Member {
         self.env.clock.monotonic()
     }
 
+    /// The time that lease deadlines are in: monotonic, but for a planted bug.
+    pub fn lease_now(&self) -> Duration {
+        if self.config.mutants.on(Mutant::LeaseByWallClock) { self.env.clock.wall() } else { self.now() }
+    }
+
     /// How long a request may take: 5 s and two election timeouts.
     pub fn request_timeout(&self) -> Duration {
         REQUEST_TIMEOUT_BASE + 2 * self.config.election_timeout
@@ -367,6 +372,9 @@ impl Member {
 
     /// Resolves once this member has applied everything that was acknowledged anywhere before the call.
     pub async fn read_barrier(&self) -> Result<(), RequestError> {
+        if self.config.mutants.on(Mutant::ReadThroughLog) {
+            return self.propose(pb::InternalRaftRequest::default()).await.map(|_| ());
+        }
         let (reply, index) = oneshot::channel();
         if self.inputs.send(Input::Read { reply }).await.is_err() {
             return Err(RequestError::Stopped);

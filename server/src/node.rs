@@ -5,18 +5,20 @@
 //! loop never waits for the disk or for the state machine: both answer through its own queue, so a slow disk
 //! delays acknowledgements and nothing else.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use evenkeel_raft::message::{Body, Message};
 use evenkeel_raft::ready::{Input as RaftInput, ProposeError, Ready, Role, WriteSeq};
-use evenkeel_raft::{Data, Index, NodeId, Raft};
+use evenkeel_raft::{Data, Index, Mutant, NodeId, Raft};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::apply::{ApplyWork, Staged};
 use crate::env::{Event, Inbound};
 use crate::error::RequestError;
-use crate::member::Member;
+use crate::member::{Member, SplitMix};
 use crate::parking::Parking;
 use crate::reads::Reads;
 use crate::wal::LogWork;
@@ -64,6 +66,20 @@ pub enum Input {
     Campaign,
 }
 
+/// Keeps read contexts apart from other numbers drawn from the seed.
+const READS_SALT: u64 = 0x7265_6164;
+
+/// How long after its start a member may fast-forward its election clock.
+const FIRST_TICKS_PATIENCE: Duration = Duration::from_secs(5);
+
+/// The first election clock of a process life.
+#[derive(Default)]
+struct FirstTicks {
+    over: bool,
+    seen: u32,
+    heard: BTreeSet<NodeId>,
+}
+
 /// The driver's own state.
 pub struct Node {
     raft: Raft,
@@ -77,6 +93,9 @@ pub struct Node {
     staged: Option<Box<Staged>>,
     receiver: snapshot_receive::Receiver,
     last_term: u64,
+    first_ticks: FirstTicks,
+    /// The newest entry handed to the log task.
+    handed: Index,
 }
 
 impl Node {
@@ -91,18 +110,22 @@ impl Node {
     ) -> Node {
         let receiver = snapshot_receive::Receiver::new(Arc::clone(&member), log.clone());
         let last_term = raft.standing().term.0;
+        let reads_base = SplitMix(member.env().seed ^ READS_SALT).next();
+        let handed = raft.last_index();
         Node {
+            handed,
             raft,
             member,
             inputs,
             inbox,
             log,
             apply,
-            reads: Reads::default(),
+            reads: Reads::starting_at(reads_base),
             parking: Parking::default(),
             staged: None,
             receiver,
             last_term,
+            first_ticks: FirstTicks::default(),
         }
     }
 
@@ -146,6 +169,7 @@ impl Node {
     }
 
     fn tick(&mut self) {
+        self.advance_first_ticks();
         self.raft.step(RaftInput::Tick);
         let now = self.member.env().clock.monotonic();
         self.reads.expire(now, self.member.request_timeout());
@@ -212,15 +236,41 @@ impl Node {
     fn inbound(&mut self, inbound: Inbound) {
         match inbound {
             Inbound::Down { peer } => self.raft.step(RaftInput::Unreachable { peer }),
-            Inbound::Message { from, bytes } => match peer::decode(&bytes, self.member.ids(), from) {
-                Ok(peer::Content::Raft(message)) => self.raft.step(RaftInput::Message { from, message }),
-                Ok(peer::Content::SnapshotChunk(chunk)) => self.receiver.chunk(from, chunk),
-                Ok(peer::Content::SnapshotAck(ack)) => self.member.transfers().acknowledged(from, ack),
-                Ok(peer::Content::Ask(question)) => ask::answer(&self.member, from, question),
-                Ok(peer::Content::Answer(answer)) => self.member.asks().answered(answer),
-                Err(reason) => tracing::warn!(%reason, peer = %from, "dropped a message of another member"),
-            },
+            Inbound::Message { from, bytes } => {
+                self.first_ticks.heard.insert(from);
+                self.message(from, &bytes);
+            }
         }
+    }
+
+    fn message(&mut self, from: NodeId, bytes: &Bytes) {
+        match peer::decode(bytes, self.member.ids(), from) {
+            Ok(peer::Content::Raft(message)) => self.raft.step(RaftInput::Message { from, message }),
+            Ok(peer::Content::SnapshotChunk(chunk)) => self.receiver.chunk(from, chunk),
+            Ok(peer::Content::SnapshotAck(ack)) => self.member.transfers().acknowledged(from, ack),
+            Ok(peer::Content::Ask(question)) => ask::answer(&self.member, from, question),
+            Ok(peer::Content::Answer(answer)) => self.member.asks().answered(answer),
+            Err(reason) => tracing::warn!(%reason, peer = %from, "dropped a message of another member"),
+        }
+    }
+
+    /// A member that just started need not wait out a whole election timeout: alone it never had a leader, and with
+    /// more than one peer in reach it would soon hear of one (etcd's initial-election-tick-advance).
+    fn advance_first_ticks(&mut self) {
+        let voters = self.raft.configuration().voters.len();
+        let ticks = self.member.config().election_ticks();
+        let alone = voters == 1;
+        let among_peers =
+            self.member.config().initial_election_tick_advance && 1 < self.first_ticks.heard.len();
+        if self.first_ticks.over {
+            return;
+        }
+        self.first_ticks.seen += 1;
+        if alone || among_peers {
+            self.raft.advance_election_clock(ticks.saturating_sub(if alone { 1 } else { 2 }));
+        }
+        let patience = FIRST_TICKS_PATIENCE.as_millis() / self.member.config().heartbeat_interval.as_millis().max(1);
+        self.first_ticks.over = alone || among_peers || patience <= u128::from(self.first_ticks.seen);
     }
 
     /// Carries out everything the core owes. False when the member is going down.
@@ -232,12 +282,24 @@ impl Node {
             }
             self.member.send_all(messages);
             if let Some(write) = write {
-                if !write.entries.is_empty() {
+                if let Some(meta) = &write.snapshot {
+                    self.handed = meta.index;
+                }
+                if let Some(last) = write.entries.last() {
+                    self.handed = last.index;
                     self.member.env().observer.observe(Event::Appended { entries: &write.entries });
                 }
                 let staged = match &write.snapshot {
                     Some(meta) => match self.staged.take() {
-                        Some(staged) if staged.meta == *meta => Some(staged),
+                        Some(staged) if staged.meta == *meta => {
+                            self.member.env().observer.observe(Event::SnapshotInstalled {
+                                index: meta.index,
+                                term: meta.term,
+                                revision: staged.state.store.revision().0,
+                                state_hash: staged.state.hash(),
+                            });
+                            Some(staged)
+                        }
                         _ => {
                             self.member.fail("the core installed a snapshot that has not arrived".into());
                             return false;
@@ -245,8 +307,12 @@ impl Node {
                     },
                     None => None,
                 };
+                let seq = write.seq;
                 if self.log.send(LogWork::Write { write, staged }).await.is_err() {
                     return false;
+                }
+                if self.member.config().mutants.on(Mutant::SyncInDriver) {
+                    self.wait_for_disk(seq).await;
                 }
             }
             if !committed.is_empty() && self.apply.send(ApplyWork::Entries(committed)).await.is_err() {
@@ -256,15 +322,33 @@ impl Node {
                 self.reads.resolve(state);
             }
             for peer in snapshots_wanted {
+                if self.member.config().mutants.on(Mutant::NoSnapshots) {
+                    continue;
+                }
                 snapshot_send::spawn(Arc::clone(&self.member), peer, self.raft.standing().term);
             }
-            self.member.publish_progress(self.raft.committed(), self.raft.last_index());
+            // An entry the log task has not been given yet is not known outside the core.
+            let committed = self.raft.committed().min(self.handed);
+            self.member.publish_progress(committed, self.raft.last_index());
         }
-        if let Some(context) = self.reads.next() {
+        // What the core did not take now it never will: it has moved past that snapshot.
+        self.staged = None;
+        if let Some(context) = self.reads.next_batch() {
             self.raft.step(RaftInput::Read { context });
             return Box::pin(self.discharge()).await;
         }
         true
+    }
+
+    /// The planted bug of a driver that syncs by itself: nothing else happens meanwhile.
+    async fn wait_for_disk(&mut self, seq: WriteSeq) {
+        while let Some(input) = self.inputs.recv().await {
+            let done = matches!(input, Input::Persisted(upto) if seq <= upto);
+            self.input(input);
+            if done {
+                return;
+            }
+        }
     }
 
     fn standing_changed(&mut self, standing: evenkeel_raft::Standing) {

@@ -33,6 +33,11 @@ pub struct Reads {
 }
 
 impl Reads {
+    /// Contexts begin somewhere behind `base`: a late answer to an earlier life of this process must not meet them.
+    pub fn starting_at(base: u64) -> Reads {
+        Reads { last_context: base >> 1, ..Reads::default() }
+    }
+
     /// Adds a read; gives the context to ask for when none is in flight.
     pub fn add(&mut self, reply: Reply, now: Duration) -> Option<ReadContext> {
         if self.waiting.len() + self.asked.len() >= WAITING_MAX {
@@ -77,7 +82,7 @@ impl Reads {
     }
 
     /// The next batch after an answer, if any reads wait.
-    pub fn next(&mut self) -> Option<ReadContext> {
+    pub fn next_batch(&mut self) -> Option<ReadContext> {
         if self.in_flight.is_some() || self.dropped {
             return None;
         }

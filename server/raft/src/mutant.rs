@@ -10,6 +10,18 @@ pub enum Mutant {
     VoteNotDurable,
     /// A leader serves reads without confirming that it still leads.
     ReadWithoutConfirm,
+    /// The driver waits for its own disk before it does anything else (a bug of the shell, as all below).
+    SyncInDriver,
+    /// No snapshot is sent to a member that lacks entries.
+    NoSnapshots,
+    /// Linearizable reads go through the log.
+    ReadThroughLog,
+    /// A watch begins now, whatever start revision was asked for.
+    WatchFromNow,
+    /// A new leader gives leases no time: what was left unspoken counts as gone.
+    LeaseNoGrace,
+    /// Lease deadlines follow the wall clock.
+    LeaseByWallClock,
 }
 
 /// The bugs switched on in one member.

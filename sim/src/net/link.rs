@@ -154,6 +154,8 @@ impl Link {
             due = due.max(lane.last_due);
             lane.last_due = due;
         }
+        // The seam promises that a forwarded proposal never arrives twice.
+        twice &= kind != MessageKind::Propose;
         let copy = twice.then(|| due + draws.within(labels.duplicate, &self.quality.latency));
         let copies = 1 + usize::from(copy.is_some());
         self.under_way += copies;

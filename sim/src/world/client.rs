@@ -10,7 +10,7 @@ use bytes::Bytes;
 use evenkeel_check::history::*;
 use evenkeel_check::{ClientId, LeaseId, MemberId, OpId, Revision};
 use evenkeel_scenario::client::{Client as Group, KeyShape, Operation};
-use evenkeel_scenario::select::Selector;
+use evenkeel_scenario::Selector;
 
 use super::connection::Connection;
 use super::feed::Feed;

@@ -134,7 +134,9 @@ impl Cluster {
         let (has_ended, ended) = watch::channel(false);
         let config = machine.config.clone();
         let look = machine.look.clone();
-        machine.node.spawn(async move {
+        // A machine that was killed has a new handle: the old one's tasks never run.
+        let node = Handle::current().get_node(machine.node.id()).expect("the machine exists");
+        node.spawn(async move {
             match serve(config, env).await {
                 Ok(server) => {
                     tokio::select! {

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use evenkeel_check::history::{Body, KeyRange, Outcome, Range, Request};
 use evenkeel_check::linearizable::FinalRead;
+use evenkeel_check::observation::Observation;
 use evenkeel_check::suite::{Config as OracleConfig, Finish};
 use evenkeel_check::{ClientId, MemberId, Oracles};
 use evenkeel_scenario::cluster::Cluster as Settings;
@@ -67,7 +68,7 @@ pub async fn run(
     decisions: Decisions,
     recorder: SharedRecorder,
 ) -> Ended {
-    let mut course = Course::begin(resolved, decisions, recorder);
+    let mut course = Course::begin(resolved, Draws::new(decisions), recorder);
     let broken = course.play().await;
     let broken = match broken {
         Some(broken) => Some(broken),
@@ -79,7 +80,6 @@ pub async fn run(
 struct Course {
     resolved: Resolved,
     feed: Feed,
-    draws: Draws,
     cluster: Arc<Cluster>,
     stage: Arc<Stage>,
     view: View,
@@ -91,9 +91,8 @@ struct Course {
 }
 
 impl Course {
-    fn begin(resolved: Resolved, decisions: Decisions, recorder: SharedRecorder) -> Course {
+    fn begin(resolved: Resolved, draws: Draws, recorder: SharedRecorder) -> Course {
         let time = SimTime::current();
-        let draws = Draws::new(decisions);
         let oracles = Oracles::new(&oracle_config(&resolved)).expect("no oracle is switched off");
         let feed = Feed::new(recorder, oracles, resolved.clients.len().max(1), time.clone());
         let cluster = Arc::new(Cluster::new(&resolved.cluster, &feed, &draws));
@@ -131,7 +130,8 @@ impl Course {
         ));
         let monitors = resolved.default_expects().iter().chain(&resolved.expects).map(Monitor::new).collect();
         let client_node = create_node("clients", CLIENT_MACHINE);
-        Course { resolved, feed, draws, cluster, stage, view, shared, stop, load: Vec::new(), monitors, client_node }
+        let load = Vec::new();
+        Course { resolved, feed, cluster, stage, view, shared, stop, load, monitors, client_node }
     }
 
     /// Runs load and script for the scenario's time, or until something is broken.
@@ -139,6 +139,7 @@ impl Course {
         for number in self.cluster.numbers() {
             self.cluster.start(number);
         }
+        self.feed.observe(Observation::Calm);
         let mut next_client = 1;
         for (index, group) in self.resolved.clients.iter().enumerate() {
             let group = Arc::new(group.clone());
@@ -282,7 +283,6 @@ impl Course {
     }
 
     fn counters(&self) -> BTreeMap<String, u64> {
-        let _ = &self.draws;
         let mut counters = BTreeMap::new();
         for machine in &self.cluster.machines {
             *counters.entry("syncs".to_owned()).or_default() += machine.disk.counters().syncs;
@@ -297,7 +297,7 @@ impl Course {
 }
 
 fn oracle_config(resolved: &Resolved) -> OracleConfig {
-    let Settings { nodes, tick, election_ticks, clock, .. } = &resolved.cluster;
+    let Settings { nodes, tick, election_ticks, clock, check_quorum, .. } = &resolved.cluster;
     let steps_drift = resolved.steps.iter().filter_map(|step| match &step.action {
         evenkeel_scenario::Action::ClockStep(step) => step.drift,
         _ => None,
@@ -307,6 +307,7 @@ fn oracle_config(resolved: &Resolved) -> OracleConfig {
         voters: *nodes as usize,
         election_timeout_nanos: tick.times(*election_ticks as f64).0 as u64,
         rate_error_ppm: (drift * 1e6) as u64,
+        stale_leader_nanos: if *check_quorum { OracleConfig::default().stale_leader_nanos } else { u64::MAX / 4 },
         ..OracleConfig::default()
     }
 }

@@ -10,7 +10,7 @@ use evenkeel_check::history::{Outcome, Request};
 use evenkeel_check::observation::Observation;
 use evenkeel_check::{ClientId, MemberId, Moment, OpId, Oracles, Violation};
 use evenkeel_scenario::expr::Event;
-use evenkeel_scenario::time::Nanos;
+use evenkeel_scenario::Nanos;
 
 use super::stats::Stats;
 use crate::chain::{Field, Value};

@@ -176,7 +176,7 @@ impl Observer for Look {
         let member = self.number;
         let node = ("node", Value::U64(member.0));
         match event {
-            Event::Booted { hard_state, last_index, last_term, applied } => {
+            Event::Booted { hard_state, last_index, last_term, applied, log } => {
                 self.change(|seen| {
                     seen.standing = Standing { term: hard_state.term, ..Standing::default() };
                     seen.applied = applied.0;
@@ -193,6 +193,11 @@ impl Observer for Look {
                     last_term: Term(last_term.0),
                 };
                 self.feed.observe(Observation::Booted { member, found });
+                // Opening the log syncs its tail: what only the page cache had is durable from here on.
+                for (index, term) in log {
+                    let stored = Stored::Entry { index: Index(index.0), term: Term(term.0) };
+                    self.feed.observe(Observation::Durable { member, stored });
+                }
             }
             Event::Standing(standing) => self.stands(standing),
             Event::Appended { entries } => {
@@ -214,7 +219,7 @@ impl Observer for Look {
                 self.change(|seen| seen.committed = index.0);
                 self.feed.observe(Observation::Committed { member, index: Index(index.0) });
             }
-            Event::Applied { index, term, revision, state_hash, changes, values, .. } => {
+            Event::Applied { index, term, revision, state_hash, lease_revoked, changes, values, .. } => {
                 self.change(|seen| {
                     seen.applied = index.0;
                     seen.revision = revision;
@@ -225,11 +230,14 @@ impl Observer for Look {
                     ("index", Value::U64(index.0)),
                     ("term", Value::U64(term.0)),
                     ("revision", Value::I64(revision)),
-                    ("state", Value::Hash(state_hash)),
+                    ("state", Value::U128(state_hash)),
                 ];
                 self.feed.log("applied", &fields);
                 let writes = changes.map(|changes| writes(changes, values));
-                let cause = writes.as_deref().map_or(Cause::Unknown, |writes| self.names.cause(writes));
+                let cause = match lease_revoked {
+                    Some(lease) => Cause::LeaseRevoked(LeaseId(lease)),
+                    None => writes.as_deref().map_or(Cause::Unknown, |writes| self.names.cause(writes)),
+                };
                 let applied = Applied {
                     index: Index(index.0),
                     term: Term(term.0),
@@ -249,7 +257,7 @@ impl Observer for Look {
                 self.feed.log("snapshot_sent", &[node, ("to", Value::U64(to)), ("index", Value::U64(index.0))]);
                 self.change(|seen| seen.snapshots_sent += 1);
             }
-            Event::SnapshotInstalled { index, revision, state_hash } => {
+            Event::SnapshotInstalled { index, term, revision, state_hash } => {
                 self.change(|seen| {
                     seen.applied = index.0;
                     seen.committed = seen.committed.max(index.0);
@@ -258,6 +266,11 @@ impl Observer for Look {
                 });
                 self.feed.log("snapshot_installed", &[node, ("index", Value::U64(index.0))]);
                 self.feed.happened("snapshot", Some(member.0));
+                self.feed.observe(Observation::SnapshotInstalled {
+                    member,
+                    index: Index(index.0),
+                    term: Term(term.0),
+                });
             }
             Event::LeaseExpired { lease } => {
                 self.feed.log("lease_expired", &[node, ("lease", Value::I64(lease))]);

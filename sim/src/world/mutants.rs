@@ -2,7 +2,7 @@
 
 use evenkeel_raft::{Mutant, Mutants};
 use evenkeel_scenario::cluster::{Cluster as Settings, Planted};
-use evenkeel_scenario::select::Selector;
+use evenkeel_scenario::Selector;
 
 /// A planted bug.
 pub struct Plant {
@@ -31,9 +31,39 @@ pub const GALLERY: &[Plant] = &[
         mutant: Mutant::ReadWithoutConfirm,
         about: "a leader serves reads without confirming that it still leads",
     },
+    Plant {
+        name: "sync-in-driver",
+        mutant: Mutant::SyncInDriver,
+        about: "the driver waits for its own disk before it does anything else",
+    },
+    Plant {
+        name: "no-snapshots",
+        mutant: Mutant::NoSnapshots,
+        about: "no snapshot is sent to a member that lacks entries",
+    },
+    Plant {
+        name: "read-through-log",
+        mutant: Mutant::ReadThroughLog,
+        about: "linearizable reads go through the log",
+    },
+    Plant {
+        name: "watch-from-now",
+        mutant: Mutant::WatchFromNow,
+        about: "a watch begins now, whatever start revision was asked for",
+    },
+    Plant {
+        name: "lease-no-grace",
+        mutant: Mutant::LeaseNoGrace,
+        about: "a new leader takes leases for expired",
+    },
+    Plant {
+        name: "lease-by-wall-clock",
+        mutant: Mutant::LeaseByWallClock,
+        about: "lease deadlines follow the wall clock",
+    },
 ];
 
-/// The names, for error messages.
+/// Their names.
 pub fn names() -> Vec<&'static str> {
     GALLERY.iter().map(|plant| plant.name).collect()
 }

@@ -5,8 +5,9 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use evenkeel_check::observation::Observation;
-use evenkeel_scenario::expr::{Event, Memory, STEP_EVENT, condition};
-use evenkeel_scenario::select::{Link, Messages, Selector};
+use evenkeel_scenario::expr::STEP_EVENT;
+use evenkeel_scenario::expr::eval::{Memory, condition};
+use evenkeel_scenario::{Event, Link, Messages, Nanos, Selector, Spread, Word};
 use evenkeel_scenario::step::{Step, Trigger};
 use evenkeel_scenario::verb::{Action, DiskError, RestartKind};
 
@@ -230,7 +231,7 @@ impl Stage {
         let mut after = Duration::ZERO;
         let mut tasks = Vec::new();
         for number in self.members(&restart.node, id, &[]) {
-            let draw = |what: &str, spread: &evenkeel_scenario::field::Spread<_>| {
+            let draw = |what: &str, spread: &Spread<Nanos>| {
                 self.draws.with(|d| spread.draw(d, &format!("step/{id}/n{number}/{what}"))).to_std()
             };
             let down = draw("down", &restart.down);

@@ -43,8 +43,13 @@ fn promised(feed: &Feed, names: &Names, member: MemberId, kind: MessageKind, byt
     let term = Term(raft.term);
     let promise = match raft.body {
         Some(Body::AppendAccepted(said)) => Promise::AppendAccepted { matched: Index(said.matched), term },
-        Some(Body::VoteResponse(said)) if said.pre_vote => return,
-        Some(Body::VoteResponse(said)) if said.granted => Promise::VoteGranted { term, to: names.member(to) },
+        // These vouch for nothing that a member could contradict after forgetting its newest term: whoever refused
+        // has not voted, and whoever answers a leader's heartbeat did not elect it by that.
+        Some(
+            Body::AppendRejected(_) | Body::HeartbeatResponse(_) | Body::ReadRequest(_) | Body::Propose(_),
+        ) => return,
+        Some(Body::VoteResponse(said)) if said.pre_vote || !said.granted => return,
+        Some(Body::VoteResponse(_)) => Promise::VoteGranted { term, to: names.member(to) },
         Some(Body::VoteRequest(said)) if said.pre_vote => return,
         Some(Body::VoteRequest(_)) => Promise::VoteGranted { term, to: member },
         _ => Promise::Message { term },

@@ -5,10 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use evenkeel_raft::ready::Role;
-use evenkeel_scenario::expr::{EvalError, EventFilter, Occurrence, ProbeCall, Probes, Window};
-use evenkeel_scenario::select::Selector;
-use evenkeel_scenario::time::Nanos;
-use evenkeel_scenario::value::Value;
+use evenkeel_scenario::{EvalError, EventFilter, Nanos, Occurrence, ProbeCall, Probes, Selector, Value, Window};
 
 use super::cluster::{Cluster, Machine};
 use super::feed::Feed;

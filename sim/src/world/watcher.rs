@@ -89,8 +89,8 @@ impl Follow<'_> {
     async fn run(&mut self, member: u64, request: &WatchRequest, until: Duration) -> End {
         let shared = &self.client.shared;
         let time = shared.feed.time();
-        let (requests, queue) = mpsc::channel::<pb::WatchRequest>(8);
-        let outgoing = stream::unfold(queue, |mut queue| async move { queue.recv().await.map(|item| (item, queue)) });
+        let (requests, mut queue) = mpsc::channel::<pb::WatchRequest>(8);
+        let outgoing = stream::poll_fn(move |cx| queue.poll_recv(cx));
         let mut stub = shared.connections[member as usize - 1].watch();
         if requests.try_send(create(request)).is_err() {
             return End::Broken;
@@ -113,7 +113,7 @@ impl Follow<'_> {
             let alarm = ping.min(heard + SILENCE_MAX).min(until);
             tokio::select! {
                 biased;
-                _ = stop.wait_for(|stop| *stop) => return End::Wanted,
+                () = async { let _ = stop.wait_for(|stop| *stop).await.is_ok(); } => return End::Wanted,
                 message = incoming.message() => match message {
                     Ok(Some(message)) => {
                         heard = shared.feed.now();
