@@ -52,6 +52,7 @@ where
             world().await
         })
     };
+    #[expect(clippy::disallowed_methods, reason = "the one thread of the run, while this one waits for it")]
     let thread = std::thread::Builder::new().stack_size(STACK_BYTES).spawn(body).expect("one thread can be started");
     match thread.join() {
         Ok(result) => result,
@@ -78,6 +79,7 @@ async fn sweep() {
 }
 
 #[cfg(test)]
+#[allow(clippy::disallowed_methods, clippy::disallowed_types, reason = "measures, and shows that maps follow the seed")]
 mod tests {
     use super::*;
     use std::collections::HashMap;

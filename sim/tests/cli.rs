@@ -3,6 +3,8 @@
 //! Without the standard test harness: that one starts threads, and the runner forks. The program is its own worker
 //! for `check-determinism`, as `sim` is.
 
+#![allow(clippy::disallowed_methods, reason = "real files and real time, outside every run")]
+
 use std::fs;
 use std::path::PathBuf;
 use std::process::ExitCode;

@@ -2,6 +2,8 @@
 //!
 //! Without the standard test harness: that one starts threads, and a process with threads must not fork.
 
+#![allow(clippy::disallowed_methods, reason = "real files and real time, outside every run")]
+
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
