@@ -6,7 +6,7 @@ use crate::random;
 use evenkeel_mvcc::*;
 use proptest::collection::vec;
 use proptest::prelude::*;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 /// A store and its model, fed with the same commands.
@@ -165,6 +165,92 @@ proptest! {
             }
         }
     }
+}
+
+/// Many keys make a deep index, whose inner nodes answer for whole subtrees.
+#[test]
+fn a_large_store_answers_as_a_small_one() {
+    let pool = Pool::default();
+    let key = |number: u64| Key::from(format!("k{number:04}").as_bytes());
+    let (mut store, mut now, mut then) = (Store::new(), BTreeMap::new(), Vec::new());
+    let mut changes: Vec<(i64, Key)> = Vec::new();
+    let mut random = 7u64;
+    let mut below = |limit: u64| {
+        random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (random >> 33) % limit
+    };
+    for step in 1..6000 {
+        let key = key(below(1500));
+        // Waves of writing and deleting, so that whole subtrees are dead at times.
+        let command = if below(2000) < step % 2000 {
+            now.remove(&key);
+            Command::DeleteRange(DeleteRange { interval: Interval::single(key.clone()), prev_kv: false })
+        } else {
+            now.insert(key.clone(), step);
+            let (key, lease) = (key.clone(), LeaseId::NONE);
+            let value = pool.place(b"x");
+            Command::Put(Put { key, value, lease, prev_kv: false, ignore_value: false, ignore_lease: false })
+        };
+        let outcome = loaded(store.apply(2 * step, 1, &command, &pool));
+        if let Some(events) = outcome.events {
+            changes.push((events.revision.0, key));
+        }
+        if step % 50 == 0 {
+            then.push((outcome.revision.0, now.clone()));
+        }
+        if step == 2500 {
+            let revision = Revision(outcome.revision.0 - 700);
+            let outcome = loaded(store.apply(2 * step + 1, 1, &Command::Compact { revision }, &pool));
+            assert!(outcome.result.is_ok());
+        }
+    }
+    changes.retain(|(revision, _)| store.compacted().0 <= *revision);
+    then.retain(|(revision, _)| store.compacted().0 <= *revision);
+    assert!(30 < then.len());
+    let intervals = [(0, 1500), (100, 101), (37, 555), (800, 1500), (850, 20)]
+        .map(|(from, to)| Interval { start: key(from), end: End::Before(key(to)) });
+    for (revision, rows) in &then {
+        for interval in &intervals {
+            let expected: Vec<&Key> = rows.keys().filter(|key| interval.contains(key)).collect();
+            let query = RangeQuery { revision: *revision, ..RangeQuery::all(interval.clone()) };
+            let count_only = RangeQuery { count_only: true, ..query.clone() };
+            assert_eq!(loaded(store.range(&count_only, &pool)).unwrap().count, expected.len() as i64);
+            for limit in [0, 1, 9] {
+                let query = RangeQuery { limit, ..query.clone() };
+                let result = loaded(store.range(&query, &pool)).unwrap();
+                let most = if limit == 0 { usize::MAX } else { limit as usize };
+                assert!(result.rows.iter().map(|row| &row.key).eq(expected.iter().copied().take(most)));
+                assert_eq!(result.count, expected.len() as i64);
+                assert_eq!(result.more, most < expected.len());
+            }
+        }
+    }
+
+    // Watchers catch up from the history, in pieces; also those that start with the newest change of some subtree.
+    let mut watchers = Watchers::new(store.revision(), 0);
+    let starts = then.iter().map(|(revision, _)| *revision).step_by(9);
+    for start in starts.chain(store.revision().0 - 40..=store.revision().0) {
+        for interval in &intervals {
+            let spec = WatchSpec { start_revision: start, ..WatchSpec::from_now(interval.clone()) };
+            let id = watchers.create(spec);
+            let mut told = Vec::new();
+            while let Pull::Batch(batch) = watchers.pull(id, &store, PullLimit { events: 400, bytes: usize::MAX }) {
+                let events = batch.revisions.iter().flat_map(|revision| revision.events());
+                told.extend(events.map(|event| (event.row.modified.0, event.row.key.clone())));
+            }
+            let due = changes.iter().filter(|(revision, key)| start <= *revision && interval.contains(key));
+            assert!(told.iter().eq(due));
+        }
+    }
+
+    // Compaction finds everything there is to drop: records that still hold some are refused.
+    let before = store.version_count();
+    let compact = Command::Compact { revision: store.revision() };
+    let outcome = loaded(store.apply(20_000, 1, &compact, &pool));
+    assert!(2000 < before - store.version_count() && 1000 < outcome.freed.len());
+    let copy = restore(store.header(), store.lease_records(), store.versions()).unwrap();
+    assert_eq!(copy.state_hash(), store.state_hash());
+    assert_eq!(store.state_hash(), state_hash_of(&store));
 }
 
 fn naive_lists(txn: &Txn, max_ops: i64) -> Result<(), Error> {
