@@ -27,6 +27,7 @@ mod parse;
 mod print;
 
 #[test]
+#[expect(clippy::disallowed_methods, reason = "tests run on a real disk")]
 fn scripts() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/scripts");
     let mut files: Vec<PathBuf> = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
