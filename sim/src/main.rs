@@ -2,6 +2,11 @@
 
 use std::process::ExitCode;
 
+/// A run allocates more than it computes.
+#[cfg(madsim)]
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 #[cfg(madsim)]
 fn main() -> ExitCode {
     evenkeel_sim::cli::main(&evenkeel_sim::bridge::WORLD)

@@ -2,15 +2,17 @@
 //!
 //! Watches and leases live beside the requests, in tasks of their own ([`super::watcher`], [`super::leases`]).
 
-use std::sync::Arc;
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
 use evenkeel_check::history::*;
 use evenkeel_check::{ClientId, LeaseId, MemberId, OpId, Revision};
 use evenkeel_scenario::client::{Client as Group, KeyShape, Operation};
-use evenkeel_scenario::Selector;
+use evenkeel_scenario::decision::unit;
+use evenkeel_scenario::{Label, Selector};
 
 use super::connection::Connection;
 use super::feed::Feed;
@@ -63,31 +65,36 @@ pub struct Client {
     pub values: Arc<AtomicU64>,
     /// Watches and leases it keeps.
     pub kept: Arc<[AtomicU64; 2]>,
+    labels: Arc<Mutex<BTreeMap<&'static str, Label>>>,
 }
 
 impl Client {
     /// A client of a group.
     pub fn new(shared: Arc<Shared>, group: Arc<Group>, group_index: usize, id: u64, place: u64) -> Client {
         let label = format!("client/{}/{place}", group.id).into();
-        Client { shared, group, group_index, id: ClientId(id), label, values: Arc::default(), kept: Arc::default() }
+        let (values, kept, labels) = Default::default();
+        Client { shared, group, group_index, id: ClientId(id), label, values, kept, labels }
+    }
+
+    /// The label of this client's own choices about `what`.
+    fn about(&self, what: &'static str) -> Label {
+        let mut labels = self.labels.lock().expect("one thread");
+        *labels.entry(what).or_insert_with(|| self.shared.draws.label(&format!("{}/{what}", self.label)))
     }
 
     /// A number below `count`, from this client's own choices about `what`.
-    pub fn below(&self, what: &str, count: u64) -> u64 {
-        let draws = &self.shared.draws;
-        draws.below(draws.label(&format!("{}/{what}", self.label)), count)
+    pub fn below(&self, what: &'static str, count: u64) -> u64 {
+        self.shared.draws.below(self.about(what), count)
     }
 
     /// True with this probability.
-    pub fn chance(&self, what: &str, share: f64) -> bool {
-        let draws = &self.shared.draws;
-        draws.chance(draws.label(&format!("{}/{what}", self.label)), share)
+    pub fn chance(&self, what: &'static str, share: f64) -> bool {
+        self.shared.draws.chance(self.about(what), share)
     }
 
     /// A duration between both.
-    pub fn between(&self, what: &str, low: Duration, high: Duration) -> Duration {
-        let draws = &self.shared.draws;
-        draws.within(draws.label(&format!("{}/{what}", self.label)), &(low..high))
+    pub fn between(&self, what: &'static str, low: Duration, high: Duration) -> Duration {
+        self.shared.draws.within(self.about(what), &(low..high))
     }
 
     /// Whether the run's load has ended.
@@ -137,9 +144,7 @@ impl Client {
     /// A value that nobody else writes.
     pub fn value(&self) -> Bytes {
         let sequence = self.values.fetch_add(1, Ordering::Relaxed);
-        let draws = &self.shared.draws;
-        let label = draws.label(&format!("{}/size", self.label));
-        let size = self.group.knobs.value_size.at(draws.draw(label)).0;
+        let size = self.group.knobs.value_size.at(self.shared.draws.draw(self.about("size"))).0;
         super::wire::unique_value(self.id.0, sequence, size as usize)
     }
 
@@ -198,8 +203,7 @@ impl Client {
     fn operation(&self) -> Operation {
         let mix = &self.group.knobs.mix.0;
         let total: f64 = mix.iter().map(|(_, weight)| weight).sum();
-        let draws = &self.shared.draws;
-        let drawn = evenkeel_scenario::decision::unit(draws.draw(draws.label(&format!("{}/op", self.label))));
+        let drawn = unit(self.shared.draws.draw(self.about("op")));
         let mut left = drawn * total;
         for (operation, weight) in mix {
             left -= weight;

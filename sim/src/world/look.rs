@@ -194,8 +194,12 @@ impl Observer for Look {
                 };
                 self.feed.observe(Observation::Booted { member, found });
                 // Opening the log syncs its tail: what only the page cache had is durable from here on.
-                for (index, term) in log {
-                    let stored = Stored::Entry { index: Index(index.0), term: Term(term.0) };
+                for (place, (index, term)) in log.iter().enumerate() {
+                    let (index, term) = (Index(index.0), Term(term.0));
+                    let stored = match place {
+                        0 => Stored::Snapshot { index, term },
+                        _ => Stored::Entry { index, term },
+                    };
                     self.feed.observe(Observation::Durable { member, stored });
                 }
             }

@@ -42,6 +42,8 @@ fn promised(feed: &Feed, names: &Names, member: MemberId, kind: MessageKind, byt
     };
     let term = Term(raft.term);
     let promise = match raft.body {
+        // Vouches for no entry: a member that knows a newer term says so to a leader that does not.
+        Some(Body::AppendAccepted(said)) if said.matched == 0 => return,
         Some(Body::AppendAccepted(said)) => Promise::AppendAccepted { matched: Index(said.matched), term },
         // These vouch for nothing that a member could contradict after forgetting its newest term: whoever refused
         // has not voted, and whoever answers a leader's heartbeat did not elect it by that.

@@ -1,0 +1,88 @@
+//! Every scenario bites: with its mechanism switched off, or a bug planted, some seed of it fails.
+//!
+//! And it does not bite without reason: the same seeds pass as the file stands (the suite itself shows that).
+#![cfg(madsim)]
+
+use std::process::{Command, Output};
+
+/// A scenario, what is changed in its `[cluster]`, and how many seeds may be needed to notice.
+struct Tooth {
+    scenario: &'static str,
+    /// Lines added under `[cluster]`, or a replacement of a line of the file.
+    change: Change,
+    seeds: u64,
+}
+
+enum Change {
+    Plant(&'static str),
+    Replace(&'static str, &'static str),
+}
+
+use Change::{Plant, Replace};
+
+const TEETH: &[Tooth] = &[
+    Tooth {
+        scenario: "isolated-member-returns",
+        change: Replace("pre_vote = [true, false]", "pre_vote = [true]\n[cluster]\nnodes = 3\npre_vote = false"),
+        seeds: 10,
+    },
+    Tooth {
+        scenario: "asymmetric-cuts",
+        change: Replace("[cluster]\n", "[cluster]\ncheck_quorum = false\n"),
+        seeds: 10,
+    },
+    Tooth { scenario: "leader-loses-unsynced-tail", change: Plant("ack-before-fsync"), seeds: 60 },
+    Tooth { scenario: "power-loss-of-all", change: Plant("ack-before-fsync"), seeds: 60 },
+    Tooth { scenario: "slow-disk-on-leader", change: Plant("sync-in-driver"), seeds: 10 },
+    Tooth { scenario: "lagging-member-snapshot", change: Plant("no-snapshots"), seeds: 10 },
+    Tooth { scenario: "reads-write-nothing", change: Plant("read-through-log"), seeds: 10 },
+    Tooth { scenario: "watch-survives-leader-change", change: Plant("watch-from-now"), seeds: 60 },
+    Tooth { scenario: "lease-over-leader-change", change: Plant("lease-no-grace"), seeds: 40 },
+    Tooth { scenario: "clock-drift-and-jumps", change: Plant("lease-by-wall-clock"), seeds: 40 },
+    Tooth { scenario: "paused-leader-reads", change: Plant("read-without-confirm"), seeds: 60 },
+    Tooth { scenario: "everything-at-once", change: Plant("vote-not-durable"), seeds: 150 },
+    Tooth { scenario: "everything-at-once", change: Plant("ack-before-fsync"), seeds: 150 },
+    Tooth { scenario: "everything-at-once", change: Plant("read-without-confirm"), seeds: 150 },
+];
+
+fn scenarios() -> std::path::PathBuf {
+    std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../scenarios")
+}
+
+fn sim(arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_sim")).args(arguments).output().expect("the simulator runs")
+}
+
+#[test]
+fn every_scenario_fails_when_its_mechanism_is_off() {
+    let folder = tempfile::tempdir().expect("a temporary directory");
+    for (number, tooth) in TEETH.iter().enumerate() {
+        let source = std::fs::read_to_string(scenarios().join(format!("{}.toml", tooth.scenario))).expect("a scenario");
+        let (from, to) = match tooth.change {
+            Plant(name) => ("[cluster]\n", format!("[cluster]\nmutants = [\"{name}\"]\n")),
+            Replace(from, to) => (from, to.to_owned()),
+        };
+        assert_eq!(source.matches(from).count(), 1, "{}: {from:?} stands there once", tooth.scenario);
+        let mut changed = source.replace(from, &to);
+        if to.contains("\n[cluster]") {
+            changed = changed.replacen("[cluster]\nnodes = 3\ntick_advance = false\n", "", 1);
+        }
+        let file = folder.path().join(format!("{number}-{}.toml", tooth.scenario));
+        std::fs::write(&file, changed).expect("a file");
+        let file = file.to_str().expect("a plain path");
+        // In steps, so that an early bite ends the search.
+        let mut found = false;
+        let mut from = 0;
+        while !found && from < tooth.seeds {
+            let until = (from + 10).min(tooth.seeds);
+            let output = sim(&["run", file, "--seeds", &format!("{from}..{until}")]);
+            let code = output.status.code();
+            let text = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+            assert!(code == Some(0) || code == Some(1), "{}: exit {code:?}\n{text}", tooth.scenario);
+            found = code == Some(1) && text.contains("FAILED");
+            from = until;
+        }
+        assert!(found, "{} did not notice in {} seeds", tooth.scenario, tooth.seeds);
+        println!("{} noticed within {from} seeds", tooth.scenario);
+    }
+}
