@@ -39,7 +39,7 @@ const TEETH: &[Tooth] = &[
     Tooth { scenario: "watch-survives-leader-change", change: Plant("watch-from-now"), seeds: 60 },
     Tooth { scenario: "lease-over-leader-change", change: Plant("lease-no-grace"), seeds: 40 },
     Tooth { scenario: "clock-drift-and-jumps", change: Plant("lease-by-wall-clock"), seeds: 40 },
-    Tooth { scenario: "paused-leader-reads", change: Plant("read-without-confirm"), seeds: 60 },
+    Tooth { scenario: "stale-leader-reads", change: Plant("read-without-confirm"), seeds: 60 },
     Tooth { scenario: "everything-at-once", change: Plant("vote-not-durable"), seeds: 150 },
     Tooth { scenario: "everything-at-once", change: Plant("ack-before-fsync"), seeds: 150 },
     Tooth { scenario: "everything-at-once", change: Plant("read-without-confirm"), seeds: 150 },

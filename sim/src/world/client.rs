@@ -23,6 +23,8 @@ use crate::draw::Draws;
 
 /// Watches that one client keeps open at most.
 const WATCHES_MAX: u64 = 3;
+/// Share of operations after which a client turns to another member without a reason.
+const MOVES: f64 = 0.05;
 /// Leases that one client keeps at most.
 const LEASES_MAX: u64 = 3;
 
@@ -189,7 +191,8 @@ impl Client {
         while !self.stopped() {
             due += self.between("pace", interval / 2, interval * 3 / 2);
             let ended = self.step(member).await;
-            if matches!(ended, Outcome::Unknown(_)) || self.group.knobs.on == Selector::Leader {
+            let moves = matches!(ended, Outcome::Unknown(_)) || self.chance("move", MOVES);
+            if moves || self.group.knobs.on == Selector::Leader {
                 member = self.member();
             }
             let now = self.shared.feed.now();
