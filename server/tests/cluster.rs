@@ -1,5 +1,6 @@
 //! Three real processes and SIGKILL: what was acknowledged stays, and writing goes on.
 #![cfg(not(madsim))]
+#![allow(clippy::disallowed_methods, clippy::disallowed_types, reason = "measures how long real processes take")]
 
 mod support;
 
