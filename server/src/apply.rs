@@ -18,7 +18,7 @@ use crate::checkpoint::Checkpointer;
 use crate::env::Event;
 use crate::error::RequestError;
 use crate::member::{Member, Reply};
-use crate::node::Input;
+use crate::quota;
 use crate::reader::Pin;
 use crate::service::translate;
 use crate::state::State;
@@ -52,7 +52,6 @@ pub struct Staged {
 pub struct Applier {
     member: Arc<Member>,
     works: mpsc::Receiver<ApplyWork>,
-    inputs: mpsc::Sender<Input>,
     checkpointer: Checkpointer,
 }
 
@@ -60,13 +59,8 @@ type Answer = Result<Reply, RequestError>;
 
 impl Applier {
     /// An apply task that takes its work from `works`.
-    pub fn new(
-        member: Arc<Member>,
-        works: mpsc::Receiver<ApplyWork>,
-        inputs: mpsc::Sender<Input>,
-        checkpointer: Checkpointer,
-    ) -> Applier {
-        Applier { member, works, inputs, checkpointer }
+    pub fn new(member: Arc<Member>, works: mpsc::Receiver<ApplyWork>, checkpointer: Checkpointer) -> Applier {
+        Applier { member, works, checkpointer }
     }
 
     /// Runs until the member stops.
@@ -88,6 +82,7 @@ impl Applier {
         let Staged { meta, state, pins, .. } = staged;
         let revision = state.store.revision().0;
         pins.into_iter().for_each(Pin::keep);
+        self.member.places().forget_upto(meta.index);
         self.member.install(state);
         self.checkpointer.installed(meta.index);
         tracing::info!(index = meta.index.0, revision, "applied snapshot");
@@ -100,7 +95,7 @@ impl Applier {
             match entry.payload {
                 Payload::Empty => self.apply_empty(entry.index, entry.term),
                 Payload::Data(data) => {
-                    let place = self.member.places().take(entry.index).await;
+                    let Some(place) = self.place(entry.index).await else { return Ok(()) };
                     let payload = Bytes::from_owner(data);
                     let (id, answer) = self.apply_one(entry.index, entry.term, &payload, place)?;
                     if self.member.awaits(id) {
@@ -114,10 +109,23 @@ impl Applier {
         }
         if let Some((index, _)) = last {
             self.member.publish_applied(index);
-            let _ = self.inputs.send(Input::Applied(index)).await;
             self.checkpointer.applied(&self.member, index);
         }
         Ok(())
+    }
+
+    /// Where the entry's payload lies; none when the member stops first.
+    async fn place(&self, index: evenkeel_raft::Index) -> Option<Place> {
+        loop {
+            if let Some(place) = self.member.places().take(index) {
+                return Some(place);
+            }
+            tokio::select! {
+                biased;
+                () = self.member.stopping() => return None,
+                () = self.member.places().filled() => {}
+            }
+        }
     }
 
     fn apply_empty(&self, index: evenkeel_raft::Index, term: Term) {
@@ -126,7 +134,16 @@ impl Applier {
             (state.store.revision().0, state.hash())
         });
         let values = self.member.values();
-        let event = Event::Applied { index, term, revision, state_hash, request: 0, lease_revoked: None, changes: None, values };
+        let event = Event::Applied {
+            index,
+            term,
+            revision,
+            state_hash,
+            request: 0,
+            lease_revoked: None,
+            changes: None,
+            values,
+        };
         self.member.env().observer.observe(event);
     }
 
@@ -148,9 +165,9 @@ impl Applier {
         let values = member.values();
         let mut changes = None;
         let (answer, revision, state_hash) = member.change(|state| {
-            let answer = if refused_for_space(state, &request) {
+            let answer = if let Some(refusal) = alarmed(state, &request) {
                 state.store.note_applied(index.0, term.0);
-                Ok(Err(RequestError::NoSpace))
+                Ok(Err(refusal))
             } else if let Some(command) = translate::command(&request, |value| {
                 let at = translate::value_ref(place, payload, value);
                 values.remember(&at, value);
@@ -174,8 +191,7 @@ impl Applier {
         let answer = answer?;
         let lease_revoked = request.lease_revoke.as_ref().filter(|_| succeeded(&answer)).map(|revoke| revoke.id);
         let changes = changes.as_deref();
-        let event =
-            Event::Applied { index, term, revision, state_hash, request: id, lease_revoked, changes, values };
+        let event = Event::Applied { index, term, revision, state_hash, request: id, lease_revoked, changes, values };
         member.env().observer.observe(event);
         let took = member.env().clock.monotonic().saturating_sub(began);
         member.metrics().applied(index.0, took);
@@ -190,17 +206,21 @@ impl Applier {
         let member = &self.member;
         if let Some(events) = &outcome.events {
             for event in &events.events {
-                member.values().written(&event.row.value);
+                // A put that keeps the value refers to the bytes that were there before.
+                if event.prev.as_ref().is_none_or(|prev| prev.value != event.row.value) {
+                    member.values().written(&event.row.value);
+                }
             }
             member.watches().publish(events);
         }
         member.values().freed(&outcome.freed);
-        if outcome.result.is_ok() {
-            match command {
-                Command::LeaseGrant { id, ttl_seconds } => member.leases().granted(*id, *ttl_seconds, member.lease_now()),
-                Command::LeaseRevoke { id } => member.leases().revoked(*id),
-                _ => {}
+        match command {
+            Command::LeaseGrant { id, ttl_seconds } if outcome.result.is_ok() => {
+                member.leases().granted(*id, *ttl_seconds, member.lease_now());
             }
+            // Also when it was gone already: a deadline without a lease would be revoked for ever.
+            Command::LeaseRevoke { id } => member.leases().revoked(*id),
+            _ => {}
         }
         Reply { result: outcome.result, revision: outcome.revision.0 }
     }
@@ -210,10 +230,19 @@ fn succeeded(answer: &Answer) -> bool {
     answer.as_ref().is_ok_and(|reply| reply.result.is_ok())
 }
 
-/// With the space alarm raised, what would make the store grow is refused, on every member alike.
-fn refused_for_space(state: &State, request: &pb::InternalRaftRequest) -> bool {
-    state.cluster().alarmed(pb::AlarmType::Nospace)
-        && (request.put.is_some() || request.lease_grant.is_some() || request.txn.as_ref().is_some_and(translate::has_put))
+/// With an alarm raised, some requests are refused, on every member alike: with the space alarm what would make the
+/// store grow, with the corruption alarm everything about keys and leases.
+fn alarmed(state: &State, request: &pb::InternalRaftRequest) -> Option<RequestError> {
+    let grows = quota::cost(request).is_some();
+    let touches = grows
+        || request.txn.is_some()
+        || request.delete_range.is_some()
+        || request.compaction.is_some()
+        || request.lease_revoke.is_some();
+    if touches && state.cluster().alarmed(pb::AlarmType::Corrupt) {
+        return Some(RequestError::Corrupt);
+    }
+    (grows && state.cluster().alarmed(pb::AlarmType::Nospace)).then_some(RequestError::NoSpace)
 }
 
 /// Requests about the cluster itself.

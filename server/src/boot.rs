@@ -31,9 +31,7 @@ pub enum ServeError {
 
 impl fmt::Display for ServeError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (ServeError::Config(text)
-        | ServeError::Data(text)
-        | ServeError::Listen(text)) = self;
+        let (ServeError::Config(text) | ServeError::Data(text) | ServeError::Listen(text)) = self;
         f.write_str(text)
     }
 }
@@ -127,9 +125,8 @@ pub async fn boot(config: &Config, disk: &Arc<dyn Disk>, seed: u64) -> Result<Bo
     let identity = Identity { cluster_id: ids.cluster, member_id: ids.member };
     match checkpoint::newest(&**disk, identity).map_err(|e| data(&e))? {
         Some(found) => {
-            let (wal, recovered) = Wal::open(Arc::clone(disk), options(config, ids), found.start)
-                .await
-                .map_err(|e| data(&e))?;
+            let (wal, recovered) =
+                Wal::open(Arc::clone(disk), options(config, ids), found.start).await.map_err(|e| data(&e))?;
             if let Some(repair) = recovered.repaired {
                 tracing::warn!(
                     file = repair.file,

@@ -132,7 +132,8 @@ pub enum Event<'a> {
         last_term: Term,
         /// Its state as of its newest checkpoint.
         applied: Index,
-        /// The entries of its log, by place and term.
+        /// The entries of its log, by place and term. The first is the one before the log, and stands for a snapshot
+        /// of all up to it.
         log: &'a [(Index, Term)],
     },
     /// The member's role, term or leader changed.

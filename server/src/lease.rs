@@ -9,13 +9,14 @@
 //!   within that term.
 
 use std::collections::BTreeMap;
+use std::future::Future;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use evenkeel_mvcc::{LeaseId, Store};
 use evenkeel_proto::etcdserverpb as pb;
 
-use evenkeel_raft::Mutant;
+use evenkeel_raft::{Mutant, NodeId};
 
 use crate::env::Event;
 use crate::error::RequestError;
@@ -106,6 +107,10 @@ impl Leases {
         deadline.checked_sub(now).filter(|left| !left.is_zero()).map(|left| left.as_secs() as i64)
     }
 
+    fn is_due(&self, id: LeaseId, now: Duration) -> bool {
+        self.inner.lock().expect("not poisoned").deadlines.get(&id).is_some_and(|deadline| *deadline <= now)
+    }
+
     fn due(&self, now: Duration) -> Option<(u64, Vec<LeaseId>)> {
         let inner = self.inner.lock().expect("not poisoned");
         let due = inner.deadlines.iter().filter(|(_, deadline)| **deadline <= now);
@@ -132,7 +137,9 @@ pub async fn expire(member: Arc<Member>) {
             continue;
         }
         for chunk in due.chunks(REVOKING_AT_ONCE) {
-            let revocations = chunk.iter().map(|id| {
+            // A lease that ended meanwhile and was granted again under its id is another lease.
+            let now = member.lease_now();
+            let revocations = chunk.iter().filter(|id| member.leases().is_due(**id, now)).map(|id| {
                 member.env().observer.observe(Event::LeaseExpired { lease: id.0 });
                 let request = pb::InternalRaftRequest {
                     lease_revoke: Some(pb::LeaseRevokeRequest { id: id.0 }),
@@ -154,30 +161,20 @@ impl Member {
     pub(crate) fn reign_began(self: &Arc<Self>, term: u64) {
         let no_grace = self.config().mutants.on(Mutant::LeaseNoGrace);
         let grace = if no_grace { None } else { Some(self.config().election_timeout) };
-        self.leases().reign_began(term, &self.view(), self.lease_now(), grace);
+        self.begin_reign(term, grace);
         let member = Arc::clone(self);
         tokio::spawn(async move { crate::publish::cluster_version(&member, term).await });
     }
 
     /// Renews a lease, here or on the leader. Gives its time to live, or 0 when there is no such lease.
     pub async fn lease_renew(&self, lease: i64) -> Result<i64, RequestError> {
-        let deadline = self.now() + self.request_timeout();
-        loop {
-            let standing = self.standing();
-            let outcome = match standing.leader {
-                Some(leader) if leader.0 == self.ids().member => self.lease_renew_here(lease).await,
+        self.of_the_leader(|leader| async move {
+            match leader {
+                None => self.lease_renew_here(lease).await,
                 Some(leader) => self.asks().lease_renew(self, leader, lease).await,
-                None => Err(RequestError::NoLeader),
-            };
-            match outcome {
-                Err(RequestError::NotLeader | RequestError::NoLeader | RequestError::LeaderChanged)
-                    if self.now() < deadline =>
-                {
-                    self.env().clock.sleep(self.config().heartbeat_interval).await;
-                }
-                outcome => return outcome,
             }
-        }
+        })
+        .await
     }
 
     /// Renews a lease as the leader.
@@ -207,10 +204,40 @@ impl Member {
 
     /// Time left of a lease, from the leader. A `ttl` of -1 means that there is no such lease.
     pub async fn lease_time_to_live(&self, lease: i64, keys: bool) -> Result<LeaseTtl, RequestError> {
-        match self.standing().leader {
-            Some(leader) if leader.0 == self.ids().member => self.lease_time_to_live_here(lease, keys).await,
-            Some(leader) => self.asks().lease_time_to_live(self, leader, lease, keys).await,
-            None => Err(RequestError::NoLeader),
+        self.of_the_leader(|leader| async move {
+            match leader {
+                None => self.lease_time_to_live_here(lease, keys).await,
+                Some(leader) => self.asks().lease_time_to_live(self, leader, lease, keys).await,
+            }
+        })
+        .await
+    }
+
+    /// Asks the leader, or answers as the leader (`None`), until an answer comes or time is up. While leadership
+    /// changes hands nobody can answer; a client gets an error that tells it to try again.
+    async fn of_the_leader<T, F>(&self, ask: impl Fn(Option<NodeId>) -> F) -> Result<T, RequestError>
+    where
+        F: Future<Output = Result<T, RequestError>>,
+    {
+        let deadline = self.now() + self.request_timeout();
+        loop {
+            let outcome = match self.standing().leader {
+                Some(leader) if leader.0 == self.ids().member => ask(None).await,
+                Some(leader) => ask(Some(leader)).await,
+                None => Err(RequestError::NoLeader),
+            };
+            match outcome {
+                Err(RequestError::NotLeader | RequestError::NoLeader | RequestError::LeaderChanged) => {}
+                outcome => return outcome,
+            }
+            if deadline <= self.now() {
+                return Err(RequestError::Timeout);
+            }
+            tokio::select! {
+                biased;
+                () = self.stopping() => return Err(RequestError::Stopped),
+                () = self.env().clock.sleep(self.config().heartbeat_interval) => {}
+            }
         }
     }
 

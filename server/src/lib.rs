@@ -23,6 +23,7 @@ pub mod parking;
 pub mod peer;
 pub mod places;
 pub mod publish;
+pub mod quota;
 pub mod reader;
 pub mod reads;
 pub mod records;
@@ -42,10 +43,12 @@ pub mod http;
 #[cfg(not(madsim))]
 pub mod log;
 
+use std::future::Future;
+use std::pin::Pin;
 use std::sync::Arc;
 
 use evenkeel_raft::{Index, NodeId};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 
 pub use boot::ServeError;
 use config::Config;
@@ -63,8 +66,8 @@ pub struct Server {
 pub async fn serve(config: Config, env: Env) -> Result<Server, ServeError> {
     let mut listeners = front::bind(&config).await.map_err(|e| ServeError::Listen(e.to_string()))?;
     let booted = boot::boot(&config, &env.disk, env.seed).await?;
-    let first = booted.raft.first_index().0;
-    let log: Vec<_> = (first..=booted.raft.last_index().0)
+    let base = booted.raft.first_index().prev().0;
+    let log: Vec<_> = (base..=booted.raft.last_index().0)
         .filter_map(|index| Some((Index(index), booted.raft.term_at(Index(index))?)))
         .collect();
     env.observer.observe(Event::Booted {
@@ -83,21 +86,22 @@ pub async fn serve(config: Config, env: Env) -> Result<Server, ServeError> {
         .map_err(|error| ServeError::Data(format!("data directory {}: {error}", config.data_dir)))?;
     let applied = Index(booted.state.store.applied().0);
     let peers = peers(&booted);
-    let member = Arc::new(Member::new(config, booted.ids, env, booted.state, reader, inputs.clone()));
+    let member = Member::new(config, booted.ids, env, booted.state, reader, inputs.clone());
     member.places().restore(booted.places.into_iter().filter(|(index, _)| applied < *index));
     member.env().network.start(NodeId(booted.ids.member), booted.ids.cluster, inbox);
     member.env().network.set_peers(peers);
 
+    let (has_persisted, persisted) = watch::channel(Default::default());
     let log_task = wal::LogTask {
         wal: booted.wal,
         member: Arc::clone(&member),
         works: log_queue,
-        inputs: inputs.clone(),
+        persisted: has_persisted,
         apply: apply.clone(),
     };
-    let checkpointer = checkpoint::Checkpointer::new(&log, inputs.clone(), applied);
-    let applier = apply::Applier::new(Arc::clone(&member), apply_queue, inputs, checkpointer);
-    let node = node::Node::new(booted.raft, Arc::clone(&member), input_queue, inbox_queue, log, apply);
+    let checkpointer = checkpoint::Checkpointer::new(&log, inputs, applied);
+    let applier = apply::Applier::new(Arc::clone(&member), apply_queue, checkpointer);
+    let node = node::Node::new(booted.raft, Arc::clone(&member), input_queue, inbox_queue, log, apply, persisted);
     listeners.serve_metrics(member.clone());
     let services = service::Services::new(Arc::clone(&member));
     let serving = {
@@ -119,14 +123,35 @@ pub async fn serve(config: Config, env: Env) -> Result<Server, ServeError> {
             }
         }
     };
+    let watched = |name, task| tokio::spawn(watched(Arc::clone(&member), name, task));
     let tasks = vec![
-        tokio::spawn(log_task.run()),
-        tokio::spawn(applier.run()),
-        tokio::spawn(node.run()),
-        tokio::spawn(lease::expire(Arc::clone(&member))),
-        tokio::spawn(serving),
+        watched("log", Box::pin(log_task.run()) as Task),
+        watched("apply", Box::pin(applier.run())),
+        watched("driver", Box::pin(node.run())),
+        watched("lease", Box::pin(lease::expire(Arc::clone(&member)))),
+        watched("front", Box::pin(serving)),
     ];
     Ok(Server { member, tasks })
+}
+
+type Task = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+/// Runs a task without which the member is not whole: when it panics, or ends before the member does, the member
+/// stops, so that whoever supervises the process notices.
+async fn watched(member: Arc<Member>, name: &'static str, task: Task) {
+    struct Fall(Arc<Member>, &'static str);
+    impl Drop for Fall {
+        fn drop(&mut self) {
+            if std::thread::panicking() {
+                self.0.fail(format!("the {} task has panicked", self.1));
+            }
+        }
+    }
+    let fall = Fall(member, name);
+    task.await;
+    if fall.0.ended().is_none() {
+        fall.0.fail(format!("the {name} task has ended by itself"));
+    }
 }
 
 fn peers(booted: &boot::Booted) -> Vec<Peer> {

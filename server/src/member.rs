@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, RwLock};
+use std::sync::{Arc, Mutex, RwLock, Weak};
 use std::time::Duration;
 
 use evenkeel_mvcc::{Error, Response, Store};
@@ -11,6 +11,7 @@ use evenkeel_raft::message::Message;
 use evenkeel_raft::ready::Role;
 use evenkeel_raft::{Index, Mutant, NodeId, Standing};
 use prost::Message as _;
+use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::ask::Asks;
@@ -22,6 +23,7 @@ use crate::metrics::Metrics;
 use crate::node::Input;
 use crate::peer;
 use crate::places::Places;
+use crate::quota::Quota;
 use crate::reader::Reader;
 use crate::service::watch_hub::WatchHub;
 use crate::snapshot_send::Transfers;
@@ -80,6 +82,8 @@ type Answer = Result<Reply, RequestError>;
 
 /// See the module's text.
 pub struct Member {
+    own: Weak<Member>,
+    quota: Quota,
     config: Config,
     ids: Ids,
     env: Env,
@@ -106,13 +110,22 @@ pub struct Member {
 
 impl Member {
     /// A member with this state. `inputs` leads to its driver.
-    pub fn new(config: Config, ids: Ids, env: Env, state: State, values: Reader, inputs: mpsc::Sender<Input>) -> Member {
+    pub fn new(
+        config: Config,
+        ids: Ids,
+        env: Env,
+        state: State,
+        values: Reader,
+        inputs: mpsc::Sender<Input>,
+    ) -> Arc<Member> {
         let applied = Index(state.store.applied().0);
         let mut seeds = SplitMix(env.seed);
         // Ids of this process life must not meet those of an earlier one that is still in the log.
         let first_request = (ids.member << 48) | (seeds.next() >> 16);
         let watches = WatchHub::new(&state.store);
-        Member {
+        Arc::new_cyclic(|own| Member {
+            own: own.clone(),
+            quota: Quota::default(),
             metrics: Metrics::new(),
             watches,
             leases: Leases::default(),
@@ -135,7 +148,22 @@ impl Member {
             config,
             ids,
             env,
-        }
+        })
+    }
+
+    /// The handle that everybody shares; none while it is being dropped.
+    pub fn handle(&self) -> Option<Arc<Member>> {
+        self.own.upgrade()
+    }
+
+    /// The state of its space alarm.
+    pub(crate) fn quota(&self) -> &Quota {
+        &self.quota
+    }
+
+    /// Keys and values of all stored versions.
+    pub fn live_bytes(&self) -> u64 {
+        self.state.read().expect("not poisoned").store.live_bytes()
     }
 
     /// Its configuration.
@@ -249,6 +277,12 @@ impl Member {
         change(&mut self.state.write().expect("not poisoned"))
     }
 
+    /// Lease deadlines of a new reign. Under the state's lock: the apply task adds and removes deadlines under it too.
+    pub(crate) fn begin_reign(&self, term: u64, grace: Option<Duration>) {
+        let state = self.state.read().expect("not poisoned");
+        self.leases.reign_began(term, &state.store, self.lease_now(), grace);
+    }
+
     /// Replaces the state by a snapshot's.
     pub fn install(&self, state: State) {
         let mut current = self.state.write().expect("not poisoned");
@@ -328,6 +362,7 @@ impl Member {
         if committed > self.applied.borrow().0 + APPLY_BACKLOG_MAX {
             return Err(RequestError::TooManyRequests);
         }
+        self.check_quota(&request)?;
         let id = self.next_request.fetch_add(1, Ordering::Relaxed);
         request.header.get_or_insert_default().id = id;
         let data = request.encode_to_vec();
@@ -340,9 +375,7 @@ impl Member {
         let _waiting = Waiting { member: self, id };
         self.metrics.proposal_pending(1);
         let standing = self.standing();
-        if self.inputs.send(Input::Propose { data: data.into(), only_in_term, id }).await.is_err() {
-            return Err(RequestError::Stopped);
-        }
+        self.hand_in(Input::Propose { data: data.into(), only_in_term, id })?;
         let outcome = tokio::select! {
             biased;
             answer = answer => answer.unwrap_or(Err(RequestError::Stopped)),
@@ -356,6 +389,13 @@ impl Member {
             self.metrics.proposal_failed();
         }
         outcome
+    }
+
+    fn hand_in(&self, input: Input) -> Result<(), RequestError> {
+        self.inputs.try_send(input).map_err(|error| match error {
+            TrySendError::Full(_) => RequestError::TooManyRequests,
+            TrySendError::Closed(_) => RequestError::Stopped,
+        })
     }
 
     /// Whether somebody waits for this request.
@@ -376,9 +416,7 @@ impl Member {
             return self.propose(pb::InternalRaftRequest::default()).await.map(|_| ());
         }
         let (reply, index) = oneshot::channel();
-        if self.inputs.send(Input::Read { reply }).await.is_err() {
-            return Err(RequestError::Stopped);
-        }
+        self.hand_in(Input::Read { reply })?;
         let index = tokio::select! {
             biased;
             index = index => index.unwrap_or(Err(RequestError::Stopped))?,

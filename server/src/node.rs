@@ -2,18 +2,20 @@
 //!
 //! Everything that can happen to the core is one [`Input`] of this loop; everything the core owes is carried out
 //! here or handed on: messages to the network, writes to the log task, committed entries to the apply task. The
-//! loop never waits for the disk or for the state machine: both answer through its own queue, so a slow disk
-//! delays acknowledgements and nothing else.
+//! loop never waits for the disk or for the state machine: what they have finished is a value that it looks at, and
+//! what the state machine has not taken yet waits here. So neither delays heartbeats, and no two tasks can wait for
+//! each other.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use evenkeel_raft::message::{Body, Message};
 use evenkeel_raft::ready::{Input as RaftInput, ProposeError, Ready, Role, WriteSeq};
-use evenkeel_raft::{Data, Index, Mutant, NodeId, Raft};
-use tokio::sync::{mpsc, oneshot};
+use evenkeel_raft::{Data, Entry, Index, Mutant, NodeId, Raft};
+use tokio::sync::mpsc::error::TrySendError;
+use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::apply::{ApplyWork, Staged};
 use crate::env::{Event, Inbound};
@@ -47,10 +49,6 @@ pub enum Input {
         /// Gets the index to wait for.
         reply: oneshot::Sender<Result<Index, RequestError>>,
     },
-    /// The log task has made everything up to here durable.
-    Persisted(WriteSeq),
-    /// The apply task has applied up to here.
-    Applied(Index),
     /// A durable checkpoint makes older entries unneeded.
     Compact(Index),
     /// A transfer of a snapshot has ended.
@@ -66,6 +64,8 @@ pub enum Input {
     Campaign,
 }
 
+/// Snapshots that have arrived and wait for the core's decision.
+const STAGED_MAX: usize = 2;
 /// Keeps read contexts apart from other numbers drawn from the seed.
 const READS_SALT: u64 = 0x7265_6164;
 
@@ -90,12 +90,17 @@ pub struct Node {
     apply: mpsc::Sender<ApplyWork>,
     reads: Reads,
     parking: Parking,
-    staged: Option<Box<Staged>>,
+    staged: Vec<Box<Staged>>,
     receiver: snapshot_receive::Receiver,
     last_term: u64,
     first_ticks: FirstTicks,
     /// The newest entry handed to the log task.
     handed: Index,
+    /// What the log task has made durable, and how much of it the core knows.
+    persisted: watch::Receiver<WriteSeq>,
+    told: WriteSeq,
+    /// Committed entries that the apply task has no room for yet; they are in the core's log as well.
+    unapplied: VecDeque<Vec<Entry>>,
 }
 
 impl Node {
@@ -107,6 +112,7 @@ impl Node {
         inbox: mpsc::Receiver<Inbound>,
         log: mpsc::Sender<LogWork>,
         apply: mpsc::Sender<ApplyWork>,
+        persisted: watch::Receiver<WriteSeq>,
     ) -> Node {
         let receiver = snapshot_receive::Receiver::new(Arc::clone(&member), log.clone());
         let last_term = raft.standing().term.0;
@@ -114,6 +120,9 @@ impl Node {
         let handed = raft.last_index();
         Node {
             handed,
+            persisted,
+            told: WriteSeq::default(),
+            unapplied: VecDeque::new(),
             raft,
             member,
             inputs,
@@ -122,7 +131,7 @@ impl Node {
             apply,
             reads: Reads::starting_at(reads_base),
             parking: Parking::default(),
-            staged: None,
+            staged: Vec::new(),
             receiver,
             last_term,
             first_ticks: FirstTicks::default(),
@@ -131,6 +140,8 @@ impl Node {
 
     /// Runs until the member stops.
     pub async fn run(mut self) {
+        let mut applied = self.member.applied();
+        let apply = self.apply.clone();
         let tick = self.member.config().heartbeat_interval;
         let clock = Arc::clone(&self.member.env().clock);
         let mut next_tick = clock.sleep(tick);
@@ -144,10 +155,19 @@ impl Node {
                     next_tick = clock.sleep(tick);
                     self.tick();
                 }
-                Some(input) = self.inputs.recv() => self.input(input),
+                changed = self.persisted.changed() => if changed.is_err() { return },
+                changed = applied.changed() => if changed.is_err() { return },
+                permit = apply.reserve(), if !self.unapplied.is_empty() => match permit {
+                    Ok(permit) => permit.send(ApplyWork::Entries(self.unapplied.pop_front().expect("not empty"))),
+                    Err(_) => return,
+                },
                 Some(inbound) = self.inbox.recv() => self.inbound(inbound),
+                Some(input) = self.inputs.recv() => self.input(input),
                 else => return,
             }
+            self.completed();
+            let index = *applied.borrow_and_update();
+            self.raft.step(RaftInput::Applied { index });
             self.take_more();
             if !self.discharge().await {
                 return;
@@ -158,13 +178,23 @@ impl Node {
     /// Takes what else waits, so that one message and one write serve the whole burst.
     fn take_more(&mut self) {
         for _ in 0..BURST_INPUTS_MAX {
-            if let Ok(input) = self.inputs.try_recv() {
-                self.input(input);
-            } else if let Ok(inbound) = self.inbox.try_recv() {
-                self.inbound(inbound);
-            } else {
+            // One of each: clients must not keep the members' messages waiting.
+            let inbound = self.inbox.try_recv();
+            let input = self.inputs.try_recv();
+            if inbound.is_err() && input.is_err() {
                 return;
             }
+            inbound.into_iter().for_each(|inbound| self.inbound(inbound));
+            input.into_iter().for_each(|input| self.input(input));
+        }
+    }
+
+    /// Tells the core what the log task has finished.
+    fn completed(&mut self) {
+        let write = *self.persisted.borrow_and_update();
+        if self.told < write {
+            self.told = write;
+            self.raft.step(RaftInput::Persisted { write });
         }
     }
 
@@ -176,7 +206,8 @@ impl Node {
         for id in self.parking.expire(now, self.member.request_timeout()) {
             self.member.answer(id, Err(RequestError::TimeoutLeaderFail));
         }
-        if let Some(context) = self.reads.retry(now, READ_RETRY) {
+        let patience = READ_RETRY.max(self.member.config().election_timeout);
+        if let Some(context) = self.reads.retry(now, patience) {
             self.raft.step(RaftInput::Read { context });
         }
         self.receiver.tick(now);
@@ -187,20 +218,15 @@ impl Node {
             Input::Propose { data, only_in_term, id } => self.propose(data, only_in_term, id),
             Input::Read { reply } => {
                 let now = self.member.env().clock.monotonic();
-                if let Some(context) = self.reads.add(reply, now) {
-                    self.raft.step(RaftInput::Read { context });
-                }
+                self.reads.add(reply, now);
             }
-            Input::Persisted(write) => self.raft.step(RaftInput::Persisted { write }),
-            Input::Applied(index) => self.raft.step(RaftInput::Applied { index }),
             Input::Compact(upto) => self.raft.step(RaftInput::Compact { upto }),
             Input::SnapshotDone { peer, delivered } => self.raft.step(RaftInput::SnapshotDone { peer, delivered }),
             Input::SnapshotArrived(staged) => {
-                let (from, message) = (staged.from, Message {
-                    term: staged.term,
-                    body: Body::Snapshot { meta: staged.meta.clone() },
-                });
-                self.staged = Some(staged);
+                let (from, message) =
+                    (staged.from, Message { term: staged.term, body: Body::Snapshot { meta: staged.meta.clone() } });
+                // The core may want an earlier one still, whose write is not handed out yet.
+                self.staged.push(staged);
                 self.raft.step(RaftInput::Message { from, message });
             }
             Input::Campaign => self.raft.step(RaftInput::Campaign),
@@ -260,8 +286,7 @@ impl Node {
         let voters = self.raft.configuration().voters.len();
         let ticks = self.member.config().election_ticks();
         let alone = voters == 1;
-        let among_peers =
-            self.member.config().initial_election_tick_advance && 1 < self.first_ticks.heard.len();
+        let among_peers = self.member.config().initial_election_tick_advance && 1 < self.first_ticks.heard.len();
         if self.first_ticks.over {
             return;
         }
@@ -290,8 +315,10 @@ impl Node {
                     self.member.env().observer.observe(Event::Appended { entries: &write.entries });
                 }
                 let staged = match &write.snapshot {
-                    Some(meta) => match self.staged.take() {
-                        Some(staged) if staged.meta == *meta => {
+                    Some(meta) => match self.staged.iter().position(|staged| staged.meta == *meta) {
+                        Some(place) => {
+                            let staged = self.staged.swap_remove(place);
+                            self.staged.clear();
                             self.member.env().observer.observe(Event::SnapshotInstalled {
                                 index: meta.index,
                                 term: meta.term,
@@ -300,7 +327,7 @@ impl Node {
                             });
                             Some(staged)
                         }
-                        _ => {
+                        None => {
                             self.member.fail("the core installed a snapshot that has not arrived".into());
                             return false;
                         }
@@ -315,8 +342,8 @@ impl Node {
                     self.wait_for_disk(seq).await;
                 }
             }
-            if !committed.is_empty() && self.apply.send(ApplyWork::Entries(committed)).await.is_err() {
-                return false;
+            if !committed.is_empty() {
+                self.hand_to_apply(committed);
             }
             for state in reads {
                 self.reads.resolve(state);
@@ -331,24 +358,37 @@ impl Node {
             let committed = self.raft.committed().min(self.handed);
             self.member.publish_progress(committed, self.raft.last_index());
         }
-        // What the core did not take now it never will: it has moved past that snapshot.
-        self.staged = None;
-        if let Some(context) = self.reads.next_batch() {
+        // What the core has moved past it will never take.
+        let committed = self.raft.committed();
+        let writing = self.raft.pending_snapshot().cloned();
+        self.staged.retain(|staged| writing.as_ref() == Some(&staged.meta) || committed < staged.meta.index);
+        if STAGED_MAX < self.staged.len() {
+            self.staged.remove(0);
+        }
+        if let Some(context) = self.reads.next_batch(self.member.now()) {
             self.raft.step(RaftInput::Read { context });
             return Box::pin(self.discharge()).await;
         }
         true
     }
 
+    /// In order, and without waiting.
+    fn hand_to_apply(&mut self, entries: Vec<Entry>) {
+        if self.unapplied.is_empty() {
+            match self.apply.try_send(ApplyWork::Entries(entries)) {
+                Ok(()) => return,
+                Err(TrySendError::Full(ApplyWork::Entries(entries))) => self.unapplied.push_back(entries),
+                Err(_) => {}
+            }
+        } else {
+            self.unapplied.push_back(entries);
+        }
+    }
+
     /// The planted bug of a driver that syncs by itself: nothing else happens meanwhile.
     async fn wait_for_disk(&mut self, seq: WriteSeq) {
-        while let Some(input) = self.inputs.recv().await {
-            let done = matches!(input, Input::Persisted(upto) if seq <= upto);
-            self.input(input);
-            if done {
-                return;
-            }
-        }
+        let _ = self.persisted.wait_for(|upto| seq <= *upto).await.is_ok();
+        self.completed();
     }
 
     fn standing_changed(&mut self, standing: evenkeel_raft::Standing) {

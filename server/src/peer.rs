@@ -141,15 +141,11 @@ fn raft_body(body: Body) -> (MessageKind, pb::raft::Body) {
         Body::Snapshot { meta } => {
             (MessageKind::Snapshot, B::Snapshot(pb::Snapshot { meta: Some(meta_to_proto(&meta)) }))
         }
-        Body::ReadRequest { context } => {
-            (MessageKind::Read, B::ReadRequest(pb::ReadRequest { context: context.0 }))
-        }
+        Body::ReadRequest { context } => (MessageKind::Read, B::ReadRequest(pb::ReadRequest { context: context.0 })),
         Body::ReadResponse { context, index } => {
             (MessageKind::Read, B::ReadResponse(pb::ReadResponse { context: context.0, index: index.0 }))
         }
-        Body::Propose { data } => {
-            (MessageKind::Propose, B::Propose(pb::Propose { data: Bytes::from_owner(data) }))
-        }
+        Body::Propose { data } => (MessageKind::Propose, B::Propose(pb::Propose { data: Bytes::from_owner(data) })),
     }
 }
 

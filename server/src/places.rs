@@ -28,20 +28,20 @@ impl Places {
         self.map.lock().expect("not poisoned").extend(found.map(|(index, place)| (index.0, place)));
     }
 
-    /// Forgets everything: the log was replaced.
-    pub fn clear(&self) {
-        self.map.lock().expect("not poisoned").clear();
+    /// Forgets the entries that a snapshot stands for.
+    pub fn forget_upto(&self, index: Index) {
+        let mut map = self.map.lock().expect("not poisoned");
+        *map = map.split_off(&(index.0 + 1));
     }
 
     /// The place of an entry. Entries are applied only when durable, so it is there, unless a planted bug hands
-    /// entries out early: then it is waited for.
-    pub async fn take(&self, index: Index) -> Place {
-        loop {
-            let found = self.map.lock().expect("not poisoned").remove(&index.0);
-            match found {
-                Some(place) => return place,
-                None => self.filled.notified().await,
-            }
-        }
+    /// entries out early: then it has to be waited for ([`Places::filled`]).
+    pub fn take(&self, index: Index) -> Option<Place> {
+        self.map.lock().expect("not poisoned").remove(&index.0)
+    }
+
+    /// Resolves when places may have come.
+    pub async fn filled(&self) {
+        self.filled.notified().await;
     }
 }

@@ -83,12 +83,17 @@ impl std::fmt::Debug for Reader {
     }
 }
 
+/// The values of all versions, those that several versions of a key share once.
 fn values_of(store: &Store) -> impl Iterator<Item = ValueRef> {
-    let values = store.versions().filter_map(|row| match row.kind {
-        VersionKind::Put(at) => Some(at),
-        VersionKind::Tombstone => None,
-    });
-    values.filter(|at| at.len > 0)
+    let mut before = None;
+    store.versions().filter_map(move |row| {
+        let VersionKind::Put(at) = row.kind else {
+            before = None;
+            return None;
+        };
+        let shared = before.replace((row.key.clone(), at)).is_some_and(|(key, value)| key == row.key && value == at);
+        (at.len > 0 && !shared).then_some(at)
+    })
 }
 
 /// Values counted as in use until this is dropped, or for good once [`Pin::keep`] was called.

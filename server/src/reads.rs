@@ -38,14 +38,13 @@ impl Reads {
         Reads { last_context: base >> 1, ..Reads::default() }
     }
 
-    /// Adds a read; gives the context to ask for when none is in flight.
-    pub fn add(&mut self, reply: Reply, now: Duration) -> Option<ReadContext> {
+    /// Adds a read. It is asked for with the next batch.
+    pub fn add(&mut self, reply: Reply, now: Duration) {
         if self.waiting.len() + self.asked.len() >= WAITING_MAX {
             let _ = reply.send(Err(RequestError::TooManyRequests));
-            return None;
+            return;
         }
         self.waiting.push(Waiting { reply, since: now });
-        if self.in_flight.is_none() && !self.dropped { self.begin(now) } else { None }
     }
 
     fn begin(&mut self, now: Duration) -> Option<ReadContext> {
@@ -81,13 +80,9 @@ impl Reads {
         }
     }
 
-    /// The next batch after an answer, if any reads wait.
-    pub fn next_batch(&mut self) -> Option<ReadContext> {
-        if self.in_flight.is_some() || self.dropped {
-            return None;
-        }
-        let since = self.waiting.first()?.since;
-        self.begin(since)
+    /// The next batch, if any reads wait and none is in flight.
+    pub fn next_batch(&mut self, now: Duration) -> Option<ReadContext> {
+        if self.in_flight.is_some() || self.dropped { None } else { self.begin(now) }
     }
 
     /// With each tick: a batch that was dropped, or not answered for `patience`, under a new context.

@@ -58,11 +58,14 @@ impl Transfers {
         (transfer, answers)
     }
 
-    fn end(&self, to: NodeId, transfer: u64) {
+    /// Whether the transfer was still the one that counts.
+    fn end(&self, to: NodeId, transfer: u64) -> bool {
         let mut running = self.running.lock().expect("not poisoned");
-        if running.get(&to).is_some_and(|r| r.transfer == transfer) {
+        let current = running.get(&to).is_some_and(|r| r.transfer == transfer);
+        if current {
             running.remove(&to);
         }
+        current
     }
 }
 
@@ -71,7 +74,9 @@ pub fn spawn(member: Arc<Member>, to: NodeId, term: Term) {
     tokio::spawn(async move {
         let (transfer, mut answers) = member.transfers().begin(&member, to);
         let outcome = send(&member, to, term, transfer, &mut answers).await;
-        member.transfers().end(to, transfer);
+        if !member.transfers().end(to, transfer) {
+            return; // another reign's transfer took its place, and will tell how that one ended
+        }
         let delivered = match outcome {
             Ok(index) => {
                 tracing::info!(to = %to, index = index.0, "sent database snapshot");
@@ -96,11 +101,8 @@ async fn send(
 ) -> Result<Index, String> {
     let state = member.state();
     let (index, index_term) = state.store.applied();
-    let meta = SnapshotMeta {
-        index: Index(index),
-        term: Term(index_term),
-        configuration: state.cluster().configuration(),
-    };
+    let meta =
+        SnapshotMeta { index: Index(index), term: Term(index_term), configuration: state.cluster().configuration() };
     let mut offset = 0;
     let mut encoder = BlockEncoder::new(index);
     let mut encoded = Vec::new();
@@ -111,20 +113,14 @@ async fn send(
         if encoder.ready_bytes() < CHUNK_BYTES {
             continue;
         }
-        offset = deliver(member, to, term, chunk(transfer, term, &meta, offset, encoder.take(), false), answers).await?;
+        offset =
+            deliver(member, to, term, chunk(transfer, term, &meta, offset, encoder.take(), false), answers).await?;
     }
     deliver(member, to, term, chunk(transfer, term, &meta, offset, encoder.finish(), true), answers).await?;
     Ok(meta.index)
 }
 
-fn chunk(
-    transfer: u64,
-    term: Term,
-    meta: &SnapshotMeta,
-    offset: u64,
-    data: Bytes,
-    last: bool,
-) -> pb::SnapshotChunk {
+fn chunk(transfer: u64, term: Term, meta: &SnapshotMeta, offset: u64, data: Bytes, last: bool) -> pb::SnapshotChunk {
     let crc = crc32c::crc32c(&data);
     pb::SnapshotChunk { transfer, term: term.0, meta: Some(peer::meta_to_proto(meta)), offset, data, crc, last }
 }

@@ -8,16 +8,15 @@ use std::sync::Arc;
 use std::collections::BTreeSet;
 
 use bytes::Bytes;
-use evenkeel_raft::ready::Write;
+use evenkeel_raft::ready::{Write, WriteSeq};
 use evenkeel_raft::{Entry, Index, Term};
 use evenkeel_storage::{Batch, LogStart, Place, Release, Wal, WalError};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::apply::{ApplyWork, Staged};
 use crate::checkpoint;
 use crate::env::Event;
 use crate::member::Member;
-use crate::node::Input;
 
 /// Hand-overs waiting for the log task. The driver waits when this is full: back-pressure, bounded by the core's
 /// limit on uncommitted bytes.
@@ -62,8 +61,8 @@ pub struct LogTask {
     pub member: Arc<Member>,
     /// Its queue.
     pub works: mpsc::Receiver<LogWork>,
-    /// The driver.
-    pub inputs: mpsc::Sender<Input>,
+    /// What is durable, for the driver.
+    pub persisted: watch::Sender<WriteSeq>,
     /// The apply task.
     pub apply: mpsc::Sender<ApplyWork>,
 }
@@ -98,16 +97,17 @@ impl LogTask {
                             Err(_) => break,
                         }
                     }
-                    self.commit(writes, None).await
+                    self.commit(writes, None).await.map_err(failed)
                 }
                 LogWork::Write { write, staged: Some(staged) } => self.install(write, staged).await,
-                LogWork::Carry { values, reply } => self.carry(values, reply).await,
+                LogWork::Carry { values, reply } => self.carry(values, reply).await.map_err(failed),
                 LogWork::Release { start, keep_from, unused } => {
-                    self.wal.release(Release { keep_from, start, unused: &unused }).await.map(|_| ())
+                    let released = self.wal.release(Release { keep_from, start, unused: &unused }).await;
+                    released.map(|_| ()).map_err(failed)
                 }
             };
-            if let Err(error) = outcome {
-                self.member.fail(format!("the log failed: {error}"));
+            if let Err(reason) = outcome {
+                self.member.fail(reason);
                 return;
             }
         }
@@ -119,8 +119,7 @@ impl LogTask {
         if hard_state.is_some() || snapshot.is_some() || !entries.is_empty() {
             let env = self.member.env();
             let began = env.clock.monotonic();
-            let committed =
-                self.wal.commit(Batch { hard_state, snapshot, entries: &entries, carries: &[] }).await?;
+            let committed = self.wal.commit(Batch { hard_state, snapshot, entries: &entries, carries: &[] }).await?;
             let metrics = self.member.metrics();
             metrics.wal_synced(env.clock.monotonic().saturating_sub(began), committed.bytes_written);
             for batch in &committed.batches {
@@ -135,29 +134,33 @@ impl LogTask {
             }
             self.member.places().put(entries.iter().map(|e| e.index), &committed.places);
         }
-        self.persisted(writes).await;
+        self.finished(writes);
         Ok(())
     }
 
-    async fn persisted(&mut self, writes: Vec<Write>) {
+    fn finished(&mut self, writes: Vec<Write>) {
         let newest = writes.last().expect("a batch is not empty").seq;
         for write in writes {
             self.member.send_all(write.messages);
         }
-        let _ = self.inputs.send(Input::Persisted(newest)).await;
+        self.persisted.send_replace(newest);
     }
 
     /// Replaces log and state by a snapshot. The rename of its checkpoint is the one moment at which it happens;
     /// the marker in the log only repeats it.
-    async fn install(&mut self, write: Write, staged: Box<Staged>) -> Result<(), WalError> {
+    async fn install(&mut self, write: Write, staged: Box<Staged>) -> Result<(), String> {
         let marker = (staged.meta.index, staged.meta.term);
-        if let Err(error) = checkpoint::write(&self.member, &staged.state).await {
-            self.member.fail(format!("a received snapshot could not be stored: {error}"));
-            return Ok(());
+        // First the term: a checkpoint must never name a newer one than the log.
+        if write.hard_state.is_some() {
+            let batch = Batch { hard_state: write.hard_state, ..Batch::default() };
+            self.wal.commit(batch).await.map_err(failed)?;
         }
-        self.member.places().clear();
-        let _ = self.apply.send(ApplyWork::Install(staged)).await;
-        self.commit(vec![write], Some(marker)).await
+        let written = checkpoint::write(&self.member, &staged.state).await;
+        written.map_err(|error| format!("a received snapshot could not be stored: {error}"))?;
+        if self.apply.send(ApplyWork::Install(staged)).await.is_err() {
+            return Err("a received snapshot could not be applied".into());
+        }
+        self.commit(vec![write], Some(marker)).await.map_err(failed)
     }
 
     async fn carry(&mut self, values: Vec<Bytes>, reply: oneshot::Sender<Vec<Place>>) -> Result<(), WalError> {
@@ -165,6 +168,10 @@ impl LogTask {
         let _ = reply.send(committed.carry_places);
         Ok(())
     }
+}
+
+fn failed(error: WalError) -> String {
+    format!("the log failed: {error}")
 }
 
 fn size(write: &Write) -> usize {

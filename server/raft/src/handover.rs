@@ -76,6 +76,10 @@ impl HandOvers {
     }
 
     /// The log was replaced by a snapshot; of the old one only `common` and before is known to be part of the new.
+    pub(crate) fn pending_snapshot(&self) -> Option<&SnapshotMeta> {
+        self.snapshot.as_ref()
+    }
+
     pub(crate) fn replaced(&mut self, common: Index, snapshot: SnapshotMeta) {
         self.clamp(common);
         self.handed = snapshot.index;

@@ -254,6 +254,11 @@ impl Raft {
         &self.configuration
     }
 
+    /// The snapshot that replaces the log, while its write has not been handed out.
+    pub fn pending_snapshot(&self) -> Option<&SnapshotMeta> {
+        self.hand_overs.pending_snapshot()
+    }
+
     /// Term and vote as in memory; the disk may be one hand-over behind.
     pub fn hard_state(&self) -> HardState {
         self.hard_state

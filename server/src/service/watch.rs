@@ -16,9 +16,9 @@ use std::time::Duration;
 use evenkeel_mvcc::{Interval, Revision, WatchSpec, WatcherId};
 use evenkeel_proto::etcdserverpb as pb;
 use evenkeel_proto::etcdserverpb::watch_server::Watch;
+use evenkeel_raft::Mutant;
 use futures_core::Stream;
 use futures_core::future::BoxFuture;
-use evenkeel_raft::Mutant;
 use futures_util::{FutureExt, StreamExt};
 use pb::watch_create_request::FilterType;
 use pb::watch_request::RequestUnion;
@@ -215,7 +215,9 @@ impl WatchStream {
             Ok(_) if wanted_id != CHOOSE_ID && self.by_id.contains_key(&wanted_id) => {
                 return self.refuse(REASON_DUPLICATE_ID);
             }
-            Ok(spec) if self.member.config().mutants.on(Mutant::WatchFromNow) => WatchSpec { start_revision: 0, ..spec },
+            Ok(spec) if self.member.config().mutants.on(Mutant::WatchFromNow) => {
+                WatchSpec { start_revision: 0, ..spec }
+            }
             Ok(spec) => spec,
             Err(reason) => return self.refuse(reason),
         };

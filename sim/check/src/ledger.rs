@@ -159,6 +159,8 @@ impl Ledger {
             }
             Promise::VoteGranted { term, to } => match book.votes.get(&term) {
                 Some(Some(vote)) if *vote == to => Ok(()),
+                // With a newer term on disk it can never vote in this one again.
+                _ if term < book.term => Ok(()),
                 durable => {
                     let message = format!("gives its vote of {term} to {to}, but the durable vote is {durable:?}");
                     Err(fail(at, member, message).with([Related::Member(to)]))

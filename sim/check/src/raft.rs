@@ -57,7 +57,7 @@ impl Raft {
     }
 
     /// The member's process starts.
-    pub fn booted(&mut self, at: Moment, member: MemberId, found: Booted) -> Verdict {
+    pub fn booted(&mut self, _at: Moment, member: MemberId, found: Booted) -> Verdict {
         let life = self.life(member);
         let last = found.last_index.0;
         if last < life.log.base() || life.log.last() < last {
@@ -68,8 +68,10 @@ impl Raft {
             if let Some(term) = life.term_at(last)
                 && term != found.last_term
             {
-                let message = format!("finds {} of {} on its disk, where it had written {term}", last, found.last_term);
-                return Err(fail(at, member, message).with([Related::Index(found.last_index)]));
+                // What it wrote there last was lost with the power, and what that was to replace is back. Whether it
+                // had been promised is for the ledger to say.
+                life.log.restart(last);
+                life.base_term = found.last_term;
             }
         }
         life.term = found.term;

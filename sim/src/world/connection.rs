@@ -116,8 +116,7 @@ impl Connection {
                 let request = pb::LeaseTimeToLiveRequest { id: id.0, keys: *keys };
                 let reply = lease.lease_time_to_live(request).await?.into_inner();
                 let header = wire::header(reply.header.as_ref(), member);
-                let body =
-                    Body::LeaseTimeToLive { ttl: reply.ttl, granted: reply.granted_ttl, keys: reply.keys };
+                let body = Body::LeaseTimeToLive { ttl: reply.ttl, granted: reply.granted_ttl, keys: reply.keys };
                 (header, body)
             }
         })

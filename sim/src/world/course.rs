@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use evenkeel_check::Oracles;
 use evenkeel_check::history::{Body, KeyRange, Outcome, Range, Request};
 use evenkeel_check::linearizable::FinalRead;
 use evenkeel_check::observation::Observation;
 use evenkeel_check::suite::{Config as OracleConfig, Finish};
-use evenkeel_check::Oracles;
 use evenkeel_scenario::cluster::Cluster as Settings;
 use evenkeel_scenario::expr::{Expr, eval};
 use evenkeel_scenario::{Decisions, Monitor, Resolved, RunLength, Value, monitor};
@@ -30,6 +30,8 @@ const LOOK_INTERVAL: Duration = Duration::from_millis(50);
 const CLIENT_MACHINE: u8 = 200;
 /// How long the last reads may take in all.
 const LAST_READS_MAX: Duration = Duration::from_secs(30);
+/// Rounds of last reads: the longest lease is over before the last of them.
+const LAST_ROUNDS: usize = 60;
 /// How long one of them may take.
 const LAST_READ_PATIENCE: Duration = Duration::from_secs(8);
 /// After the load has ended, answers may still come for so long.
@@ -206,15 +208,10 @@ impl Course {
         while !self.load.iter().all(|task| task.is_finished()) && self.feed.now() < give_up {
             self.feed.time().sleep(LOOK_INTERVAL).await;
         }
-        let mut reads = Vec::new();
-        for number in self.cluster.numbers() {
-            match self.last_read(number).await {
-                Ok(read) => reads.push(read),
-                Err(message) => {
-                    return Some(Broken { what: "availability".into(), at: self.feed.now(), message });
-                }
-            }
-        }
+        let reads = match self.last_reads().await {
+            Ok(reads) => reads,
+            Err(message) => return Some(Broken { what: "availability".into(), at: self.feed.now(), message }),
+        };
         let now = self.feed.now();
         let mut inner = self.feed.lock();
         let moment = inner.moment(now);
@@ -225,6 +222,22 @@ impl Course {
             at: Duration::from_nanos(violation.at.nanos),
             message: violation.to_string(),
         })
+    }
+
+    /// One read of everything on each member, all at the same revision: leases may still end and move it.
+    async fn last_reads(&self) -> Result<Vec<FinalRead>, String> {
+        for _ in 0..LAST_ROUNDS {
+            let mut reads = Vec::new();
+            for number in self.cluster.numbers() {
+                reads.push(self.last_read(number).await?);
+            }
+            let newest = self.cluster.machines.iter().map(|machine| machine.look.with(|seen| seen.revision)).max();
+            if reads.iter().all(|read| Some(read.header.revision.0) == newest) {
+                return Ok(reads);
+            }
+            self.feed.time().sleep(Duration::from_millis(500)).await;
+        }
+        Err("with all faults healed and no load, the revision does not come to rest".into())
     }
 
     async fn last_read(&self, number: u64) -> Result<FinalRead, String> {
@@ -295,6 +308,21 @@ impl Course {
     }
 }
 
+/// The oracle behind a default expectation.
+fn oracle_of(expect: &str) -> Option<&'static str> {
+    use evenkeel_check::{availability, lease, ledger, linearizable, raft, state_hash, watch};
+    Some(match expect {
+        "linearizable" => linearizable::NAME,
+        "watch_ok" => watch::NAME,
+        "lease_ok" => lease::NAME,
+        "hash_agree" => state_hash::NAME,
+        "ledger" => ledger::NAME,
+        "heals" => availability::NAME,
+        "leaders_per_term" | "log_match" | "committed_never_lost" => raft::NAME,
+        _ => return None,
+    })
+}
+
 fn oracle_config(resolved: &Resolved) -> OracleConfig {
     let Settings { nodes, tick, election_ticks, clock, check_quorum, .. } = &resolved.cluster;
     let steps_drift = resolved.steps.iter().filter_map(|step| match &step.action {
@@ -306,6 +334,7 @@ fn oracle_config(resolved: &Resolved) -> OracleConfig {
         voters: *nodes as usize,
         election_timeout_nanos: tick.times(*election_ticks as f64).0 as u64,
         rate_error_ppm: (drift * 1e6) as u64,
+        off: resolved.opt_out.iter().filter_map(|out| oracle_of(out)).map(str::to_owned).collect(),
         stale_leader_nanos: if *check_quorum { OracleConfig::default().stale_leader_nanos } else { u64::MAX / 4 },
         ..OracleConfig::default()
     }

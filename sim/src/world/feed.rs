@@ -9,8 +9,8 @@ use std::time::Duration;
 use evenkeel_check::history::{Outcome, Request};
 use evenkeel_check::observation::Observation;
 use evenkeel_check::{ClientId, MemberId, Moment, OpId, Oracles, Violation};
-use evenkeel_scenario::expr::Event;
 use evenkeel_scenario::Nanos;
+use evenkeel_scenario::expr::Event;
 
 use super::stats::Stats;
 use crate::chain::{Field, Value};
@@ -40,8 +40,7 @@ pub struct Inner {
 impl Feed {
     /// An empty record of a run with so many groups of clients.
     pub fn new(recorder: SharedRecorder, oracles: Oracles, groups: usize, time: SimTime) -> Feed {
-        let inner =
-            Inner { oracles, happenings: Vec::new(), stats: Stats::new(groups), sequence: 0, operations: 0 };
+        let inner = Inner { oracles, happenings: Vec::new(), stats: Stats::new(groups), sequence: 0, operations: 0 };
         Feed { inner: Arc::new(Mutex::new(inner)), recorder, time }
     }
 

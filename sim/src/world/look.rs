@@ -158,8 +158,7 @@ impl Look {
         entries: &[evenkeel_raft::Entry],
         snapshot: Option<(evenkeel_raft::Index, evenkeel_raft::Term)>,
     ) {
-        let snapshot =
-            snapshot.map(|(index, term)| Stored::Snapshot { index: Index(index.0), term: Term(term.0) });
+        let snapshot = snapshot.map(|(index, term)| Stored::Snapshot { index: Index(index.0), term: Term(term.0) });
         let hard_state = hard_state.map(|state| Stored::HardState {
             term: Term(state.term.0),
             vote: state.vote.map(|id| MemberId(self.names.number(id.0))),
@@ -270,11 +269,7 @@ impl Observer for Look {
                 });
                 self.feed.log("snapshot_installed", &[node, ("index", Value::U64(index.0))]);
                 self.feed.happened("snapshot", Some(member.0));
-                self.feed.observe(Observation::SnapshotInstalled {
-                    member,
-                    index: Index(index.0),
-                    term: Term(term.0),
-                });
+                self.feed.observe(Observation::SnapshotInstalled { member, index: Index(index.0), term: Term(term.0) });
             }
             Event::LeaseExpired { lease } => {
                 self.feed.log("lease_expired", &[node, ("lease", Value::I64(lease))]);

@@ -1,8 +1,8 @@
 //! The planted bugs a scenario can switch on, by name.
 
 use evenkeel_raft::{Mutant, Mutants};
-use evenkeel_scenario::cluster::{Cluster as Settings, Planted};
 use evenkeel_scenario::Selector;
+use evenkeel_scenario::cluster::{Cluster as Settings, Planted};
 
 /// A planted bug.
 pub struct Plant {
@@ -41,21 +41,13 @@ pub const GALLERY: &[Plant] = &[
         mutant: Mutant::NoSnapshots,
         about: "no snapshot is sent to a member that lacks entries",
     },
-    Plant {
-        name: "read-through-log",
-        mutant: Mutant::ReadThroughLog,
-        about: "linearizable reads go through the log",
-    },
+    Plant { name: "read-through-log", mutant: Mutant::ReadThroughLog, about: "linearizable reads go through the log" },
     Plant {
         name: "watch-from-now",
         mutant: Mutant::WatchFromNow,
         about: "a watch begins now, whatever start revision was asked for",
     },
-    Plant {
-        name: "lease-no-grace",
-        mutant: Mutant::LeaseNoGrace,
-        about: "a new leader takes leases for expired",
-    },
+    Plant { name: "lease-no-grace", mutant: Mutant::LeaseNoGrace, about: "a new leader takes leases for expired" },
     Plant {
         name: "lease-by-wall-clock",
         mutant: Mutant::LeaseByWallClock,

@@ -7,9 +7,9 @@ use std::time::Duration;
 use evenkeel_check::observation::Observation;
 use evenkeel_scenario::expr::STEP_EVENT;
 use evenkeel_scenario::expr::eval::{Memory, condition};
-use evenkeel_scenario::{Event, Link, Messages, Nanos, Selector, Spread, Word};
 use evenkeel_scenario::step::{Step, Trigger};
 use evenkeel_scenario::verb::{Action, DiskError, RestartKind};
+use evenkeel_scenario::{Event, Link, Messages, Nanos, Selector, Spread, Word};
 
 use super::cluster::Cluster;
 use super::connection::Connection;
@@ -125,9 +125,7 @@ impl Stage {
                 let count = (all.len() - 1) / 2;
                 draw(all, count)
             }
-            Selector::Bound(name) => {
-                self.bound.lock().expect("one thread").get(name).copied().into_iter().collect()
-            }
+            Selector::Bound(name) => self.bound.lock().expect("one thread").get(name).copied().into_iter().collect(),
         }
     }
 

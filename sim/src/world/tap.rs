@@ -18,7 +18,13 @@ pub fn report(feed: &Feed, names: &Names, event: &NetEvent<'_>) {
     let (name, from, to, kind, bytes) = match event {
         NetEvent::Sent { from, to, kind, bytes, fate, .. } => {
             promised(feed, names, names.member(from.0), *kind, bytes);
-            (if !matches!(fate, Fate::Arrives(_) | Fate::ArrivesTwice(_)) { "lost" } else { "send" }, from, to, kind, bytes)
+            (
+                if !matches!(fate, Fate::Arrives(_) | Fate::ArrivesTwice(_)) { "lost" } else { "send" },
+                from,
+                to,
+                kind,
+                bytes,
+            )
         }
         NetEvent::Arrived { from, to, kind, bytes, .. } => ("arrive", from, to, kind, bytes),
     };
@@ -47,9 +53,7 @@ fn promised(feed: &Feed, names: &Names, member: MemberId, kind: MessageKind, byt
         Some(Body::AppendAccepted(said)) => Promise::AppendAccepted { matched: Index(said.matched), term },
         // These vouch for nothing that a member could contradict after forgetting its newest term: whoever refused
         // has not voted, and whoever answers a leader's heartbeat did not elect it by that.
-        Some(
-            Body::AppendRejected(_) | Body::HeartbeatResponse(_) | Body::ReadRequest(_) | Body::Propose(_),
-        ) => return,
+        Some(Body::AppendRejected(_) | Body::HeartbeatResponse(_) | Body::ReadRequest(_) | Body::Propose(_)) => return,
         Some(Body::VoteResponse(said)) if said.pre_vote || !said.granted => return,
         Some(Body::VoteResponse(_)) => Promise::VoteGranted { term, to: names.member(to) },
         Some(Body::VoteRequest(said)) if said.pre_vote => return,

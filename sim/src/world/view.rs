@@ -34,9 +34,7 @@ impl View {
             Selector::Leader => leader.into_iter().collect(),
             Selector::Follower | Selector::RandomFollower => followers().into_iter().take(1).collect(),
             Selector::Followers | Selector::Others => followers(),
-            Selector::Bound(name) => {
-                self.bound.lock().expect("one thread").get(name).copied().into_iter().collect()
-            }
+            Selector::Bound(name) => self.bound.lock().expect("one thread").get(name).copied().into_iter().collect(),
             Selector::All | Selector::Any | Selector::Random(_) | Selector::Minority | Selector::SelfNode => all,
         }
     }
@@ -134,12 +132,8 @@ impl Probes for View {
                     .flat_map(|(index, _)| inner.stats.group(index).errors(from, to));
                 Value::List(kinds.map(|kind| Value::Text(kind.into())).collect())
             }
-            "reads" => {
-                self.of_clients(call, |g| number(g.acks(from, to).iter().filter(|a| a.read).count() as u64))
-            }
-            "writes" => {
-                self.of_clients(call, |g| number(g.acks(from, to).iter().filter(|a| !a.read).count() as u64))
-            }
+            "reads" => self.of_clients(call, |g| number(g.acks(from, to).iter().filter(|a| a.read).count() as u64)),
+            "writes" => self.of_clients(call, |g| number(g.acks(from, to).iter().filter(|a| !a.read).count() as u64)),
             "acks" => self.of_clients(call, |group| number(group.acks(from, to).len() as u64)),
             "leaders_per_term" => {
                 let two = self.feed.lock().oracles.violations().iter().any(|v| v.oracle == "raft");

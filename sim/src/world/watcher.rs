@@ -46,8 +46,7 @@ pub async fn keep(client: Client) {
         progress_notify: client.chance("watch", 0.3),
         fragment: client.chance("watch", 0.2),
     };
-    let until =
-        client.shared.feed.now() + client.between("watch", Duration::from_secs(3), Duration::from_secs(40));
+    let until = client.shared.feed.now() + client.between("watch", Duration::from_secs(3), Duration::from_secs(40));
     let mut before = None;
     for _ in 0..RESUMES_MAX {
         let key = WatchKey(1 + client.shared.watches.fetch_add(1, Ordering::Relaxed));

@@ -51,11 +51,7 @@ pub fn put(put: &Put) -> pb::PutRequest {
 
 /// A delete on the wire.
 pub fn delete(delete: &DeleteRange) -> pb::DeleteRangeRequest {
-    pb::DeleteRangeRequest {
-        key: delete.keys.key.clone(),
-        range_end: delete.keys.end.clone(),
-        prev_kv: delete.prev_kv,
-    }
+    pb::DeleteRangeRequest { key: delete.keys.key.clone(), range_end: delete.keys.end.clone(), prev_kv: delete.prev_kv }
 }
 
 /// A transaction on the wire.
@@ -147,21 +143,13 @@ pub fn txn_reply(reply: pb::TxnResponse) -> Option<TxnReply> {
 /// A watch event from the wire.
 pub fn event(event: mvccpb::Event) -> Event {
     let deleted = event.r#type() == mvccpb::event::EventType::Delete;
-    Event {
-        deleted,
-        kv: event.kv.map(key_value).unwrap_or_default(),
-        prev_kv: event.prev_kv.map(key_value),
-    }
+    Event { deleted, kv: event.kv.map(key_value).unwrap_or_default(), prev_kv: event.prev_kv.map(key_value) }
 }
 
 /// A header from the wire. `member` maps the server's id to the member's number.
 pub fn header(header: Option<&pb::ResponseHeader>, member: impl Fn(u64) -> MemberId) -> Header {
     let header = header.cloned().unwrap_or_default();
-    Header {
-        member: member(header.member_id),
-        revision: Revision(header.revision),
-        term: Term(header.raft_term),
-    }
+    Header { member: member(header.member_id), revision: Revision(header.revision), term: Term(header.raft_term) }
 }
 
 /// How an error ends an operation: most leave the client in doubt, few are certain to have had no effect.
