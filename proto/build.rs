@@ -1,4 +1,5 @@
 //! Generates both flavours (tonic's and the simulator's) from the `.proto` files, without a `protoc` binary.
+#![allow(clippy::disallowed_methods, reason = "a build script reads and writes files")]
 
 use std::path::PathBuf;
 

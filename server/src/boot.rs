@@ -9,6 +9,7 @@ use std::sync::Arc;
 use evenkeel_mvcc::Store;
 use evenkeel_raft::types::SnapshotMeta;
 use evenkeel_raft::{HardState, Index, Raft, Restored, Term};
+use evenkeel_storage::checkpoint::stored_identity;
 use evenkeel_storage::wal::{Identity, Options};
 use evenkeel_storage::{Disk, LogStart, Place, Wal};
 use sha1::{Digest, Sha1};
@@ -114,14 +115,24 @@ fn founders(config: &Config) -> Result<(Ids, Cluster), ServeError> {
 /// Founds a cluster or comes back from the data directory.
 pub async fn boot(config: &Config, disk: &Arc<dyn Disk>, seed: u64) -> Result<Booted, ServeError> {
     let data = |error: &dyn fmt::Display| ServeError::Data(format!("data directory {}: {error}", config.data_dir));
-    if config.initial_cluster_state == ClusterState::Existing {
-        return Err(ServeError::Config(
-            "joining an existing cluster is not supported yet; start the member with --initial-cluster-state new and \
-             all members in --initial-cluster"
-                .into(),
-        ));
-    }
-    let (ids, cluster) = founders(config)?;
+    let stored = stored_identity(&**disk).map_err(|e| data(&e))?;
+    let (ids, cluster) = match stored {
+        // As etcd, a member that exists already does not read the flags about the cluster again; but those that
+        // found one must not describe another.
+        Some(stored) => {
+            let ids = Ids { cluster: stored.cluster_id, member: stored.member_id };
+            check_directory(config, ids)?;
+            (ids, Cluster::default())
+        }
+        None if config.initial_cluster_state == ClusterState::Existing => {
+            return Err(ServeError::Config(
+                "joining an existing cluster is not supported yet; start the member with --initial-cluster-state new \
+                 and all members in --initial-cluster"
+                    .into(),
+            ));
+        }
+        None => founders(config)?,
+    };
     let identity = Identity { cluster_id: ids.cluster, member_id: ids.member };
     match checkpoint::newest(&**disk, identity).map_err(|e| data(&e))? {
         Some(found) => {
@@ -163,6 +174,23 @@ pub async fn boot(config: &Config, disk: &Arc<dyn Disk>, seed: u64) -> Result<Bo
             Ok(Booted { ids, raft, wal, state, places: Vec::new() })
         }
     }
+}
+
+/// A directory of another cluster or member is refused. A cluster's founding flags describe it for ever.
+fn check_directory(config: &Config, stored: Ids) -> Result<(), ServeError> {
+    if config.initial_cluster_state == ClusterState::Existing {
+        return Ok(());
+    }
+    let (told, _) = founders(config)?;
+    if told == stored {
+        return Ok(());
+    }
+    Err(ServeError::Data(format!(
+        "data directory {} belongs to member {:x} of cluster {:x}, not to member {:x} of cluster {:x} that the flags \
+         describe; set another --data-dir, or the --name, --initial-cluster and --initial-cluster-token it was founded \
+         with",
+        config.data_dir, stored.member, stored.cluster, told.member, told.cluster
+    )))
 }
 
 fn options(config: &Config, ids: Ids) -> Options {

@@ -1,7 +1,7 @@
 //! The command line, the environment and the configuration file: etcd's flags, with etcd's meaning.
 //!
-//! One [`table`] lists every flag with its kind, default, help text and effect on us. All three sources fill the
-//! same [`values::Values`] from it, and [`settings`] turns those into a checked [`Settings`]. A flag that we cannot
+//! One `table` lists every flag with its kind, default, help text and effect on us. All three sources fill the
+//! same `values::Values` from it, and `settings` turns those into a checked [`Settings`]. A flag that we cannot
 //! honour is an error when ignoring it would weaken safety or surprise its user; it is accepted when it tunes
 //! something that we do not have.
 //!

@@ -1,7 +1,7 @@
 //! The ports for clients and operators: gRPC and plain HTTP on the same port, and HTTP alone for metrics.
 //!
-//! Two flavours with one face, [`Listeners`]: real sockets in production ([`real`]), and in simulation tonic's
-//! simulated server ([`simulated`]), which knows no plain HTTP. Ports are taken first and served later, so that a
+//! Two flavours with one face, [`Listeners`]: real sockets in production (`real`), and in simulation tonic's
+//! simulated server (`simulated`), which knows no plain HTTP. Ports are taken first and served later, so that a
 //! port in use is found before anything is touched, and clients that come early wait instead of being refused.
 //!
 //! The front sees the member through [`Inspect`] and the services alone.

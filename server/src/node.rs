@@ -90,6 +90,7 @@ pub struct Node {
     apply: mpsc::Sender<ApplyWork>,
     reads: Reads,
     parking: Parking,
+    #[expect(clippy::vec_box, reason = "they came boxed, and go on boxed to the log task")]
     staged: Vec<Box<Staged>>,
     receiver: snapshot_receive::Receiver,
     last_term: u64,
@@ -374,13 +375,12 @@ impl Node {
 
     /// In order, and without waiting.
     fn hand_to_apply(&mut self, entries: Vec<Entry>) {
-        if self.unapplied.is_empty() {
-            match self.apply.try_send(ApplyWork::Entries(entries)) {
-                Ok(()) => return,
-                Err(TrySendError::Full(ApplyWork::Entries(entries))) => self.unapplied.push_back(entries),
-                Err(_) => {}
-            }
-        } else {
+        if !self.unapplied.is_empty() {
+            self.unapplied.push_back(entries);
+            return;
+        }
+        // A closed queue means that the member goes down.
+        if let Err(TrySendError::Full(ApplyWork::Entries(entries))) = self.apply.try_send(ApplyWork::Entries(entries)) {
             self.unapplied.push_back(entries);
         }
     }

@@ -3,6 +3,7 @@
 //! Every end has its exit code: 0 after `--help` and `--version`, 2 for wrong usage, 1 for everything else that
 //! keeps the server from starting or makes it give up; after SIGINT or SIGTERM the process dies by the same signal,
 //! as its supervisor expects, but for a container's first process, which cannot and exits 0.
+#![allow(clippy::disallowed_methods, reason = "the seed of a real process comes from the system")]
 
 use std::io::Write;
 use std::path::{Path, PathBuf};

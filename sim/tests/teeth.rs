@@ -1,6 +1,7 @@
 //! Every scenario bites: with its mechanism switched off, or a bug planted, some seed of it fails.
 //!
 //! And it does not bite without reason: the same seeds pass as the file stands (the suite itself shows that).
+#![allow(clippy::disallowed_methods, reason = "scenarios are files")]
 #![cfg(madsim)]
 
 use std::process::{Command, Output};

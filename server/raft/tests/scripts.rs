@@ -14,6 +14,7 @@
 //! | `hold-disk ID`, `persist ID [N]`, `free-disk ID` | writes wait; N of them (all) complete; no more waiting |
 //! | `crash ID`, `restart ID`, `compact ID INDEX`, `unreachable ID PEER` | crashes lose what is not durable |
 //! | `trace on\|off`, `packets`, `log ID`, `status`, `progress ID` | show more |
+#![allow(clippy::disallowed_methods, reason = "scripts are files")]
 
 mod support;
 

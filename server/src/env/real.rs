@@ -1,4 +1,5 @@
 //! The real world: the system's clocks, sockets and files.
+#![allow(clippy::disallowed_methods, reason = "this is where the real clocks are read")]
 
 use std::future::Future;
 use std::pin::Pin;

@@ -303,7 +303,7 @@ fn payload_hash(payload: &Payload) -> u64 {
         Payload::Empty => return 0,
         Payload::Data(data) => data,
     };
-    (u64::from(crc32c::crc32c(bytes)) << 32) | bytes.len() as u64 + 1
+    (u64::from(crc32c::crc32c(bytes)) << 32) | (bytes.len() as u64 + 1)
 }
 
 fn writes(changes: &evenkeel_mvcc::RevisionEvents, values: &evenkeel::reader::Reader) -> Vec<Write> {

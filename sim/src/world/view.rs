@@ -83,7 +83,7 @@ impl Probes for View {
         let window = call.window.unwrap_or(Window { from: Nanos::ZERO, to: self.now() });
         let (from, to) = (std(window.from), std(window.to).min(now));
         Ok(match call.name {
-            "leader" => self.cluster.leader().map_or(Value::Missing, |n| Value::Text(format!("n{n}").into())),
+            "leader" => self.cluster.leader().map_or(Value::Missing, |n| Value::Text(format!("n{n}"))),
             "term" => self.of_members(call, |m| number(m.look.standing().term.0)),
             "role" => self.of_members(call, |m| {
                 let role = match m.look.standing().role {

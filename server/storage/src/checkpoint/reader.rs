@@ -41,6 +41,20 @@ pub fn newest(disk: &dyn Disk, identity: Identity) -> Result<Newest, CheckpointE
     Ok(Newest { reader: None, rejected })
 }
 
+/// Whose directory it is, as the newest checkpoint with an intact header says. `None` when there is no checkpoint.
+pub fn stored_identity(disk: &dyn Disk) -> Result<Option<Identity>, CheckpointError> {
+    let mut failure = None;
+    for &index in list(disk)?.checkpoints.iter().rev() {
+        let name = path(index);
+        let file = disk.open(&name, OpenMode::Read).map_err(CheckpointError::io(&name, "opening"))?;
+        match Blocks::new(file, &name, index)?.header() {
+            Ok(header) => return Ok(Some(header.identity)),
+            Err(error) => failure = failure.or(Some(error)),
+        }
+    }
+    failure.map_or(Ok(None), Err)
+}
+
 /// Opens one checkpoint and verifies it from end to end.
 pub fn open(disk: &dyn Disk, index: Index, identity: Identity) -> Result<CheckpointReader, CheckpointError> {
     let name = path(index);

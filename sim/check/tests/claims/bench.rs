@@ -1,4 +1,5 @@
 //! What the oracles cost. Prints; asserts nothing about time. Meant for `--release -- --nocapture bench`.
+#![allow(clippy::disallowed_methods, reason = "it measures")]
 
 use std::time::Instant;
 
