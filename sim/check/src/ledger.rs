@@ -204,6 +204,15 @@ impl Ledger {
             let message = format!("starts with a log up to {}, but {} was durable", found.last_index, Index(last));
             return Err(fail(at, member, message).with([Related::Index(Index(last))]));
         }
+        if let Some(durable) = book.durable.get(found.last_index.0)
+            && durable != found.last_term
+        {
+            let message = format!(
+                "starts with {} of {} at the end of its log, but {durable} was durable there",
+                found.last_index, found.last_term
+            );
+            return Err(fail(at, member, message).with([Related::Index(found.last_index)]));
+        }
         // What it found but nobody saw become durable survived by luck: a later sync will say so.
         if book.placed.last() < found.last_index.0 || found.last_index.0 < book.placed.base() {
             book.placed.restart(found.last_index.0);

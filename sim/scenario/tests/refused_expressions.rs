@@ -313,3 +313,80 @@ fn places_inside_escaped_and_long_texts() {
            |          ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^"#]],
     );
 }
+
+#[test]
+fn only_and_where_know_parameters_and_values() {
+    let matrix = "[matrix]\ndir = [\"in\", \"out\"]\npre_vote = [true, false]\n[[expect]]\nid = \"e\"\n";
+    check_in(
+        &format!("{matrix}only = \"dri == 'in'\"\nnever = \"panic\""),
+        expect![[r#"
+        x.toml:8:9: unknown matrix parameter "dri", did you mean "dir"?
+         8 | only = "dri == 'in'"
+           |         ^^^"#]],
+    );
+    check_in(
+        &format!("{matrix}only = \"dir == 'ou'\"\nnever = \"panic\""),
+        expect![[r#"
+        x.toml:8:16: unknown value of the matrix parameter dir "ou", did you mean "out"?
+         8 | only = "dir == 'ou'"
+           |                ^^^^"#]],
+    );
+    check_in(
+        &format!("{matrix}only = \"dir in ['in', 'away']\"\nnever = \"panic\""),
+        expect![[r#"
+        x.toml:8:23: unknown value of the matrix parameter dir "away", expected one of: in, out
+         8 | only = "dir in ['in', 'away']"
+           |                       ^^^^^^"#]],
+    );
+    check_in(
+        &format!("{matrix}only = \"dir\"\nnever = \"panic\""),
+        expect![[r#"
+        x.toml:8:9: expected a condition, found a text
+         8 | only = "dir"
+           |         ^^^"#]],
+    );
+    check_in(
+        &format!("{matrix}only = \"log_match\"\nnever = \"panic\""),
+        expect![[r#"
+        x.toml:8:9: unknown matrix parameter "log_match", expected one of: dir, pre_vote
+         8 | only = "log_match"
+           |         ^^^^^^^^^"#]],
+    );
+    check_in(
+        &format!("{matrix}across = \"prevote\"\ncompare = \"mean(true: stall(w)) < 1s\""),
+        expect![[r#"
+        x.toml:8:10: unknown matrix parameter "prevote", did you mean "pre_vote"?
+         8 | across = "prevote"
+           |          ^^^^^^^^^"#]],
+    );
+    check_in(
+        &format!("{matrix}across = \"dir\"\ncompare = \"mean(inn: stall(w)) < 1s\""),
+        expect![[r#"
+        x.toml:9:17: unknown value of the matrix parameter dir "inn", did you mean "in"?
+         9 | compare = "mean(inn: stall(w)) < 1s"
+           |                 ^^^"#]],
+    );
+    check_in(
+        &format!("{matrix}across = \"dir\"\ncompare = \"mean(stall(w)) < 1s\""),
+        expect![[r#"
+        x.toml:9:17: in a comparison say which cells are meant: mean(VALUE: …), a value of dir
+         9 | compare = "mean(stall(w)) < 1s"
+           |                 ^^^^^"#]],
+    );
+    check_in(
+        &format!("{matrix}across = \"dir\"\ncompare = \"stall(w) < 1s\""),
+        expect![[r#"
+        x.toml:9:12: stall is about one run: gather it with a label, such as mean(VALUE: stall …)
+         9 | compare = "stall(w) < 1s"
+           |            ^^^^^"#]],
+    );
+    check_in(
+        &format!(
+            "[cluster]\ntick = \"10ms..20ms\"\n{matrix}across = \"dir\"\ncompare = \"mean('in': stall(w)) < 5*tick\""
+        ),
+        expect![[r#"
+            x.toml:11:37: tick is drawn for each seed: a comparison between cells needs a fixed value
+             11 | compare = "mean('in': stall(w)) < 5*tick"
+                |                                     ^^^^"#]],
+    );
+}

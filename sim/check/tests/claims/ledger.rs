@@ -121,6 +121,11 @@ fn a_start_without_what_was_durable_is_caught() {
     check(log.clone().into_iter().chain([start(Some(1), 3, 0)]), "starts with a log up to i0, but i1 was durable");
     check(log.clone().into_iter().chain([start(Some(1), 2, 1)]), "starts in t2, but t3 was durable");
     check(log.into_iter().chain([start(None, 3, 1)]), "starts with the vote None");
+    let other = Observation::Booted {
+        member: MemberId(2),
+        found: Booted { term: Term(3), vote: Some(MemberId(1)), last_index: Index(1), last_term: Term(2) },
+    };
+    check([hard(2, 3, Some(1)), append(2, 1, 1), entry(2, 1, 1), other], "but t1 was durable there");
     // What survived by luck still needs a sync before it is promised.
     check([hard(2, 1, None), append(2, 1, 1), boot(2, 1, 1, 1), accept(2, 1, 1)], "only i0 are durable");
 }
