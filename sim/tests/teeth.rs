@@ -9,14 +9,14 @@ use std::process::{Command, Output};
 /// A scenario, what is changed in its `[cluster]`, and how many seeds may be needed to notice.
 struct Tooth {
     scenario: &'static str,
-    /// Lines added under `[cluster]`, or a replacement of a line of the file.
+    /// A bug planted in the cluster, or texts of the file replaced by others.
     change: Change,
     seeds: u64,
 }
 
 enum Change {
     Plant(&'static str),
-    Replace(&'static str, &'static str),
+    Replace(&'static [(&'static str, &'static str)]),
 }
 
 use Change::{Plant, Replace};
@@ -24,12 +24,17 @@ use Change::{Plant, Replace};
 const TEETH: &[Tooth] = &[
     Tooth {
         scenario: "isolated-member-returns",
-        change: Replace("pre_vote = [true, false]", "pre_vote = [true]\n[cluster]\nnodes = 3\npre_vote = false"),
+        change: Replace(&[
+            ("[cluster]\n", "[cluster]\npre_vote = false\n"),
+            ("pre_vote = [true, false]", "said = [true]"),
+            ("only = \"pre_vote\"", "only = \"said\""),
+            ("only = \"!pre_vote\"", "only = \"!said\""),
+        ]),
         seeds: 10,
     },
     Tooth {
         scenario: "asymmetric-cuts",
-        change: Replace("[cluster]\n", "[cluster]\ncheck_quorum = false\n"),
+        change: Replace(&[("[cluster]\n", "[cluster]\ncheck_quorum = false\n")]),
         seeds: 10,
     },
     Tooth { scenario: "leader-loses-unsynced-tail", change: Plant("ack-before-fsync"), seeds: 60 },
@@ -59,14 +64,14 @@ fn every_scenario_fails_when_its_mechanism_is_off() {
     let folder = tempfile::tempdir().expect("a temporary directory");
     for (number, tooth) in TEETH.iter().enumerate() {
         let source = std::fs::read_to_string(scenarios().join(format!("{}.toml", tooth.scenario))).expect("a scenario");
-        let (from, to) = match tooth.change {
-            Plant(name) => ("[cluster]\n", format!("[cluster]\nmutants = [\"{name}\"]\n")),
-            Replace(from, to) => (from, to.to_owned()),
+        let plant = match tooth.change {
+            Plant(name) => vec![("[cluster]\n", format!("[cluster]\nmutants = [\"{name}\"]\n"))],
+            Replace(edits) => edits.iter().map(|(from, to)| (*from, (*to).to_owned())).collect(),
         };
-        assert_eq!(source.matches(from).count(), 1, "{}: {from:?} stands there once", tooth.scenario);
-        let mut changed = source.replace(from, &to);
-        if to.contains("\n[cluster]") {
-            changed = changed.replacen("[cluster]\nnodes = 3\ntick_advance = false\n", "", 1);
+        let mut changed = source;
+        for (from, to) in plant {
+            assert_eq!(changed.matches(from).count(), 1, "{}: {from:?} stands there once", tooth.scenario);
+            changed = changed.replace(from, &to);
         }
         let file = folder.path().join(format!("{number}-{}.toml", tooth.scenario));
         std::fs::write(&file, changed).expect("a file");
