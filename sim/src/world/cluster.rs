@@ -214,6 +214,8 @@ impl Machine {
     fn new(number: u64, settings: &Settings, feed: &Feed, draws: &Draws, names: &Names) -> Machine {
         let fsync = settings.disk.fsync.low.to_std()..settings.disk.fsync.high.to_std();
         let disk = SimDisk::new(&format!("n{number}"), draws, fsync, None);
+        let error_rate = settings.disk.error_rate.0;
+        disk.set_faults(|faults| (faults.write_error, faults.sync_error) = (error_rate, error_rate));
         let offset = draws.with(|d| settings.clock.offset.draw(d, &format!("clock/n{number}/offset")));
         let drift = draws.with(|d| settings.clock.drift.draw(d, &format!("clock/n{number}/drift")));
         let clock = SimClock::new(offset.0);
