@@ -210,11 +210,6 @@ pub enum Event<'a> {
         /// The lease.
         lease: i64,
     },
-    /// A request of a client was given this id.
-    Request {
-        /// The id, as in [`Event::Applied`].
-        request: u64,
-    },
     /// The member serves clients.
     Ready,
     /// The member stopped because it cannot go on.

@@ -369,7 +369,6 @@ impl Member {
         if data.len() > self.config.max_request_bytes {
             return Err(RequestError::RequestTooLarge);
         }
-        self.env.observer.observe(Event::Request { request: id });
         let (reply, answer) = oneshot::channel();
         self.waiters.lock().expect("not poisoned").insert(id, reply);
         let _waiting = Waiting { member: self, id };

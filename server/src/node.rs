@@ -60,8 +60,6 @@ pub enum Input {
     },
     /// A snapshot has arrived completely and waits to replace the state.
     SnapshotArrived(Box<Staged>),
-    /// Run for leader now.
-    Campaign,
 }
 
 /// Snapshots that have arrived and wait for the core's decision.
@@ -230,7 +228,6 @@ impl Node {
                 self.staged.push(staged);
                 self.raft.step(RaftInput::Message { from, message });
             }
-            Input::Campaign => self.raft.step(RaftInput::Campaign),
         }
     }
 

@@ -4,6 +4,7 @@ use bytes::Bytes;
 use evenkeel_mvcc::{Event, EventKind, Key, RangeResult, Response, Revision, Row, ValueRef};
 use evenkeel_proto::etcdserverpb as pb;
 use evenkeel_proto::mvccpb;
+use evenkeel_storage::ValueError;
 use pb::response_op::Response as PbOp;
 
 use crate::error::RequestError;
@@ -39,9 +40,18 @@ impl Fetch for Member {
 }
 
 /// A value that cannot be read, told to the operator once and to the client as data loss.
-pub fn unreadable(error: &dyn std::fmt::Display) -> RequestError {
+pub fn unreadable(error: &ValueError) -> RequestError {
     tracing::error!(%error, "a value cannot be read");
     RequestError::Corrupt
+}
+
+/// As [`unreadable`], for a pinned state that is older than the newest: a segment goes only when no stored version
+/// needs it, so a compaction has passed that state.
+pub fn unreadable_pinned(error: &ValueError) -> RequestError {
+    match error {
+        ValueError::Gone { .. } => RequestError::Compacted,
+        error => unreadable(error),
+    }
 }
 
 /// A key on its way out.

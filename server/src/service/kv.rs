@@ -34,7 +34,7 @@ impl KvService {
     }
 
     fn read(&self, store: &Store, query: &RangeQuery) -> Result<RangeResult, RequestError> {
-        let result = store.range(query, self.member.values()).map_err(|error| compose::unreadable(&error))?;
+        let result = store.range(query, self.member.values()).map_err(|error| compose::unreadable_pinned(&error))?;
         Ok(result?)
     }
 
@@ -94,7 +94,7 @@ impl KvService {
         let (response, header) = if txn.is_read_only() {
             self.barrier(translate::is_serializable(&request)).await?;
             let store = self.member.view();
-            let result = store.read_only_txn(&txn, self.member.values()).map_err(|e| compose::unreadable(&e))?;
+            let result = store.read_only_txn(&txn, self.member.values()).map_err(|e| compose::unreadable_pinned(&e))?;
             (result.map_err(RequestError::from)?, self.member.header(store.revision().0))
         } else {
             drop(txn);

@@ -80,7 +80,7 @@ impl Source for RangeStream {
         let limit = self.wanted.map_or(self.piece_keys, |wanted| wanted.min(self.piece_keys));
         self.query.limit = limit;
         let values = self.member.values();
-        let result = self.store.range(&self.query, values).map_err(|error| compose::unreadable(&error))?;
+        let result = self.store.range(&self.query, values).map_err(|error| compose::unreadable_pinned(&error))?;
         let result = result.map_err(RequestError::from)?;
         let kvs = compose::key_values_in_turns(&result.rows, &*self.member).await?;
         let mut response = pb::RangeResponse { kvs, ..Default::default() };

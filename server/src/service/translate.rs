@@ -181,25 +181,5 @@ pub fn has_put(request: &pb::TxnRequest) -> bool {
     })
 }
 
-/// Visits every value that a log entry carries.
-pub fn for_each_value(request: &pb::InternalRaftRequest, mut visit: impl FnMut(&Bytes)) {
-    if let Some(put) = &request.put {
-        visit(&put.value);
-    }
-    if let Some(txn) = &request.txn {
-        for_each_value_in(txn, &mut visit);
-    }
-}
-
-fn for_each_value_in(request: &pb::TxnRequest, visit: &mut impl FnMut(&Bytes)) {
-    for op in request.success.iter().chain(&request.failure) {
-        match &op.request {
-            Some(PbOp::RequestPut(put)) => visit(&put.value),
-            Some(PbOp::RequestTxn(nested)) => for_each_value_in(nested, visit),
-            _ => {}
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests;

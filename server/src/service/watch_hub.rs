@@ -206,12 +206,6 @@ impl WatchHub {
         let all = stream.watchers.iter().all(|watcher| inner.watchers.progress(*watcher).is_some());
         if stream.watchers.is_empty() || !all { Progress::None } else { Progress::Synced(inner.watchers.head()) }
     }
-
-    /// Watchers in all, and how many of them are not synced.
-    pub fn counts(&self) -> (usize, usize) {
-        let inner = self.inner();
-        (inner.watchers.len(), inner.watchers.behind())
-    }
 }
 
 impl Inner {

@@ -275,7 +275,6 @@ impl Observer for Look {
                 self.feed.log("lease_expired", &[node, ("lease", Value::I64(lease))]);
                 self.feed.happened("lease_expired", Some(member.0));
             }
-            Event::Request { .. } => {}
             Event::Ready => {
                 self.change(|seen| seen.ready = true);
                 self.feed.log("ready", &[node]);

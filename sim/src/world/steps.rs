@@ -318,7 +318,7 @@ impl Stage {
                     self.cluster.stop(number).await;
                 }
             }
-            Action::Compact(compact) => self.compact(compact.keep, compact.physical).await,
+            Action::Compact(compact) => self.compact(compact.keep).await,
             Action::Mark(_) => {}
             other => unreachable!("{} was refused before the run began", other.verb()),
         }
@@ -363,11 +363,10 @@ impl Stage {
         }
     }
 
-    async fn compact(&self, keep: u64, physical: bool) {
+    async fn compact(&self, keep: u64) {
         use evenkeel_check::history::Request;
         let newest = self.cluster.machines.iter().map(|m| m.look.with(|seen| seen.revision)).max().unwrap_or(0);
         let revision = newest - keep as i64;
-        let _ = physical; // this server frees at once
         if revision > 1
             && let Some(leader) = self.cluster.leader()
         {

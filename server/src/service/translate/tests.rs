@@ -26,6 +26,26 @@ fn logged(request: &pb::InternalRaftRequest) -> (Bytes, pb::InternalRaftRequest,
     (payload, decoded, place)
 }
 
+/// Visits every value that a log entry carries.
+fn for_each_value(request: &pb::InternalRaftRequest, mut visit: impl FnMut(&Bytes)) {
+    if let Some(put) = &request.put {
+        visit(&put.value);
+    }
+    if let Some(txn) = &request.txn {
+        for_each_value_in(txn, &mut visit);
+    }
+}
+
+fn for_each_value_in(request: &pb::TxnRequest, visit: &mut impl FnMut(&Bytes)) {
+    for op in request.success.iter().chain(&request.failure) {
+        match &op.request {
+            Some(PbOp::RequestPut(put)) => visit(&put.value),
+            Some(PbOp::RequestTxn(nested)) => for_each_value_in(nested, visit),
+            _ => {}
+        }
+    }
+}
+
 /// Every value of `request` is found at its place in the payload.
 #[track_caller]
 fn check_places(request: pb::InternalRaftRequest, expected: &[&str]) {

@@ -233,7 +233,7 @@ async fn a_half_closed_stream_still_gets_events_and_a_broken_one_ends() {
     put(&rig, "a", "1").await;
     assert_eq!(rig::next(&mut source).await.unwrap().unwrap().events.len(), 1);
     drop((broken.source, source));
-    assert_eq!(rig.member.watches().counts(), (0, 0), "streams take their watchers with them");
+    assert_eq!(rig.member.watches().figures(), Default::default(), "streams take their watchers with them");
     rig.stop();
 }
 

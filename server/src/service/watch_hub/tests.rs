@@ -117,7 +117,7 @@ fn a_watcher_passed_by_compaction_is_told_and_gone() {
     rig.apply(Command::Compact { revision: Revision(4) });
     assert_eq!(rig.pull(stream), Some((watcher, vec![-4])));
     assert_eq!(rig.pull(stream), None);
-    assert_eq!(rig.hub.counts(), (0, 0));
+    assert_eq!(rig.hub.figures().watchers, 0);
 }
 
 #[test]
@@ -148,7 +148,7 @@ fn a_cancelled_watcher_and_a_closed_stream_leave_nothing_behind() {
     rig.hub.cancel(stream, a);
     assert_eq!(rig.pull(stream), Some((b, vec![3])));
     rig.hub.close(stream);
-    assert_eq!(rig.hub.counts(), (0, 0));
+    assert_eq!(rig.hub.figures().watchers, 0);
     rig.put("b");
     assert_eq!(rig.pull(stream), None);
 }
