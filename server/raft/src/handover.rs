@@ -15,6 +15,7 @@
 
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
+use core::hash::{Hash, Hasher};
 use core::mem;
 
 use crate::log::Log;
@@ -45,6 +46,18 @@ pub(crate) struct HandOvers {
     snapshot: Option<SnapshotMeta>,
     promises: Vec<(NodeId, Message)>,
     in_flight: VecDeque<InFlight>,
+}
+
+/// Numbers tell hand-overs apart, nothing else: only how old one is plays a part.
+impl Hash for HandOvers {
+    fn hash<H: Hasher>(&self, hasher: &mut H) {
+        let HandOvers { last_seq, handed, persisted, hard_state, snapshot, promises, in_flight } = self;
+        (handed, persisted, hard_state, snapshot, promises).hash(hasher);
+        for InFlight { seq, covers, own_vote } in in_flight {
+            (last_seq.0 - seq.0, covers, own_vote).hash(hasher);
+        }
+        in_flight.len().hash(hasher);
+    }
 }
 
 impl HandOvers {

@@ -38,6 +38,7 @@ mod append;
 mod check;
 mod config;
 mod election;
+mod fingerprint;
 mod handover;
 mod log;
 pub mod message;

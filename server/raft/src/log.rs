@@ -12,7 +12,7 @@ use alloc::vec::Vec;
 
 use crate::types::{Entry, Index, Term};
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Hash)]
 pub(crate) struct Log {
     base: Index,
     base_term: Term,

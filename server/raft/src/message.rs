@@ -13,7 +13,7 @@ pub struct ReadContext(pub u64);
 pub struct Round(pub u64);
 
 /// One message. `term` is the sender's term, but for pre-votes, which carry the term they ask about.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Message {
     /// See the type's text.
     pub term: Term,
@@ -22,7 +22,7 @@ pub struct Message {
 }
 
 /// The kinds of message.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Body {
     /// "Would you vote for me in `term`?" (pre-vote) or "vote for me in `term`". Raft paper, section 5.2; dissertation 9.6.
     VoteRequest {

@@ -14,7 +14,7 @@ use crate::message::Round;
 use crate::types::Index;
 
 /// How a leader sends to a follower.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum ReplicationState {
     /// Looks for the place where the logs agree.
     Probe,
@@ -37,7 +37,7 @@ pub struct ProgressView {
     pub active: bool,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Hash)]
 pub(crate) struct Progress {
     pub(crate) matched: Index,
     pub(crate) next: Index,
@@ -140,7 +140,7 @@ impl Progress {
 }
 
 /// Appends with entries that were sent and not yet accepted: the last index and the bytes of each.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Hash)]
 pub(crate) struct Window {
     messages: VecDeque<(Index, usize)>,
     bytes: usize,

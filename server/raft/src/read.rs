@@ -22,7 +22,7 @@ use crate::stand::{Following, Stand};
 use crate::types::{Index, NodeId};
 
 /// A batch of reads the leader has not answered yet.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Hash)]
 pub(crate) struct WaitingRead {
     context: ReadContext,
     /// The follower that asked; `None` for the leader's own.

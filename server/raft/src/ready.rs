@@ -60,7 +60,7 @@ pub enum Input {
 }
 
 /// Work for the disk, in this order; then feed back [`Input::Persisted`] with `seq`.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Write {
     /// Names this hand-over.
     pub seq: WriteSeq,
@@ -75,7 +75,7 @@ pub struct Write {
 }
 
 /// The answer to an [`Input::Read`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum ReadState {
     /// Serve the batch once applied to `index`.
     Confirmed {

@@ -19,7 +19,7 @@ use crate::stand::Stand;
 use crate::types::{Entry, Index, NodeId, Payload, Term};
 
 /// What only a leader knows.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Hash)]
 pub(crate) struct Leading {
     pub(crate) progress: BTreeMap<NodeId, Progress>,
     /// The first entry of its term.

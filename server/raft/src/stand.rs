@@ -20,7 +20,7 @@ use crate::ready::{ReadState, Role, Standing};
 use crate::replication::Leading;
 use crate::types::{NodeId, Term};
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Hash)]
 pub(crate) enum Stand {
     Follower(Following),
     PreCandidate(Votes),
@@ -31,7 +31,7 @@ pub(crate) enum Stand {
 /// Answers so far, the first of each voter.
 pub(crate) type Votes = BTreeMap<NodeId, bool>;
 
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Hash)]
 pub(crate) struct Following {
     pub(crate) leader: Option<NodeId>,
     /// Batches of reads the leader was asked about, oldest first.

@@ -50,7 +50,7 @@ impl Index {
 }
 
 /// What an entry says.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Payload {
     /// A new leader's first entry: it lets entries of earlier terms commit.
     Empty,
@@ -69,7 +69,7 @@ impl Payload {
 }
 
 /// One entry of the log.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Entry {
     /// The term of the leader that made it.
     pub term: Term,
@@ -80,7 +80,7 @@ pub struct Entry {
 }
 
 /// What a member must never forget.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct HardState {
     /// The newest term seen.
     pub term: Term,
@@ -89,7 +89,7 @@ pub struct HardState {
 }
 
 /// Who takes part.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Configuration {
     /// Members that vote and count for commit.
     pub voters: BTreeSet<NodeId>,
@@ -98,7 +98,7 @@ pub struct Configuration {
 }
 
 /// Names a snapshot: the state after applying `index`.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct SnapshotMeta {
     /// The last entry the snapshot contains.
     pub index: Index,
