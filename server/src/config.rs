@@ -4,9 +4,15 @@ use std::time::Duration;
 
 use evenkeel_raft::mutant::Mutants;
 
+use crate::version::Release;
+
 /// A member's configuration. The flags have checked every value before [`crate::serve`] sees it.
 #[derive(Clone, Debug)]
 pub struct Config {
+    /// What this member can do and says it is.
+    pub release: Release,
+    /// As the leader, look this often whether an enabled downgrade is complete.
+    pub downgrade_check_time: Duration,
     /// Human-readable name, unique in the cluster.
     pub name: String,
     /// Where the data lives (for messages; the files themselves are reached through the disk seam).
@@ -96,6 +102,8 @@ pub const DEFAULT_QUOTA_BYTES: u64 = 2 * 1024 * 1024 * 1024;
 impl Default for Config {
     fn default() -> Self {
         Config {
+            release: Release::NEWEST,
+            downgrade_check_time: Duration::from_secs(5),
             name: "default".into(),
             data_dir: "default.etcd".into(),
             listen_client_urls: vec!["http://localhost:2379".into()],

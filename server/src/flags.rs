@@ -64,7 +64,7 @@ pub fn parse(
     let mut values = match values::from_arguments(arguments)? {
         values::Parsed::Values(values) => values,
         values::Parsed::Help => return Ok(Command::Print(help::help())),
-        values::Parsed::Version => return Ok(Command::Print(help::version())),
+        values::Parsed::Version(release) => return Ok(Command::Print(help::version(release))),
     };
     let path = values.config_file().map(str::to_owned).or_else(|| {
         let variable = environment.iter().find(|(name, value)| name == "ETCD_CONFIG_FILE" && !value.is_empty());

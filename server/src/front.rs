@@ -9,6 +9,7 @@
 use futures_core::future::BoxFuture;
 
 use crate::metrics::Metrics;
+use crate::version::Release;
 
 #[cfg(not(madsim))]
 pub mod accept;
@@ -45,8 +46,12 @@ pub struct Facts {
     pub committed: u64,
     pub applied: u64,
     pub is_learner: bool,
+    pub release: Release,
     /// As `major.minor.patch`; `None` until the cluster has agreed on one.
     pub cluster_version: Option<String>,
+    /// `None` for storage that does not say.
+    pub storage_version: Option<&'static str>,
+    pub downgrade_enabled: bool,
     /// Kinds of the active alarms, as in `etcdserverpb.AlarmType`.
     pub alarms: Vec<i32>,
     pub quota_bytes: u64,

@@ -16,7 +16,7 @@ pub enum Surface {
     Client,
     /// Health and metrics.
     Metrics,
-    /// Versions and members.
+    /// Versions, members and whether a downgrade is under way.
     Peer,
 }
 
@@ -59,7 +59,7 @@ pub async fn respond(
         (Surface::Client | Surface::Peer, "/version")
             | (Surface::Client | Surface::Metrics, "/health" | "/metrics")
             | (Surface::Client, "/debug/vars")
-            | (Surface::Peer, "/members")
+            | (Surface::Peer, "/members" | "/downgrade/enabled")
     ) || (surface != Surface::Peer && Checks::find(path).is_some());
     if !known {
         return Reply::text(404, "404 page not found\n");
@@ -69,10 +69,7 @@ pub async fn respond(
     }
     let query = Query::parse(query.unwrap_or_default());
     let Some(inspect) = inspect else {
-        return match path {
-            "/version" => versions(&Facts::default()),
-            _ => Reply::text(503, "the member is starting\n"),
-        };
+        return Reply::text(503, "the member is starting\n");
     };
     match path {
         "/version" => versions(&inspect.facts()),
@@ -83,6 +80,7 @@ pub async fn respond(
         "/health" => health(inspect, &query).await,
         "/debug/vars" => debug_vars(&inspect.facts()),
         "/members" => members(&inspect.facts()),
+        "/downgrade/enabled" => Reply::text(200, inspect.facts().downgrade_enabled.to_string()),
         _ => Checks::find(path).expect("known").run(inspect, &query).await,
     }
 }
@@ -90,9 +88,9 @@ pub async fn respond(
 fn versions(facts: &Facts) -> Reply {
     let cluster = facts.cluster_version.as_deref();
     Reply::json(&json!({
-        "etcdserver": version::SERVER,
+        "etcdserver": facts.release.server(),
         "etcdcluster": cluster.unwrap_or("not_decided"),
-        "storage": if cluster.is_some() { version::STORAGE } else { "unknown" },
+        "storage": facts.storage_version.unwrap_or("unknown"),
         "evenkeel": version::EVENKEEL,
     }))
 }

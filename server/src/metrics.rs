@@ -247,7 +247,7 @@ impl Metrics {
         self.watchers.set(as_gauge(facts.watchers));
         self.slow_watchers.set(as_gauge(facts.slow_watchers));
         self.watch_streams.set(as_gauge(facts.watch_streams));
-        self.server_version.with_label_values(&[crate::version::SERVER]).set(1);
+        self.server_version.with_label_values(&[facts.release.server()]).set(1);
         self.server_id.with_label_values(&[&format!("{:x}", facts.member_id)]).set(1);
         self.cluster_version.reset();
         if let Some(version) = &facts.cluster_version {

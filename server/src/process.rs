@@ -90,7 +90,7 @@ async fn serve(settings: &Settings) -> Result<SignalKind, String> {
     };
     tracing::info!(
         version = version::EVENKEEL,
-        etcd_version = version::SERVER,
+        etcd_version = config.release.server(),
         pid = std::process::id(),
         config = ?config,
         "starting an etcd server"

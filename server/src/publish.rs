@@ -5,7 +5,6 @@ use std::sync::Arc;
 use evenkeel_proto::{etcdserverpb as pb, membershippb};
 
 use crate::member::Member;
-use crate::version;
 
 /// Publishes this member's name and client URLs; resolves once the cluster knows them or the member stops.
 pub async fn attributes(member: &Arc<Member>) {
@@ -51,7 +50,9 @@ fn published(member: &Member) -> bool {
 pub async fn cluster_version(member: &Arc<Member>, term: u64) {
     while member.reign() == Some(term) && member.cluster_version().is_none() {
         let request = pb::InternalRaftRequest {
-            cluster_version_set: Some(membershippb::ClusterVersionSetRequest { ver: version::CLUSTER.into() }),
+            cluster_version_set: Some(membershippb::ClusterVersionSetRequest {
+                ver: member.config().release.cluster().into(),
+            }),
             ..Default::default()
         };
         match member.propose_in(request, Some(term)).await {

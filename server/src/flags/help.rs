@@ -1,7 +1,7 @@
 //! `--help` and `--version`.
 
 use super::table::{Effect, FLAGS};
-use crate::version;
+use crate::version::{self, Release};
 
 const USAGE: &str = "\
 Usage:
@@ -40,7 +40,7 @@ pub(super) fn help() -> String {
 }
 
 /// etcd's four lines, which tools read, and our own.
-pub(super) fn version() -> String {
+pub(super) fn version(release: Release) -> String {
     let architecture = match std::env::consts::ARCH {
         "x86_64" => "amd64",
         "aarch64" => "arm64",
@@ -49,7 +49,7 @@ pub(super) fn version() -> String {
     format!(
         "etcd Version: {}\nGit SHA: evenkeel-{own}\nGo Version: none\nGo OS/Arch: {}/{architecture}\n\
          Evenkeel Version: {own}\n",
-        version::SERVER,
+        release.server(),
         std::env::consts::OS,
         own = version::EVENKEEL,
     )

@@ -11,6 +11,8 @@ use crate::config::{ClusterState, Config, DEFAULT_QUOTA_BYTES};
 const ELECTION_TIMEOUT_MAX_MS: u64 = 50_000;
 const WATCH_PROGRESS_INTERVAL: Duration = Duration::from_secs(600);
 const WATCH_PROGRESS_INTERVAL_MIN: Duration = Duration::from_millis(100);
+/// The leader asks every member at each look.
+const DOWNGRADE_CHECK_MIN: Duration = Duration::from_millis(100);
 /// Larger requests and quotas work, but other parts suffer; etcd warns, too.
 const REQUEST_BYTES_WARN: u64 = 10 << 20;
 const QUOTA_BYTES_WARN: i64 = 8 << 30;
@@ -219,6 +221,8 @@ fn config(values: &Values, warnings: &mut Vec<String>) -> Result<Config, Refusal
         return Err(Refusal::config("--compact-hash-check-time must be >0 (set to 0s)"));
     }
     Ok(Config {
+        release: values.text("release-level").parse().expect("checked when set"),
+        downgrade_check_time: downgrade_check(values)?,
         data_dir: values.set("data-dir").map_or_else(|| format!("{name}.etcd"), str::to_owned),
         name,
         listen_client_urls,
@@ -274,6 +278,16 @@ fn at_least_one(values: &Values, flag: &str) -> Result<u64, Refusal> {
         0 => Err(Refusal::config(format!("--{flag} must be >0; remove it to use the default"))),
         value => Ok(value),
     }
+}
+
+fn downgrade_check(values: &Values) -> Result<Duration, Refusal> {
+    let interval = values.duration("downgrade-check-time");
+    if interval < DOWNGRADE_CHECK_MIN {
+        return Err(Refusal::config(format!(
+            "--downgrade-check-time must be at least {DOWNGRADE_CHECK_MIN:?} (set to {interval:?})"
+        )));
+    }
+    Ok(interval)
 }
 
 fn request_bytes(values: &Values, warnings: &mut Vec<String>) -> Result<usize, Refusal> {

@@ -245,7 +245,8 @@ const MAINTENANCE: &[Flag] = &[
     flag("corrupt-check-time", Duration, "0", Later, "Compare members' data this often."),
     flag("compact-hash-check-time", Duration, "1m", Tolerated, "Compare members' compactions this often."),
     flag("watch-progress-notify-interval", Duration, "0", Used, "Tell quiet watchers the revision this often (0 is 10m)."),
-    flag("downgrade-check-time", Duration, "5s", Tolerated, "Look for a downgrade this often."),
+    flag("downgrade-check-time", Duration, "5s", Used, "As the leader, look this often whether a downgrade is complete."),
+    flag("release-level", OneOf(&["3.5", "3.6", "3.7"]), "3.7", Used, "Evenkeel's own: behave as this release, to roll a cluster through releases."),
     flag("bootstrap-defrag-threshold-megabytes", Uint, "0", Tolerated, "Defragment at start. There is nothing to defragment."),
     flag("feature-gates", Text, "", Used, "Feature gates: Name=true,Name=false."),
 ];

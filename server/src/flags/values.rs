@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use super::table::Flag;
 use super::{Refusal, go, hint};
+use crate::version::Release;
 
 /// Who set a value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,7 +28,7 @@ pub(super) struct Values {
 pub(super) enum Parsed {
     Values(Values),
     Help,
-    Version,
+    Version(Release),
 }
 
 /// Reads the command line as Go's `flag` package does.
@@ -67,7 +68,10 @@ pub(super) fn from_arguments(arguments: &[String]) -> Result<Parsed, Refusal> {
         flag.check(value).map_err(|why| Refusal::usage(format!("invalid value {value:?} for flag -{name}: {why}")))?;
         values.put(flag, value.to_owned(), Source::CommandLine);
     }
-    Ok(if values.is_true("version") { Parsed::Version } else { Parsed::Values(values) })
+    if values.is_true("version") {
+        return Ok(Parsed::Version(values.text("release-level").parse().expect("checked when set")));
+    }
+    Ok(Parsed::Values(values))
 }
 
 fn stray_argument(argument: &str) -> Refusal {

@@ -7,6 +7,7 @@ use futures_core::future::BoxFuture;
 
 use super::*;
 use crate::metrics::Metrics;
+use crate::version::Release;
 
 #[derive(Default)]
 struct Fake {
@@ -119,12 +120,16 @@ fn versions_are_unknown_until_the_cluster_agrees() {
     let version = |fake: &Fake| -> serde_json::Value {
         serde_json::from_str(&ask(fake, Surface::Peer, "GET /version").body).expect("JSON")
     };
-    assert_eq!(version(&fake)["etcdserver"], version::SERVER);
+    for release in Release::ALL {
+        fake.facts.release = release;
+        assert_eq!(version(&fake)["etcdserver"], release.server());
+    }
     assert_eq!(
         (&version(&fake)["etcdcluster"], &version(&fake)["storage"]),
         (&json!("not_decided"), &json!("unknown"))
     );
     fake.facts.cluster_version = Some("3.7.0".into());
+    fake.facts.storage_version = Some("3.7.0");
     assert_eq!((&version(&fake)["etcdcluster"], &version(&fake)["storage"]), (&json!("3.7.0"), &json!("3.7.0")));
 }
 
@@ -140,6 +145,7 @@ fn each_port_shows_its_own_paths_and_only_to_get() {
         ("/metrics", &[Client, Metrics]),
         ("/debug/vars", &[Client]),
         ("/members", &[Peer]),
+        ("/downgrade/enabled", &[Peer]),
         ("/", &[]),
         ("/livez/linearizable_read", &[]),
         ("/healthy", &[]),

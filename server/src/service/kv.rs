@@ -13,6 +13,7 @@ use super::rpc::{self, Answers, Method};
 use super::{compose, translate};
 use crate::error::RequestError;
 use crate::member::{Member, Reply};
+use crate::version::Release;
 
 const SERVICE: &str = "etcdserverpb.KV";
 
@@ -143,7 +144,8 @@ impl Kv for KvService {
         &self,
         request: Request<pb::RangeRequest>,
     ) -> Result<Response<Self::RangeStreamStream>, Status> {
-        let method = Method::server_stream(SERVICE, "RangeStream");
+        let method = Method::server_stream(SERVICE, "RangeStream")
+            .since(Release::V3_7, "unknown method RangeStream for service etcdserverpb.KV");
         rpc::streaming(&self.member, method, request, |request, _| self.open_range(request)).await
     }
 

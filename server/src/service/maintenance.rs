@@ -11,7 +11,7 @@ use super::hash_kv;
 use super::rpc::{self, Answers, Method};
 use crate::error::RequestError;
 use crate::member::Member;
-use crate::version;
+use crate::version::Release;
 
 const SERVICE: &str = "etcdserverpb.Maintenance";
 
@@ -41,9 +41,11 @@ impl MaintenanceService {
         let size = member.store_size();
         let no_leader = (raft.leader == 0).then(|| RequestError::NoLeader.text().to_owned());
         let signed = |bytes: u64| i64::try_from(bytes).unwrap_or(i64::MAX);
+        let release = member.config().release;
+        let told = Release::V3_6 <= release;
         Ok(pb::StatusResponse {
             header: self.header(),
-            version: version::SERVER.to_owned(),
+            version: release.server().to_owned(),
             db_size: signed(size.total_bytes),
             leader: raft.leader,
             raft_index: raft.committed,
@@ -52,9 +54,12 @@ impl MaintenanceService {
             errors: no_leader.into_iter().chain(member.alarms().iter().map(alarm_text)).collect(),
             db_size_in_use: signed(size.in_use_bytes),
             is_learner: raft.is_learner,
-            storage_version: member.cluster_version().map(|_| version::STORAGE.to_owned()).unwrap_or_default(),
-            db_size_quota: member.config().quota_backend_bytes.map_or(NO_QUOTA, signed),
-            downgrade_info: Some(pb::DowngradeInfo::default()),
+            storage_version: member
+                .cluster_version()
+                .filter(|_| told)
+                .map_or_else(String::new, |_| release.cluster().to_owned()),
+            db_size_quota: if told { member.config().quota_backend_bytes.map_or(NO_QUOTA, signed) } else { 0 },
+            downgrade_info: told.then(pb::DowngradeInfo::default),
         })
     }
 

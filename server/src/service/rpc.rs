@@ -16,6 +16,7 @@ use tonic::{Code, Request, Response, Status};
 
 use crate::error::RequestError;
 use crate::member::Member;
+use crate::version::Release;
 
 /// A call, as metrics name it.
 #[derive(Clone, Copy, Debug)]
@@ -24,19 +25,20 @@ pub(super) struct Method {
     name: &'static str,
     kind: &'static str,
     learners: bool,
+    since: Option<(Release, &'static str)>,
 }
 
 impl Method {
     pub(super) const fn unary(service: &'static str, name: &'static str) -> Method {
-        Method { service, name, kind: "unary", learners: false }
+        Method { service, name, kind: "unary", learners: false, since: None }
     }
 
     pub(super) const fn server_stream(service: &'static str, name: &'static str) -> Method {
-        Method { service, name, kind: "server_stream", learners: false }
+        Method { service, name, kind: "server_stream", learners: false, since: None }
     }
 
     pub(super) const fn bidi_stream(service: &'static str, name: &'static str) -> Method {
-        Method { service, name, kind: "bidi_stream", learners: false }
+        Method { service, name, kind: "bidi_stream", learners: false, since: None }
     }
 
     /// A learner answers it too (or decides for itself).
@@ -45,7 +47,18 @@ impl Method {
         self
     }
 
+    /// Members of a lower release have never heard of it, and say so.
+    pub(super) const fn since(mut self, release: Release, unknown: &'static str) -> Method {
+        self.since = Some((release, unknown));
+        self
+    }
+
     fn admit(self, member: &Member, metadata: &MetadataMap) -> Result<(), RequestError> {
+        if let Some((release, unknown)) = self.since
+            && member.config().release < release
+        {
+            return Err(RequestError::Unsupported(unknown));
+        }
         if let Some(version) = metadata.get("client-api-version")
             && std::str::from_utf8(version.as_bytes()).is_err()
         {

@@ -144,15 +144,15 @@ async fn a_full_inbox_drops_messages_and_keeps_the_connection() {
 }
 
 #[tokio::test]
-async fn the_peer_port_tells_its_version_and_hints_at_the_client_port() {
+async fn the_peer_port_says_that_the_member_is_starting_and_hints_at_the_client_port() {
     let one = end(1, CLUSTER);
     let address = one.url.strip_prefix("http://").expect("http").to_owned();
     let mut stream = TcpStream::connect(&address).await.expect("listening");
     stream.write_all(b"GET /version HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").await.expect("sent");
     let mut answer = String::new();
     stream.read_to_string(&mut answer).await.expect("text");
-    assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
-    assert!(answer.contains(r#""etcdcluster":"not_decided""#), "{answer}");
+    assert!(answer.starts_with("HTTP/1.1 503 Service Unavailable\r\n"), "{answer}");
+    assert!(answer.ends_with("the member is starting\n"), "{answer}");
 
     let channel =
         tonic::transport::Endpoint::from_shared(one.url.clone()).expect("a URL").connect().await.expect("connects");
