@@ -93,7 +93,17 @@ impl Applier {
         let mut answers = Vec::new();
         for entry in entries {
             match entry.payload {
-                Payload::Empty => self.apply_empty(entry.index, entry.term),
+                Payload::Empty => {
+                    self.member.places().take(entry.index);
+                    self.apply_unseen(entry.index, entry.term, |_| {});
+                }
+                Payload::Config(config) => {
+                    self.member.places().take(entry.index);
+                    let configuration = config.configuration.clone();
+                    self.apply_unseen(entry.index, entry.term, |state| {
+                        state.change_cluster(|cluster| cluster.configuration = configuration);
+                    });
+                }
                 Payload::Data(data) => {
                     let Some(place) = self.place(entry.index).await else { return Ok(()) };
                     let payload = Bytes::from_owner(data);
@@ -128,8 +138,10 @@ impl Applier {
         }
     }
 
-    fn apply_empty(&self, index: evenkeel_raft::Index, term: Term) {
+    /// Applies an entry that touches no key.
+    fn apply_unseen(&self, index: evenkeel_raft::Index, term: Term, change: impl FnOnce(&mut State)) {
         let (revision, state_hash) = self.member.change(|state| {
+            change(state);
             state.store.note_applied(index.0, term.0);
             (state.store.revision().0, state.hash())
         });

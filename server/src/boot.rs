@@ -3,6 +3,7 @@
 //! A directory counts as initialised once it holds a checkpoint: founding writes the log first and the checkpoint
 //! of the empty state last, so a crash in between leaves nothing that counts.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
@@ -74,12 +75,12 @@ fn first_eight(digest: &[u8]) -> u64 {
 
 /// The founding members of the configuration, and this one's id.
 fn founders(config: &Config) -> Result<(Ids, Cluster), ServeError> {
-    let mut cluster = Cluster::default();
+    let mut members = BTreeMap::new();
     let mut own = None;
     for (name, urls) in &config.initial_cluster {
         let id = member_id(urls, &config.initial_cluster_token);
         let info = MemberInfo { name: String::new(), peer_urls: urls.clone(), ..MemberInfo::default() };
-        if cluster.members.insert(id, info).is_some() {
+        if members.insert(id, info).is_some() {
             return Err(ServeError::Config(format!(
                 "--initial-cluster lists the peer URLs of member {name:?} twice; give each member its own"
             )));
@@ -108,8 +109,8 @@ fn founders(config: &Config) -> Result<(Ids, Cluster), ServeError> {
             config.initial_advertise_peer_urls.join(",")
         )));
     }
-    let ids = Ids { cluster: cluster_id(cluster.members.keys().copied()), member };
-    Ok((ids, cluster))
+    let ids = Ids { cluster: cluster_id(members.keys().copied()), member };
+    Ok((ids, Cluster::founded(members)))
 }
 
 /// Founds a cluster or comes back from the data directory.
@@ -203,7 +204,7 @@ fn options(config: &Config, ids: Ids) -> Options {
 
 fn meta(state: &State) -> SnapshotMeta {
     let (index, term) = state.store.applied();
-    SnapshotMeta { index: Index(index), term: Term(term), configuration: state.cluster().configuration() }
+    SnapshotMeta { index: Index(index), term: Term(term), configuration: state.cluster().configuration.clone() }
 }
 
 /// etcd's limits on what is under way.

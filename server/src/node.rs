@@ -13,7 +13,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use evenkeel_raft::message::{Body, Message};
 use evenkeel_raft::ready::{Input as RaftInput, ProposeError, Ready, Role, WriteSeq};
-use evenkeel_raft::{Data, Entry, Index, Mutant, NodeId, Raft};
+use evenkeel_raft::{Configuration, Data, Entry, Index, Mutant, NodeId, Raft};
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -241,7 +241,7 @@ impl Node {
         }
         match self.raft.propose(Arc::clone(&data), only_in_term.is_none()) {
             Ok(()) => {}
-            Err(ProposeError::NoLeader) => {
+            Err(ProposeError::NoLeader | ProposeError::Transferring) => {
                 // An election is under way: the request waits for its outcome, as a client would.
                 let now = self.member.env().clock.monotonic();
                 if !self.parking.park(data, id, now) {
@@ -299,9 +299,12 @@ impl Node {
     /// Carries out everything the core owes. False when the member is going down.
     async fn discharge(&mut self) -> bool {
         while let Some(ready) = self.raft.take_ready() {
-            let Ready { standing, messages, write, committed, reads, snapshots_wanted } = ready;
+            let Ready { standing, configuration, messages, write, committed, reads, snapshots_wanted } = ready;
             if let Some(standing) = standing {
                 self.standing_changed(standing);
+            }
+            if let Some(Configuration { voters, outgoing, learners }) = configuration {
+                tracing::info!(?voters, ?outgoing, ?learners, "raft configuration in force");
             }
             self.member.send_all(messages);
             if let Some(write) = write {

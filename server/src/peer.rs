@@ -3,11 +3,13 @@
 //! Everything that arrives is hostile until it has been read here: wrong cluster, wrong recipient, missing parts
 //! and unordered entries are refused with a reason.
 
+use std::collections::BTreeSet;
+
 use bytes::Bytes;
 use evenkeel_proto::peer as pb;
 use evenkeel_raft::message::{Body, Message, ReadContext, Round};
 use evenkeel_raft::types::SnapshotMeta;
-use evenkeel_raft::{Configuration, Entry, Index, NodeId, Payload, Term};
+use evenkeel_raft::{ConfigEntry, Configuration, Entry, Index, NodeId, Payload, Term};
 use prost::Message as _;
 
 use crate::env::MessageKind;
@@ -124,12 +126,13 @@ fn raft_body(body: Body) -> (MessageKind, pb::raft::Body) {
         Body::AppendAccepted { matched } => {
             (MessageKind::Append, B::AppendAccepted(pb::AppendAccepted { matched: matched.0 }))
         }
-        Body::AppendRejected { prev_index, hint_index, hint_term } => (
+        Body::AppendRejected { prev_index, hint_index, hint_term, needs_snapshot } => (
             MessageKind::Append,
             B::AppendRejected(pb::AppendRejected {
                 prev_index: prev_index.0,
                 hint_index: hint_index.0,
                 hint_term: hint_term.0,
+                needs_snapshot,
             }),
         ),
         Body::Heartbeat { commit, round } => {
@@ -145,6 +148,7 @@ fn raft_body(body: Body) -> (MessageKind, pb::raft::Body) {
         Body::ReadResponse { context, index } => {
             (MessageKind::Read, B::ReadResponse(pb::ReadResponse { context: context.0, index: index.0 }))
         }
+        Body::TimeoutNow => (MessageKind::Vote, B::TimeoutNow(pb::TimeoutNow {})),
         Body::Propose { data } => (MessageKind::Propose, B::Propose(pb::Propose { data: Bytes::from_owner(data) })),
     }
 }
@@ -175,6 +179,7 @@ fn raft_message(raft: pb::Raft) -> Result<Message, &'static str> {
             prev_index: Index(m.prev_index),
             hint_index: Index(m.hint_index),
             hint_term: Term(m.hint_term),
+            needs_snapshot: m.needs_snapshot,
         },
         B::Heartbeat(m) => Body::Heartbeat { commit: Index(m.commit), round: Round(m.round) },
         B::HeartbeatResponse(m) => Body::HeartbeatResponse { round: Round(m.round) },
@@ -182,21 +187,33 @@ fn raft_message(raft: pb::Raft) -> Result<Message, &'static str> {
         B::Snapshot(_) => return Err("a snapshot without its content"),
         B::ReadRequest(m) => Body::ReadRequest { context: ReadContext(m.context) },
         B::ReadResponse(m) => Body::ReadResponse { context: ReadContext(m.context), index: Index(m.index) },
+        B::TimeoutNow(pb::TimeoutNow {}) => Body::TimeoutNow,
         B::Propose(m) => Body::Propose { data: m.data.as_ref().into() },
     };
     Ok(Message { term: Term(raft.term), body })
 }
 
 fn to_entry(entry: Entry) -> pb::Entry {
-    let (data, empty) = match entry.payload {
-        Payload::Empty => (Bytes::new(), true),
-        Payload::Data(data) => (Bytes::from_owner(data), false),
+    let (data, empty, configuration) = match entry.payload {
+        Payload::Empty => (Bytes::new(), true, None),
+        Payload::Data(data) => (Bytes::from_owner(data), false, None),
+        Payload::Config(config) => {
+            (Bytes::copy_from_slice(&config.data), false, Some(configuration_to_proto(&config.configuration)))
+        }
     };
-    pb::Entry { term: entry.term.0, index: entry.index.0, data, empty }
+    pb::Entry { term: entry.term.0, index: entry.index.0, data, empty, configuration }
 }
 
 fn from_entry(entry: pb::Entry) -> Entry {
-    let payload = if entry.empty { Payload::Empty } else { Payload::Data(entry.data.as_ref().into()) };
+    let data = entry.data.as_ref();
+    let payload = match &entry.configuration {
+        Some(configuration) => {
+            let configuration = configuration_from_proto(configuration);
+            Payload::Config(ConfigEntry { configuration, data: data.into() }.into())
+        }
+        None if entry.empty => Payload::Empty,
+        None => Payload::Data(data.into()),
+    };
     Entry { term: Term(entry.term), index: Index(entry.index), payload }
 }
 
@@ -205,9 +222,20 @@ pub fn meta_to_proto(meta: &SnapshotMeta) -> pb::SnapshotMeta {
     pb::SnapshotMeta {
         index: meta.index.0,
         term: meta.term.0,
-        voters: meta.configuration.voters.iter().map(|id| id.0).collect(),
-        learners: meta.configuration.learners.iter().map(|id| id.0).collect(),
+        configuration: Some(configuration_to_proto(&meta.configuration)),
     }
+}
+
+fn configuration_to_proto(configuration: &Configuration) -> pb::Configuration {
+    let ids = |members: &BTreeSet<NodeId>| members.iter().map(|id| id.0).collect();
+    let Configuration { voters, outgoing, learners } = configuration;
+    pb::Configuration { voters: ids(voters), outgoing: ids(outgoing), learners: ids(learners) }
+}
+
+fn configuration_from_proto(configuration: &pb::Configuration) -> Configuration {
+    let ids = |members: &[u64]| members.iter().copied().map(NodeId).collect();
+    let pb::Configuration { voters, outgoing, learners } = configuration;
+    Configuration { voters: ids(voters), outgoing: ids(outgoing), learners: ids(learners) }
 }
 
 /// Back from [`meta_to_proto`].
@@ -215,10 +243,7 @@ pub fn meta_from_proto(meta: &pb::SnapshotMeta) -> SnapshotMeta {
     SnapshotMeta {
         index: Index(meta.index),
         term: Term(meta.term),
-        configuration: Configuration {
-            voters: meta.voters.iter().copied().map(NodeId).collect(),
-            learners: meta.learners.iter().copied().map(NodeId).collect(),
-        },
+        configuration: meta.configuration.as_ref().map(configuration_from_proto).unwrap_or_default(),
     }
 }
 
@@ -230,22 +255,32 @@ mod tests {
     const THEIRS: Ids = Ids { cluster: 7, member: 2 };
 
     fn samples() -> Vec<Body> {
+        let ids = |ids: &[u64]| ids.iter().copied().map(NodeId).collect();
+        let configuration = Configuration { voters: ids(&[1, 2]), outgoing: ids(&[1, 3]), learners: ids(&[3]) };
+        let joint = ConfigEntry { configuration, data: [7; 9].into() };
         let entries = vec![
             Entry { term: Term(2), index: Index(5), payload: Payload::Empty },
             Entry { term: Term(2), index: Index(6), payload: Payload::Data([1, 2, 3].into()) },
             Entry { term: Term(2), index: Index(7), payload: Payload::Data([].into()) },
+            Entry { term: Term(2), index: Index(8), payload: Payload::Config(joint.into()) },
         ];
         vec![
             Body::VoteRequest { pre_vote: true, last_index: Index(9), last_term: Term(3), force: false },
             Body::VoteResponse { pre_vote: false, granted: true },
             Body::AppendRequest { prev_index: Index(4), prev_term: Term(1), entries, commit: Index(4) },
             Body::AppendAccepted { matched: Index(7) },
-            Body::AppendRejected { prev_index: Index(9), hint_index: Index(3), hint_term: Term(1) },
+            Body::AppendRejected {
+                prev_index: Index(9),
+                hint_index: Index(3),
+                hint_term: Term(1),
+                needs_snapshot: true,
+            },
             Body::Heartbeat { commit: Index(4), round: Round(11) },
             Body::HeartbeatResponse { round: Round(11) },
             Body::ReadRequest { context: ReadContext(u64::MAX) },
             Body::ReadResponse { context: ReadContext(1), index: Index(4) },
             Body::Propose { data: [9; 40].into() },
+            Body::TimeoutNow,
         ]
     }
 

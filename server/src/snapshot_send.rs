@@ -101,8 +101,11 @@ async fn send(
 ) -> Result<Index, String> {
     let state = member.state();
     let (index, index_term) = state.store.applied();
-    let meta =
-        SnapshotMeta { index: Index(index), term: Term(index_term), configuration: state.cluster().configuration() };
+    let meta = SnapshotMeta {
+        index: Index(index),
+        term: Term(index_term),
+        configuration: state.cluster().configuration.clone(),
+    };
     let mut offset = 0;
     let mut encoder = BlockEncoder::new(index);
     let mut encoded = Vec::new();

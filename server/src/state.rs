@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use evenkeel_mvcc::Store;
 use evenkeel_proto::etcdserverpb as pb;
 use evenkeel_proto::store as storepb;
-use evenkeel_raft::Configuration;
+use evenkeel_raft::{Configuration, NodeId};
 use prost::Message;
 use sha1::{Digest, Sha1};
 
@@ -33,16 +33,19 @@ pub struct Cluster {
     pub version: Option<String>,
     /// Active alarms: member and kind.
     pub alarms: BTreeSet<(u64, i32)>,
+    /// Who votes and who learns, as of the last applied entry; joint in the middle of a change.
+    pub configuration: Configuration,
 }
 
 impl Cluster {
-    /// The voters and learners.
-    pub fn configuration(&self) -> Configuration {
+    /// A new cluster of these members.
+    pub fn founded(members: BTreeMap<u64, MemberInfo>) -> Cluster {
         let ids = |learner| {
-            let chosen = self.members.iter().filter(move |(_, info)| info.is_learner == learner);
-            chosen.map(|(id, _)| evenkeel_raft::NodeId(*id)).collect()
+            let chosen = members.iter().filter(move |(_, info)| info.is_learner == learner);
+            chosen.map(|(id, _)| NodeId(*id)).collect()
         };
-        Configuration { voters: ids(false), learners: ids(true) }
+        let configuration = Configuration { voters: ids(false), outgoing: BTreeSet::new(), learners: ids(true) };
+        Cluster { members, configuration, ..Cluster::default() }
     }
 
     /// An alarm of this kind is active somewhere.
@@ -66,13 +69,22 @@ impl Cluster {
                 .collect(),
             cluster_version: self.version.clone().unwrap_or_default(),
             alarms: self.alarms.iter().map(|(id, kind)| storepb::Alarm { member_id: *id, kind: *kind }).collect(),
+            voters: self.configuration.voters.iter().map(|id| id.0).collect(),
+            outgoing: self.configuration.outgoing.iter().map(|id| id.0).collect(),
+            learners: self.configuration.learners.iter().map(|id| id.0).collect(),
             ..Default::default()
         }
     }
 
     /// Back from [`Cluster::to_proto`].
     pub fn from_proto(meta: storepb::CheckpointMeta) -> Cluster {
+        let ids = |ids: Vec<u64>| ids.into_iter().map(NodeId).collect();
         Cluster {
+            configuration: Configuration {
+                voters: ids(meta.voters),
+                outgoing: ids(meta.outgoing),
+                learners: ids(meta.learners),
+            },
             members: meta
                 .members
                 .into_iter()

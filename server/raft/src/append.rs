@@ -22,6 +22,11 @@ impl Raft {
         mut entries: Vec<Entry>,
         commit: Index,
     ) {
+        if self.configuration().voters.is_empty() {
+            // It joins: what the cluster was founded with is in no entry.
+            let (hint_index, hint_term) = (self.log.base(), Term(0));
+            return self.send(leader, Body::AppendRejected { prev_index, hint_index, hint_term, needs_snapshot: true });
+        }
         let last_new = Index(prev_index.0 + entries.len() as u64);
         if prev_index < self.log.base() {
             // What a checkpoint covers is committed, so it agrees. Go on from the base.
@@ -34,18 +39,27 @@ impl Raft {
         if self.log.term_at(prev_index) != Some(prev_term) {
             return self.reject(leader, prev_index, prev_term);
         }
-        if let Some(new) = entries.iter().position(|entry| self.log.term_at(entry.index) != Some(entry.term)) {
+        let conflict = match self.config.mutants.on(Mutant::TruncOnStaleAppend) {
+            true => (!entries.is_empty()).then_some(0),
+            false => entries.iter().position(|entry| self.log.term_at(entry.index) != Some(entry.term)),
+        };
+        if let Some(new) = conflict {
             let keep = entries[new].index.prev();
             if keep < self.committed {
                 return;
             }
             if keep < self.log.last() {
                 self.log.truncate(keep);
-                self.hand_overs.truncated(keep);
+                let aba = self.config.mutants.on(Mutant::AsyncAppendAba);
+                self.hand_overs.truncated(keep, !aba);
+                self.configurations.truncated(keep);
             }
-            entries.drain(new..).for_each(|entry| self.log.push(entry));
+            for entry in entries.drain(new..) {
+                self.configurations.appended(&entry);
+                self.log.push(entry);
+            }
         }
-        self.committed = self.committed.max(commit.min(last_new));
+        self.commit_upto(commit.min(last_new));
         self.accept(leader, self.committed.max(last_new));
     }
 
@@ -58,7 +72,15 @@ impl Raft {
             Some(term) if found < self.committed => (self.committed, term),
             _ => (found, found_term),
         };
-        self.send(leader, Body::AppendRejected { prev_index, hint_index, hint_term });
+        self.send(leader, Body::AppendRejected { prev_index, hint_index, hint_term, needs_snapshot: false });
+    }
+
+    /// The leader says that everything up to `index` is committed.
+    fn commit_upto(&mut self, index: Index) {
+        if self.committed < index {
+            self.committed = index;
+            self.configurations.committed(index);
+        }
     }
 
     /// Tells the leader what we hold, once it is durable.
@@ -74,7 +96,7 @@ impl Raft {
     pub(crate) fn heartbeat(&mut self, leader: NodeId, commit: Index, round: Round) {
         // A correct leader names only what it knows we hold.
         if commit <= self.log.last() {
-            self.committed = self.committed.max(commit);
+            self.commit_upto(commit);
         }
         self.send(leader, Body::HeartbeatResponse { round });
     }

@@ -37,6 +37,8 @@ impl Raft {
                 assert_eq!(self.log.last_term(), term, "a leader's log ends in its term");
                 assert!(leading.waiting.len() <= self.config.max_waiting_reads);
                 assert!(leading.own_term_start <= last);
+                let others = leading.progress.keys().filter(|&&member| self.configuration().contains(member));
+                assert_eq!(others.count(), leading.progress.len(), "replicates to a stranger");
                 if self.committed == last {
                     assert_eq!(leading.uncommitted_bytes, 0, "all is committed");
                 }

@@ -3,7 +3,9 @@
 //! - **Timeouts** are drawn from `election_ticks..2 * election_ticks`, anew at each campaign and change of role.
 //! - **Pre-vote** asks "would you vote for me in the next term?" and changes nothing on either side. A granted answer
 //!   carries the term asked about; a refusal carries the voter's own term, so that an asker who is behind catches up.
-//! - **Lease**: with check-quorum, a voter that heard a leader within `election_ticks` grants nothing to anybody else,
+//! - **Everybody asked may vote**, whatever its own configuration says of itself and the asker: it may be behind, and the
+//!   asker counts only those that vote in *its* configuration.
+//! - **Lease**: with check-quorum, a member that heard a leader within `election_ticks` grants nothing to anybody else,
 //!   and does not take over the asker's term, unless the request is forced.
 //! - **A vote is durable before it counts**, the candidate's own included: the requests of a candidate are promises
 //!   (see `handover`), and its own vote is counted when the hand-over that holds it completes. So no term ever has two
@@ -11,14 +13,14 @@
 //!   quick election would overlap with the voters' syncs. A lone voter takes the same path.
 //! - **Check-quorum**: a leader that heard from no quorum during `election_ticks` steps down.
 //!
-//! Learners, and members outside the configuration, neither campaign nor vote.
+//! Learners, and members outside the configuration, do not campaign.
 
 use crate::Raft;
 use crate::message::{Body, Message};
 use crate::mutant::Mutant;
 use crate::quorum::{self, Tally};
 use crate::stand::{Stand, Votes};
-use crate::types::{Index, NodeId, Term};
+use crate::types::{Configuration, Index, NodeId, Term};
 
 /// What a candidate says of itself.
 pub(crate) struct Ballot {
@@ -37,6 +39,12 @@ impl Raft {
                 self.ticks.since_heartbeat = 0;
                 leading.round_wanted = true;
             }
+            if let Some(transfer) = &mut leading.transfer {
+                transfer.ticks += 1;
+                if self.config.election_ticks <= transfer.ticks {
+                    leading.transfer = None;
+                }
+            }
             if self.config.election_ticks <= self.ticks.elapsed {
                 self.ticks.elapsed = 0;
                 self.count_quorum();
@@ -54,7 +62,7 @@ impl Raft {
         let Stand::Leader(leading) = &mut self.stand else { return };
         let id = self.config.id;
         let is_active = |voter| voter == id || leading.progress.get(&voter).is_some_and(|progress| progress.active);
-        let alone = !quorum::is_quorum(&self.configuration, is_active);
+        let alone = !quorum::is_quorum(&self.configurations.newest().1, is_active);
         leading.progress.values_mut().for_each(|progress| progress.active = false);
         if alone && self.config.check_quorum {
             self.become_follower(self.hard_state.term);
@@ -63,37 +71,41 @@ impl Raft {
 
     /// Begins an election, if this member may.
     pub(crate) fn campaign(&mut self) {
-        if !self.is_voter() || matches!(self.stand, Stand::Leader(_)) {
+        if matches!(self.stand, Stand::Leader(_)) {
             return;
         }
-        if self.config.pre_vote { self.ask_for_pre_votes() } else { self.ask_for_votes() }
+        if !self.may_campaign() {
+            return self.restart_election_clock();
+        }
+        if self.config.pre_vote { self.ask_for_pre_votes() } else { self.ask_for_votes(false) }
     }
 
     fn ask_for_pre_votes(&mut self) {
         self.take_stand(Stand::PreCandidate(Votes::from([(self.config.id, true)])));
-        let question = Message { term: self.hard_state.term.next(), body: self.vote_request(true) };
+        let question = Message { term: self.hard_state.term.next(), body: self.vote_request(true, false) };
         for peer in self.other_voters() {
             self.messages.push((peer, question.clone()));
         }
         self.count_votes();
     }
 
-    fn ask_for_votes(&mut self) {
+    pub(crate) fn ask_for_votes(&mut self, force: bool) {
         self.hard_state.term = self.hard_state.term.next();
         self.hard_state.vote = Some(self.config.id);
         self.take_stand(Stand::Candidate(Votes::new()));
-        let body = self.vote_request(false);
+        let body = self.vote_request(false, force);
         for peer in self.other_voters() {
             self.promise(peer, body.clone());
         }
     }
 
-    fn vote_request(&self, pre_vote: bool) -> Body {
-        Body::VoteRequest { pre_vote, last_index: self.log.last(), last_term: self.log.last_term(), force: false }
+    fn vote_request(&self, pre_vote: bool, force: bool) -> Body {
+        Body::VoteRequest { pre_vote, last_index: self.log.last(), last_term: self.log.last_term(), force }
     }
 
     fn other_voters(&self) -> alloc::vec::Vec<NodeId> {
-        self.configuration.voters.iter().copied().filter(|&voter| voter != self.config.id).collect()
+        let Configuration { voters, outgoing, .. } = self.configuration();
+        voters.union(outgoing).copied().filter(|&voter| voter != self.config.id).collect()
     }
 
     /// Our vote for ourselves in `term` is durable.
@@ -108,6 +120,9 @@ impl Raft {
 
     /// An answer to the campaign we are in; any other is late and says nothing.
     pub(crate) fn voted(&mut self, from: NodeId, pre_vote: bool, granted: bool) {
+        if !self.configuration().is_voter(from) {
+            return;
+        }
         match &mut self.stand {
             Stand::PreCandidate(votes) if pre_vote => _ = votes.entry(from).or_insert(granted),
             Stand::Candidate(votes) if !pre_vote => _ = votes.entry(from).or_insert(granted),
@@ -118,10 +133,10 @@ impl Raft {
 
     fn count_votes(&mut self) {
         let (Stand::PreCandidate(votes) | Stand::Candidate(votes)) = &self.stand else { return };
-        match quorum::tally(&self.configuration, |voter| votes.get(&voter).copied()) {
+        match quorum::tally(self.configuration(), |voter| votes.get(&voter).copied()) {
             Tally::Open => {}
             Tally::Lost => self.become_follower(self.hard_state.term),
-            Tally::Won if matches!(self.stand, Stand::PreCandidate(_)) => self.ask_for_votes(),
+            Tally::Won if matches!(self.stand, Stand::PreCandidate(_)) => self.ask_for_votes(false),
             // The others' votes may be enough; still nobody leads in a term it could forget.
             Tally::Won if !votes.contains_key(&self.config.id) => {}
             Tally::Won => self.become_leader(),
@@ -130,9 +145,6 @@ impl Raft {
 
     /// Somebody asks for a vote in `term`.
     pub(crate) fn vote_requested(&mut self, from: NodeId, term: Term, ballot: &Ballot) {
-        if !self.is_voter() {
-            return;
-        }
         let leased = self.config.check_quorum
             && self.leader().is_some_and(|leader| leader != from)
             && self.ticks.elapsed < self.config.election_ticks
@@ -143,7 +155,8 @@ impl Raft {
         if ballot.pre_vote {
             let granted = own_term < term && up_to_date && !leased;
             let body = Body::VoteResponse { pre_vote: true, granted };
-            self.messages.push((from, Message { term: if granted { term } else { own_term }, body }));
+            let echo = self.config.mutants.on(Mutant::PreVoteTermEcho);
+            self.messages.push((from, Message { term: if granted && !echo { term } else { own_term }, body }));
             return;
         }
         if own_term < term {
@@ -164,6 +177,7 @@ impl Raft {
             return;
         }
         self.hard_state.vote = Some(from);
+        self.ticks.suspicion = 0; // Somebody is on it.
         self.restart_election_clock();
         if self.config.mutants.on(Mutant::VoteNotDurable) { self.send(from, body) } else { self.promise(from, body) }
     }

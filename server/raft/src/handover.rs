@@ -82,10 +82,14 @@ impl HandOvers {
         self.persisted
     }
 
-    /// The log was cut after `keep`.
-    pub(crate) fn truncated(&mut self, keep: Index) {
+    /// The log was cut after `keep`. Not to `clamp` what is in flight is a planted bug.
+    pub(crate) fn truncated(&mut self, keep: Index, clamp: bool) {
         self.handed = self.handed.min(keep);
-        self.clamp(keep);
+        if clamp {
+            self.clamp(keep);
+        } else {
+            self.persisted = self.persisted.min(keep);
+        }
     }
 
     /// The log was replaced by a snapshot; of the old one only `common` and before is known to be part of the new.
@@ -150,7 +154,8 @@ impl HandOvers {
         assert!(seq <= self.last_seq, "completion {seq:?} was never handed over");
         let mut own_vote = None;
         while let Some(hand_over) = self.in_flight.pop_front_if(|hand_over| hand_over.seq <= seq) {
-            self.persisted = self.persisted.max(hand_over.covers);
+            // (A hand-over never covers more than was handed over; the planted bug may.)
+            self.persisted = self.persisted.max(hand_over.covers.min(self.handed));
             own_vote = own_vote.max(hand_over.own_vote);
         }
         own_vote

@@ -29,14 +29,14 @@
 //!
 //! # Not here
 //!
-//! Membership changes and leader transfer are not built yet ([`quorum`] is where joint consensus will go). Reads by
-//! lease are absent on purpose: they would rest on clocks.
+//! Reads by lease are absent on purpose: they would rest on clocks.
 #![cfg_attr(not(test), no_std)]
 extern crate alloc;
 
 mod append;
 mod check;
 mod config;
+pub mod configuration;
 mod election;
 mod fingerprint;
 mod handover;
@@ -52,19 +52,22 @@ mod receive;
 mod replication;
 mod snapshot;
 mod stand;
+pub mod transfer;
 pub mod types;
 
 use alloc::vec::Vec;
 use core::mem;
 
 pub use config::{Config, Restored};
+pub use configuration::{ChangeError, MemberChange};
 pub use handover::WRITES_IN_FLIGHT_MAX;
 pub use message::{Body, Message, ReadContext, Round};
 pub use mutant::{Mutant, Mutants};
 pub use progress::{ProgressView, ReplicationState};
 pub use ready::{Data, Input, ProposeError, ReadState, Ready, Role, Standing, Write, WriteSeq};
-pub use types::{Configuration, Entry, HardState, Index, NodeId, Payload, SnapshotMeta, Term};
+pub use types::{ConfigEntry, Configuration, Entry, HardState, Index, NodeId, Payload, SnapshotMeta, Term};
 
+use configuration::Configurations;
 use handover::HandOvers;
 use log::Log;
 use random::Random;
@@ -74,7 +77,7 @@ use stand::{Stand, Ticks};
 #[derive(Clone, Debug)]
 pub struct Raft {
     config: Config,
-    configuration: Configuration,
+    configurations: Configurations,
     hard_state: HardState,
     stand: Stand,
     ticks: Ticks,
@@ -93,6 +96,8 @@ pub struct Raft {
     snapshots_wanted: Vec<NodeId>,
     /// The standing the world knows.
     told: Standing,
+    /// The entry of the configuration the world knows.
+    told_configuration: Option<Index>,
 }
 
 impl Raft {
@@ -111,10 +116,14 @@ impl Raft {
             _ => Log::new(snapshot.index, snapshot.term, Vec::new()),
         };
         assert_eq!(log.term_at(applied), Some(snapshot.term), "checkpoint and log disagree at {applied}");
+        let mut configurations = Configurations::new(snapshot.index, snapshot.configuration);
+        (snapshot.index.next().0..=log.last().0).filter_map(|index| log.get(Index(index))).for_each(|entry| {
+            configurations.appended(entry);
+        });
         let mut raft = Raft {
             random: Random::new(config.seed),
             config,
-            configuration: snapshot.configuration,
+            configurations,
             hard_state,
             stand: Stand::follower(None),
             ticks: Ticks::default(),
@@ -127,6 +136,7 @@ impl Raft {
             read_states: Vec::new(),
             snapshots_wanted: Vec::new(),
             told: Standing { term: hard_state.term, ..Standing::default() },
+            told_configuration: None,
         };
         raft.restart_election_clock();
         raft.check();
@@ -154,6 +164,8 @@ impl Raft {
             Input::Unreachable { peer } => self.unreachable(peer),
             Input::SnapshotDone { peer, delivered } => self.snapshot_done(peer, delivered),
             Input::Campaign => self.campaign(),
+            Input::Suspect { peer } => self.suspect(peer),
+            Input::Transfer { to } => self.transfer(to),
         }
         self.check();
     }
@@ -165,8 +177,11 @@ impl Raft {
         let write = self.hand_overs.take(self.config.id, self.hard_state, &self.log, &mut messages);
         let committed = self.deliver();
         let standing = self.standing();
+        let newest = self.configuration_index();
+        let reconfigured = self.told_configuration.replace(newest) != Some(newest);
         let ready = Ready {
             standing: (mem::replace(&mut self.told, standing) != standing).then_some(standing),
+            configuration: reconfigured.then(|| self.configuration().clone()),
             messages,
             write,
             committed,
@@ -175,6 +190,7 @@ impl Raft {
         };
         self.check();
         let owes = ready.standing.is_some()
+            || ready.configuration.is_some()
             || !ready.messages.is_empty()
             || ready.write.is_some()
             || !ready.committed.is_empty()
@@ -248,11 +264,6 @@ impl Raft {
     /// The entry at `index`, when it is in memory.
     pub fn entry(&self, index: Index) -> Option<&Entry> {
         self.log.get(index)
-    }
-
-    /// Who takes part.
-    pub fn configuration(&self) -> &Configuration {
-        &self.configuration
     }
 
     /// The snapshot that replaces the log, while its write has not been handed out.

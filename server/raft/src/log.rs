@@ -12,6 +12,9 @@ use alloc::vec::Vec;
 
 use crate::types::{Entry, Index, Term};
 
+/// Entries in one slice, whatever their size: an empty one has none.
+pub(crate) const SLICE_ENTRIES_MAX: usize = 16_384;
+
 #[derive(Clone, Debug, Hash)]
 pub(crate) struct Log {
     base: Index,
@@ -82,10 +85,11 @@ impl Log {
         *self = Log { base, base_term, entries: VecDeque::new() };
     }
 
-    /// Copies entries from `from` up to `upto`, as many as fit into `max_bytes`, but at least one, and their bytes.
+    /// Copies entries from `from` up to `upto`, at most [`SLICE_ENTRIES_MAX`] and as many as fit into `max_bytes`, but
+    /// at least one, and their bytes.
     pub(crate) fn slice(&self, from: Index, upto: Index, max_bytes: usize) -> (Vec<Entry>, usize) {
         let Some(start) = self.position(from).filter(|_| from <= upto) else { return (Vec::new(), 0) };
-        let most = (upto.0 - from.0 + 1) as usize;
+        let most = ((upto.0 - from.0 + 1) as usize).min(SLICE_ENTRIES_MAX);
         let (mut count, mut bytes) = (0, 0);
         for entry in self.entries.range(start..).take(most) {
             let size = entry.payload.size_bytes();

@@ -66,6 +66,8 @@ pub enum Body {
         hint_index: Index,
         /// The term of the follower's entry at `hint_index`.
         hint_term: Term,
+        /// The follower has not even the state its cluster was founded with: it needs a snapshot, whatever the log holds.
+        needs_snapshot: bool,
     },
     /// "I still lead."
     Heartbeat {
@@ -96,6 +98,8 @@ pub enum Body {
         /// Reads of this context may be served once applied to here.
         index: Index,
     },
+    /// The leader hands over: campaign now, without asking first. Dissertation 3.10.
+    TimeoutNow,
     /// A follower forwards a proposal to the leader.
     Propose {
         /// The payload.

@@ -10,6 +10,21 @@ pub enum Mutant {
     VoteNotDurable,
     /// A leader serves reads without confirming that it still leads.
     ReadWithoutConfirm,
+    /// A leader commits entries of earlier terms by counting copies.
+    CommitOldTerm,
+    /// Answers to a heartbeat round that began before a read arrived confirm it.
+    ReadIndexReuse,
+    /// A leader serves reads before an entry of its own term is committed.
+    ReadIndexNoTermCommit,
+    /// A leader changes the configuration before an entry of its own term is committed, and while an earlier change is
+    /// not. (No member can campaign with an unapplied change here: a configuration is in force once it is in the log.)
+    ConfChangeUnapplied,
+    /// A follower cuts its log after the place an append refers to, even where the entries agree.
+    TruncOnStaleAppend,
+    /// Truncating the log leaves hand-overs in flight as they are, so that their completions attest what was cut.
+    AsyncAppendAba,
+    /// A granted pre-vote carries the voter's own term.
+    PreVoteTermEcho,
     /// The driver waits for its own disk before it does anything else (a bug of the shell, as all below).
     SyncInDriver,
     /// No snapshot is sent to a member that lacks entries.

@@ -75,8 +75,11 @@ impl Raft {
             }
             return;
         }
-        let index = (leading.own_term_start <= self.committed).then_some(self.committed);
-        leading.waiting.push_back(WaitingRead { context, origin, round: Round(leading.round.0 + 1), index });
+        let early = self.config.mutants.on(Mutant::ReadIndexNoTermCommit);
+        let index = (early || leading.own_term_start <= self.committed).then_some(self.committed);
+        let begun = self.config.mutants.on(Mutant::ReadIndexReuse);
+        let round = Round(leading.round.0 + u64::from(!begun));
+        leading.waiting.push_back(WaitingRead { context, origin, round, index });
         leading.round_wanted = true;
         self.answer_reads();
     }
@@ -102,7 +105,7 @@ impl Raft {
             Some(progress) => progress.round,
             None => Round(u64::MAX), // ourselves
         };
-        let confirmed = quorum::agreed(&self.configuration, round_of);
+        let confirmed = quorum::agreed(&self.configurations.newest().1, round_of);
         let is_done = |read: &WaitingRead| read.round <= confirmed && read.index.is_some();
         let count = leading.waiting.iter().take_while(|read| is_done(read)).count();
         let done: alloc::vec::Vec<WaitingRead> = leading.waiting.drain(..count).collect();

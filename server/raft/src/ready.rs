@@ -4,7 +4,7 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use crate::message::{Message, ReadContext};
-use crate::types::{Entry, HardState, Index, NodeId, SnapshotMeta, Term};
+use crate::types::{Configuration, Entry, HardState, Index, NodeId, SnapshotMeta, Term};
 
 /// Names one hand-over of work for the disk; grows by one with each.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -53,6 +53,17 @@ pub enum Input {
         peer: NodeId,
         /// It arrived. On failure the follower is probed again.
         delivered: bool,
+    },
+    /// The connection to this member was refused after it had been up: its process is gone. When it led, an election
+    /// need not wait for the timeout. A wrong suspicion costs a pre-vote that fails.
+    Suspect {
+        /// The member.
+        peer: NodeId,
+    },
+    /// A leader hands its leadership to this voter as soon as that one holds the whole log; see [`crate::transfer`].
+    Transfer {
+        /// The next leader.
+        to: NodeId,
     },
     /// Campaign at once (a test's or an operator's wish). Asks for pre-votes first when those are on, and a live leader's
     /// lease refuses it as any other campaign.
@@ -122,6 +133,8 @@ pub struct Standing {
 pub struct Ready {
     /// The standing, when it changed.
     pub standing: Option<Standing>,
+    /// Who takes part, when that changed: the newest configuration in the log, committed or not.
+    pub configuration: Option<Configuration>,
     /// Send at once (the leader sends entries before its own disk has them).
     pub messages: Vec<(NodeId, Message)>,
     /// Work for the disk.
@@ -146,6 +159,8 @@ pub enum ProposeError {
     },
     /// Too many uncommitted bytes. Try again later.
     Busy,
+    /// The leader is handing over. Give it to the next one.
+    Transferring,
 }
 
 /// A proposal's bytes.

@@ -1,20 +1,21 @@
 //! A message arrives: is it possible at all, is it of our term, and who handles it.
 //!
 //! Members are trusted to follow the protocol, but not to be free of bugs or of other versions: a message that no
-//! correct member could send is dropped here, before it can reach an assertion. What is checked needs no state beyond
-//! the configuration; the handlers check what depends on theirs.
+//! correct member could send is dropped here, before it can reach an assertion. What is checked needs no state; the
+//! handlers check what depends on theirs. Who sent it does not matter: a member that our configuration does not name
+//! may be in a newer one (dissertation 4.1). Keeping strangers out is the shell's business.
 
 use crate::Raft;
 use crate::election::Ballot;
 use crate::message::{Body, Message};
-use crate::types::{Configuration, Entry, Index, NodeId, SnapshotMeta, Term};
+use crate::types::{Entry, Index, NodeId, Payload, Term};
 
 /// Past any term or index that is ever reached, and far from overflow.
 const NUMBER_MAX: u64 = 1 << 62;
 
 impl Raft {
     pub(crate) fn receive(&mut self, from: NodeId, message: Message) {
-        if !self.knows(from) || !is_possible(&message) {
+        if from == NodeId(0) || from == self.config.id || !is_possible(&message) {
             return;
         }
         let Message { term, body } = message;
@@ -63,8 +64,14 @@ impl Raft {
                 }
             }
             Body::AppendAccepted { matched } => self.append_accepted(from, matched),
-            Body::AppendRejected { prev_index, hint_index, hint_term } => {
+            Body::AppendRejected { needs_snapshot: true, .. } => self.snapshot_needed(from),
+            Body::AppendRejected { prev_index, hint_index, hint_term, needs_snapshot: false } => {
                 self.append_rejected(from, prev_index, hint_index, hint_term);
+            }
+            Body::TimeoutNow => {
+                if self.follow(from) {
+                    self.told_to_campaign();
+                }
             }
             Body::HeartbeatResponse { round } => self.heartbeat_answered(from, round),
             Body::ReadRequest { context } => self.read_requested(from, context),
@@ -74,13 +81,6 @@ impl Raft {
                 let _ = self.propose(data, false);
             }
         }
-    }
-
-    fn knows(&self, from: NodeId) -> bool {
-        let Configuration { voters, learners } = &self.configuration;
-        // A member that does not know its cluster yet hears everybody.
-        let is_member = voters.is_empty() || voters.contains(&from) || learners.contains(&from);
-        is_member && from != NodeId(0) && from != self.config.id
     }
 
     /// Somebody who believes to lead an old term must learn that it is over, or a member that returns with a newer term
@@ -107,13 +107,17 @@ fn is_possible(message: &Message) -> bool {
         Body::AppendAccepted { matched } => matched.0 <= NUMBER_MAX,
         Body::AppendRejected { prev_index, hint_index, .. } => prev_index.0 <= NUMBER_MAX && hint_index.0 <= NUMBER_MAX,
         Body::Snapshot { meta } => {
-            0 < meta.index.0 && is_position(meta.index, meta.term) && meta.term <= term && is_configuration(meta)
+            0 < meta.index.0
+                && is_position(meta.index, meta.term)
+                && meta.term <= term
+                && meta.configuration.is_possible()
         }
         Body::VoteResponse { .. }
         | Body::Heartbeat { .. }
         | Body::HeartbeatResponse { .. }
         | Body::ReadRequest { .. }
         | Body::ReadResponse { .. }
+        | Body::TimeoutNow
         | Body::Propose { .. } => true,
     };
     0 < term.0 && term.0 <= NUMBER_MAX && body_is_possible
@@ -123,13 +127,8 @@ fn continues(prev_index: Index, prev_term: Term, entries: &[Entry], term: Term) 
     let (mut index, mut newest) = (prev_index, prev_term);
     entries.iter().all(|entry| {
         let fits = entry.index == index.next() && newest <= entry.term && 0 < entry.term.0 && entry.term <= term;
+        let fits = fits && !matches!(&entry.payload, Payload::Config(config) if !config.configuration.is_possible());
         (index, newest) = (entry.index, entry.term);
         fits
     })
-}
-
-fn is_configuration(meta: &SnapshotMeta) -> bool {
-    let Configuration { voters, learners } = &meta.configuration;
-    let nobody = NodeId(0);
-    !voters.is_empty() && voters.is_disjoint(learners) && !voters.contains(&nobody) && !learners.contains(&nobody)
 }

@@ -16,6 +16,7 @@ use crate::quorum;
 use crate::read::WaitingRead;
 use crate::ready::{Data, ProposeError};
 use crate::stand::Stand;
+use crate::transfer::Transfer;
 use crate::types::{Entry, Index, NodeId, Payload, Term};
 
 /// What only a leader knows.
@@ -31,23 +32,25 @@ pub(crate) struct Leading {
     /// Begin another at the next chance.
     pub(crate) round_wanted: bool,
     pub(crate) waiting: VecDeque<WaitingRead>,
+    pub(crate) transfer: Option<Transfer>,
 }
 
 impl Raft {
     pub(crate) fn become_leader(&mut self) {
         assert_eq!(self.hard_state.vote, Some(self.config.id), "elected without our own vote");
         let next = self.log.last().next();
-        let everybody = self.configuration.voters.iter().chain(&self.configuration.learners);
-        let followers = everybody.filter(|&&member| member != self.config.id);
+        let mut followers = self.configuration().members();
+        followers.remove(&self.config.id);
         self.take_stand(Stand::Leader(Leading {
-            progress: followers.map(|&member| (member, Progress::new(next))).collect(),
+            progress: followers.into_iter().map(|member| (member, Progress::new(next))).collect(),
             own_term_start: next,
             uncommitted_bytes: self.log.size_bytes(self.committed.next(), self.log.last()),
             round: Round(0),
             round_wanted: false,
             waiting: VecDeque::new(),
+            transfer: None,
         }));
-        self.ticks.leaderless = 0;
+        (self.ticks.leaderless, self.ticks.suspicion) = (0, 0);
         self.append_own(Payload::Empty);
     }
 
@@ -55,6 +58,7 @@ impl Raft {
     /// yet committed, and may still be lost with its leader.
     pub fn propose(&mut self, data: Data, forward: bool) -> Result<(), ProposeError> {
         match (&self.stand, self.leader()) {
+            (Stand::Leader(Leading { transfer: Some(_), .. }), _) => Err(ProposeError::Transferring),
             (Stand::Leader(leading), _) => {
                 let before = leading.uncommitted_bytes;
                 if 0 < before && self.config.max_uncommitted_bytes < before.saturating_add(data.len()) {
@@ -72,10 +76,16 @@ impl Raft {
         }
     }
 
-    fn append_own(&mut self, payload: Payload) {
+    pub(crate) fn append_own(&mut self, payload: Payload) {
         let Stand::Leader(leading) = &mut self.stand else { unreachable!("only a leader makes entries") };
         leading.uncommitted_bytes += payload.size_bytes();
-        self.log.push(Entry { term: self.hard_state.term, index: self.log.last().next(), payload });
+        let entry = Entry { term: self.hard_state.term, index: self.log.last().next(), payload };
+        let reconfigures = matches!(entry.payload, Payload::Config(_));
+        self.configurations.appended(&entry);
+        self.log.push(entry);
+        if reconfigures {
+            self.reconfigure();
+        }
         if self.config.mutants.on(Mutant::AckBeforeFsync) {
             self.advance_commit();
         }
@@ -90,14 +100,18 @@ impl Raft {
             Some(progress) => progress.matched,
             None => own,
         };
-        let held = quorum::agreed(&self.configuration, matched);
+        let held = quorum::agreed(&self.configurations.newest().1, matched);
         assert!(held <= self.log.last(), "a quorum holds {held}, past our own log {}", self.log.last());
-        if held < leading.own_term_start || held <= self.committed {
+        let of_own_term = leading.own_term_start <= held;
+        if !(of_own_term || self.config.mutants.on(Mutant::CommitOldTerm)) || held <= self.committed {
             return;
         }
         leading.uncommitted_bytes -= self.log.size_bytes(self.committed.next(), held);
         self.committed = held;
-        self.index_reads();
+        if of_own_term {
+            self.index_reads();
+        }
+        self.configuration_committed();
     }
 
     /// Sends every follower what it lacks, as far as its state and window allow.
@@ -154,6 +168,13 @@ impl Raft {
                 messages.push((peer, Message { term, body }));
             }
         }
+        if let Some(transfer) = &mut leading.transfer
+            && !transfer.told
+            && leading.progress.get(&transfer.to).is_some_and(|progress| progress.matched == log.last())
+        {
+            transfer.told = true;
+            messages.push((transfer.to, Message { term, body: Body::TimeoutNow }));
+        }
     }
 
     fn progress_of(&mut self, peer: NodeId) -> Option<&mut Progress> {
@@ -194,6 +215,11 @@ impl Raft {
         let Stand::Leader(leading) = &mut self.stand else { return };
         let Some(progress) = leading.progress.get_mut(&from).filter(|_| round <= leading.round) else { return };
         progress.alive();
+        if let Some(transfer) = &mut leading.transfer
+            && transfer.to == from
+        {
+            transfer.told = false; // It may not have heard.
+        }
         if progress.round < round {
             progress.round = round;
             self.answer_reads();

@@ -11,6 +11,7 @@
 //! | otherwise | it replaces log and state machine, durably, before anything after it |
 
 use crate::Raft;
+use crate::configuration::Configurations;
 use crate::progress::ReplicationState;
 use crate::stand::Stand;
 use crate::types::{Index, NodeId, SnapshotMeta};
@@ -23,13 +24,24 @@ impl Raft {
         let index = meta.index;
         if self.log.term_at(index) == Some(meta.term) {
             self.committed = index;
+            self.configurations.committed(index);
         } else {
             self.log.reset(index, meta.term);
-            self.configuration = meta.configuration.clone();
+            self.configurations = Configurations::new(index, meta.configuration.clone());
             self.hand_overs.replaced(self.committed, meta);
             (self.committed, self.delivered, self.applied) = (index, index, index);
         }
         self.accept(leader, index);
+    }
+
+    /// A follower that just joined asks for its first state.
+    pub(crate) fn snapshot_needed(&mut self, peer: NodeId) {
+        let Stand::Leader(leading) = &mut self.stand else { return };
+        let Some(progress) = leading.progress.get_mut(&peer) else { return };
+        if progress.state != ReplicationState::Snapshot {
+            progress.await_snapshot();
+            self.snapshots_wanted.push(peer);
+        }
     }
 
     pub(crate) fn snapshot_done(&mut self, peer: NodeId, delivered: bool) {

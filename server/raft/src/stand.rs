@@ -18,6 +18,7 @@ use crate::message::ReadContext;
 use crate::read::WaitingRead;
 use crate::ready::{ReadState, Role, Standing};
 use crate::replication::Leading;
+use crate::transfer::SUSPICION_TICKS;
 use crate::types::{NodeId, Term};
 
 #[derive(Clone, Debug, Hash)]
@@ -55,6 +56,8 @@ pub(crate) struct Ticks {
     pub(crate) since_heartbeat: u32,
     /// Since the last sign of a leader, over any number of campaigns.
     pub(crate) leaderless: u32,
+    /// Campaigns that begin early, because the leader's process is gone.
+    pub(crate) suspicion: u32,
 }
 
 impl Raft {
@@ -80,10 +83,6 @@ impl Raft {
         }
     }
 
-    pub(crate) fn is_voter(&self) -> bool {
-        self.configuration.voters.contains(&self.config.id)
-    }
-
     /// The one way from stand to stand.
     pub(crate) fn take_stand(&mut self, stand: Stand) {
         match mem::replace(&mut self.stand, stand) {
@@ -103,7 +102,13 @@ impl Raft {
 
     pub(crate) fn restart_election_clock(&mut self) {
         self.ticks.elapsed = 0;
-        self.ticks.timeout = self.config.election_ticks + self.random.below(self.config.election_ticks);
+        self.ticks.timeout = match self.ticks.suspicion.checked_sub(1) {
+            Some(left) => {
+                self.ticks.suspicion = left;
+                1 + self.random.below(SUSPICION_TICKS)
+            }
+            None => self.config.election_ticks + self.random.below(self.config.election_ticks),
+        };
     }
 
     /// Enters `term` as a follower that knows no leader yet, or gives up a role within the current term.
@@ -118,6 +123,9 @@ impl Raft {
 
     /// `from` speaks as the leader of our term. False when it cannot be: the term has another leader.
     pub(crate) fn follow(&mut self, from: NodeId) -> bool {
+        if !matches!(self.stand, Stand::Leader(_)) {
+            self.ticks.suspicion = 0;
+        }
         match &self.stand {
             Stand::Leader(_) => return false,
             Stand::Follower(Following { leader: Some(leader), .. }) if *leader != from => return false,

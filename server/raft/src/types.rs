@@ -56,6 +56,17 @@ pub enum Payload {
     Empty,
     /// A command for the state machine, opaque to Raft.
     Data(Arc<[u8]>),
+    /// A new configuration, in force from the moment the entry is in a member's log.
+    Config(Arc<ConfigEntry>),
+}
+
+/// The whole configuration an entry puts in force, and what it tells the state machine.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct ConfigEntry {
+    /// Who takes part from here on.
+    pub configuration: Configuration,
+    /// Opaque to Raft; empty when the leader leaves a joint configuration by itself.
+    pub data: Arc<[u8]>,
 }
 
 impl Payload {
@@ -64,6 +75,7 @@ impl Payload {
         match self {
             Payload::Empty => 0,
             Payload::Data(data) => data.len(),
+            Payload::Config(entry) => entry.configuration.size_bytes() + entry.data.len(),
         }
     }
 }
@@ -88,13 +100,53 @@ pub struct HardState {
     pub vote: Option<NodeId>,
 }
 
-/// Who takes part.
+/// Who takes part. *Joint* while `outgoing` is not empty: then every decision needs a majority of `voters` and one of
+/// `outgoing` (Raft paper, section 6).
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Configuration {
     /// Members that vote and count for commit.
     pub voters: BTreeSet<NodeId>,
-    /// Members that receive the log only.
+    /// While joint: the voters before, whose majority is needed too.
+    pub outgoing: BTreeSet<NodeId>,
+    /// Members that receive the log only. One that is in `outgoing` as well votes until the joint configuration ends.
     pub learners: BTreeSet<NodeId>,
+}
+
+impl Configuration {
+    /// Two majorities are needed.
+    pub fn is_joint(&self) -> bool {
+        !self.outgoing.is_empty()
+    }
+
+    /// It votes, in either half.
+    pub fn is_voter(&self, member: NodeId) -> bool {
+        self.voters.contains(&member) || self.outgoing.contains(&member)
+    }
+
+    /// It takes part.
+    pub fn contains(&self, member: NodeId) -> bool {
+        self.is_voter(member) || self.learners.contains(&member)
+    }
+
+    /// Everybody who takes part, each once, in order.
+    pub fn members(&self) -> BTreeSet<NodeId> {
+        self.voters.iter().chain(&self.outgoing).chain(&self.learners).copied().collect()
+    }
+
+    /// What follows a joint configuration.
+    #[must_use]
+    pub fn left(&self) -> Configuration {
+        Configuration { outgoing: BTreeSet::new(), ..self.clone() }
+    }
+
+    /// Whether a correct cluster can have it: somebody votes, nobody is both voter and learner, 0 is nobody.
+    pub fn is_possible(&self) -> bool {
+        !self.voters.is_empty() && self.voters.is_disjoint(&self.learners) && !self.contains(NodeId(0))
+    }
+
+    fn size_bytes(&self) -> usize {
+        8 * (self.voters.len() + self.outgoing.len() + self.learners.len())
+    }
 }
 
 /// Names a snapshot: the state after applying `index`.

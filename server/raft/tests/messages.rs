@@ -9,7 +9,7 @@ const LEADER: NodeId = NodeId(2);
 /// Member 1 of three, or the learner 9, at term 3, following [`LEADER`].
 fn follower(config: Config) -> Raft {
     let voters = [1, 2, 3].map(NodeId).into();
-    let configuration = Configuration { voters, learners: [NodeId(9)].into() };
+    let configuration = Configuration { voters, learners: [NodeId(9)].into(), ..Default::default() };
     let snapshot = SnapshotMeta { configuration, ..Default::default() };
     let hard_state = HardState { term: Term(3), vote: Some(LEADER) };
     let mut raft = Raft::new(config, Restored { hard_state, snapshot, ..Default::default() });
@@ -179,11 +179,12 @@ fn answer_to_a_round_never_begun_confirms_nothing() {
 }
 
 #[test]
-fn learner_gives_no_vote() {
+fn learner_that_may_have_been_promoted_votes_when_asked() {
     let mut raft = follower(Config::new(NodeId(9), 7));
     let body = Body::VoteRequest { pre_vote: false, last_index: Index(9), last_term: Term(3), force: true };
     receive(&mut raft, 4, body);
-    assert_eq!((settle(&mut raft), raft.standing().term), (vec![], Term(3)));
+    let granted = Body::VoteResponse { pre_vote: false, granted: true };
+    assert_eq!((settle(&mut raft), raft.standing().term), (vec![granted], Term(4)));
 }
 
 #[test]

@@ -43,7 +43,7 @@ fn equal_seeds_give_equal_runs() {
 }
 
 fn configuration(voters: usize) -> Configuration {
-    Configuration { voters: (1..=voters as u64).map(NodeId).collect(), learners: BTreeSet::new() }
+    Configuration { voters: (1..=voters as u64).map(NodeId).collect(), ..Default::default() }
 }
 
 proptest! {
@@ -87,6 +87,7 @@ proptest! {
             configuration: Configuration {
                 voters: (1..=voters).map(NodeId).collect(),
                 learners: BTreeSet::from([NodeId(9)]),
+                ..Default::default()
             },
             ..Default::default()
         };
@@ -190,12 +191,17 @@ fn body() -> impl Strategy<Value = Body> {
         }),
         4 => index().prop_map(|matched| Body::AppendAccepted { matched }),
         3 => (index(), index(), term())
-            .prop_map(|(prev_index, hint_index, hint_term)| Body::AppendRejected { prev_index, hint_index, hint_term }),
+            .prop_map(|(prev_index, hint_index, hint_term)| Body::AppendRejected {
+                prev_index,
+                hint_index,
+                hint_term,
+                needs_snapshot: hint_term == Term(0),
+            }),
         2 => (index(), round()).prop_map(|(commit, round)| Body::Heartbeat { commit, round }),
         2 => round().prop_map(|round| Body::HeartbeatResponse { round }),
         1 => (index(), term(), prop::collection::btree_set(number().prop_map(NodeId), 0..3)).prop_map(|(index, term, learners)| {
             let voters = BTreeSet::from([NodeId(1), NodeId(2)]);
-            Body::Snapshot { meta: SnapshotMeta { index, term, configuration: Configuration { voters, learners } } }
+            Body::Snapshot { meta: SnapshotMeta { index, term, configuration: Configuration { voters, learners, ..Default::default() } } }
         }),
         1 => context().prop_map(|context| Body::ReadRequest { context }),
         1 => (context(), index()).prop_map(|(context, index)| Body::ReadResponse { context, index }),

@@ -13,6 +13,8 @@
 //! | `propose ID TEXT [forward]`, `read ID CONTEXT` | a client's wish; after `+ ` its effects wait for the next command |
 //! | `hold-disk ID`, `persist ID [N]`, `free-disk ID` | writes wait; N of them (all) complete; no more waiting |
 //! | `crash ID`, `restart ID`, `compact ID INDEX`, `unreachable ID PEER` | crashes lose what is not durable |
+//! | `change ID +N ~N -N…`, `join N` | a wish about voters (+), learners (~), the gone (-); an empty member starts |
+//! | `transfer ID TO`, `suspect ID PEER` | leadership changes hands; PEER's process is known to be gone |
 //! | `trace on\|off`, `packets`, `log ID`, `status`, `progress ID` | show more |
 #![allow(clippy::disallowed_methods, reason = "scripts are files")]
 
@@ -99,6 +101,25 @@ impl Script {
                 let members = if words[1] == "all" { cluster.ids() } else { vec![id(1)] };
                 for _ in 0..number(2) {
                     members.iter().for_each(|&member| cluster.step(member, Input::Tick));
+                }
+            }
+            "transfer" => cluster.step(id(1), Input::Transfer { to: id(2) }),
+            "suspect" => cluster.step(id(1), Input::Suspect { peer: id(2) }),
+            "join" => cluster.join(id(1)),
+            "change" => {
+                let change = |word: &&str| {
+                    let member = NodeId(word[1..].parse().expect("a number"));
+                    match word.as_bytes()[0] {
+                        b'+' => MemberChange::AddVoter(member),
+                        b'~' => MemberChange::AddLearner(member),
+                        b'-' => MemberChange::Remove(member),
+                        _ => panic!("+ID, ~ID or -ID, not {word}"),
+                    }
+                };
+                let changes: Vec<MemberChange> = words[2..].iter().map(change).collect();
+                let raft = cluster.member(id(1)).raft.as_mut().expect("running");
+                if let Err(error) = raft.propose_change(&changes, Data::default()) {
+                    cluster.events.push(format!("n{} refuses the change: {error:?}", words[1]));
                 }
             }
             "campaign" => cluster.step(id(1), Input::Campaign),
@@ -285,7 +306,8 @@ fn show_packet(packet: &Packet) -> String {
             format!("append after {prev_index}@{prev_term} [{}] commit {commit}", entries.join(" "))
         }
         Body::AppendAccepted { matched } => format!("accepted {matched}"),
-        Body::AppendRejected { prev_index, hint_index, hint_term } => {
+        Body::AppendRejected { needs_snapshot: true, .. } => "needs a snapshot".into(),
+        Body::AppendRejected { prev_index, hint_index, hint_term, .. } => {
             format!("rejected {prev_index}, try {hint_index}@{hint_term}")
         }
         Body::Heartbeat { commit, round } => format!("heartbeat {} commit {commit}", round.0),
@@ -293,6 +315,7 @@ fn show_packet(packet: &Packet) -> String {
         Body::Snapshot { meta } => format!("snapshot {}@{}", meta.index, meta.term),
         Body::ReadRequest { context } => format!("read? {}", context.0),
         Body::ReadResponse { context, index } => format!("read {} at {index}", context.0),
+        Body::TimeoutNow => "campaign now".into(),
         Body::Propose { data } => format!("propose {}", String::from_utf8_lossy(data)),
     };
     format!("n{from} -> n{to} t{term} {body}")

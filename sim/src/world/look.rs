@@ -301,6 +301,7 @@ fn payload_hash(payload: &Payload) -> u64 {
     let bytes: &[u8] = match payload {
         Payload::Empty => return 0,
         Payload::Data(data) => data,
+        Payload::Config(config) => &config.data,
     };
     (u64::from(crc32c::crc32c(bytes)) << 32) | (bytes.len() as u64 + 1)
 }

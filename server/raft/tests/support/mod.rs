@@ -50,9 +50,20 @@ impl Disk {
         self.entries.last().map_or(self.snapshot.index, |entry| entry.index).max(self.snapshot.index)
     }
 
+    /// The state machine after applying `index`, as far as Raft knows it.
+    pub fn state_at(&self, index: Index, term: Term) -> SnapshotMeta {
+        let configs = self.entries.iter().filter(|entry| self.snapshot.index < entry.index && entry.index <= index);
+        let mut newest = configs.filter_map(|entry| match &entry.payload {
+            Payload::Config(config) => Some(config.configuration.clone()),
+            Payload::Empty | Payload::Data(_) => None,
+        });
+        let configuration = newest.next_back().unwrap_or_else(|| self.snapshot.configuration.clone());
+        SnapshotMeta { index, term, configuration }
+    }
+
     /// A checkpoint at `index`; keeps `keep` older entries. Returns the newest entry forgotten.
     pub fn checkpoint(&mut self, index: Index, term: Term, keep: u64) -> Index {
-        (self.snapshot.index, self.snapshot.term) = (index, term);
+        self.snapshot = self.state_at(index, term);
         let base = Index(index.0.saturating_sub(keep));
         if let Some(at) = self.entries.iter().position(|entry| entry.index == base) {
             self.first_prev_term = self.entries[at].term;
@@ -93,6 +104,7 @@ impl Cluster {
         let configuration = Configuration {
             voters: (1..=voters).map(NodeId).collect(),
             learners: (voters + 1..=voters + learners).map(NodeId).collect(),
+            ..Default::default()
         };
         let snapshot = SnapshotMeta { configuration, ..Default::default() };
         let member = |id| {
@@ -110,6 +122,14 @@ impl Cluster {
             cluster.restart(id);
         }
         cluster
+    }
+
+    /// Starts a member that knows nothing.
+    pub fn join(&mut self, id: NodeId) {
+        let config = Config { id, seed: id.0, ..self.members.values().next().expect("a member").config.clone() };
+        let member = Member { config, raft: None, disk: Disk::default(), writes: VecDeque::new(), holds_writes: false };
+        self.members.insert(id, member);
+        self.restart(id);
     }
 
     pub fn ids(&self) -> Vec<NodeId> {
@@ -155,6 +175,11 @@ impl Cluster {
     }
 
     fn perform(&mut self, id: NodeId, ready: Ready) {
+        if let Some(configuration) = ready.configuration
+            && self.raft(id).is_some_and(|raft| Index(0) < raft.configuration_index())
+        {
+            self.event(id, format_args!("configuration {}", show_configuration(&configuration)));
+        }
         if let Some(standing) = ready.standing {
             self.event(id, describe(&standing));
             let raft = self.members[&id].raft.as_ref().expect("alive");
@@ -191,7 +216,12 @@ impl Cluster {
             }
         }
         for peer in ready.snapshots_wanted {
-            let meta = self.members[&id].disk.snapshot.clone();
+            let Member { disk, raft, .. } = &self.members[&id];
+            let applied = raft.as_ref().expect("alive").applied().min(disk.last());
+            let meta = match disk.snapshot.index {
+                Index(0) => disk.state_at(applied, raft.as_ref().and_then(|raft| raft.term_at(applied)).expect("kept")),
+                _ => disk.snapshot.clone(),
+            };
             self.event(id, format_args!("sends snapshot {} to n{peer}", meta.index));
             let term = self.raft(id).expect("alive").standing().term;
             let message = Message { term, body: Body::Snapshot { meta } };
@@ -282,10 +312,26 @@ pub fn describe(standing: &Standing) -> String {
     }
 }
 
+/// `{1 2 3}`, `{1 2 3}<-{1 4}` while joint, with ` +{5}` for learners.
+pub fn show_configuration(configuration: &Configuration) -> String {
+    let list = |ids: &std::collections::BTreeSet<NodeId>| {
+        format!("{{{}}}", ids.iter().map(NodeId::to_string).collect::<Vec<_>>().join(" "))
+    };
+    let mut text = list(&configuration.voters);
+    if configuration.is_joint() {
+        text += &format!("<-{}", list(&configuration.outgoing));
+    }
+    if !configuration.learners.is_empty() {
+        text += &format!(" +{}", list(&configuration.learners));
+    }
+    text
+}
+
 pub fn show_entry(entry: &Entry) -> String {
     let Entry { term, index, payload } = entry;
     match payload {
         Payload::Empty => format!("{index}@{term}"),
         Payload::Data(data) => format!("{index}@{term}:{}", String::from_utf8_lossy(data)),
+        Payload::Config(config) => format!("{index}@{term}:{}", show_configuration(&config.configuration)),
     }
 }

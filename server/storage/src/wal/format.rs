@@ -23,7 +23,8 @@
 //! record:  0 1 kind   1 3 zero   4 4 body length   8 body
 //!   1 hard state  term 8, vote 8              3 empty entry  term 8, index 8
 //!   2 snapshot    index 8, term 8             4 entry        term 8, index 8, payload
-//!                                             5 carry        bytes
+//!   6 configuration  term 8, index 8, see     5 carry        bytes
+//!                    `config_bytes`
 //! ```
 //!
 //! Why each part is there:
@@ -61,6 +62,7 @@ const KIND_SNAPSHOT: u8 = 2;
 const KIND_ENTRY_EMPTY: u8 = 3;
 const KIND_ENTRY: u8 = 4;
 const KIND_CARRY: u8 = 5;
+const KIND_CONFIG: u8 = 6;
 
 /// The next multiple of a sector.
 pub(crate) fn sector_up(bytes: u64) -> u64 {
@@ -246,6 +248,12 @@ pub(crate) enum Record<'a> {
         index: Index,
         payload: Option<&'a [u8]>,
     },
+    /// An entry that changes the configuration.
+    Config {
+        term: Term,
+        index: Index,
+        body: &'a [u8],
+    },
     Carry(&'a [u8]),
 }
 
@@ -255,6 +263,7 @@ impl Record<'_> {
         let body = match self {
             Record::HardState(_) | Record::Snapshot(..) => 16,
             Record::Entry { payload, .. } => u64::from(ENTRY_HEADER) + payload.map_or(0, <[u8]>::len) as u64,
+            Record::Config { body, .. } => u64::from(ENTRY_HEADER) + body.len() as u64,
             Record::Carry(bytes) => bytes.len() as u64,
         };
         u64::from(RECORD_HEADER) + body
@@ -312,6 +321,10 @@ impl BatchBuilder {
             Record::Entry { term, index, payload: Some(payload) } => {
                 numbers(KIND_ENTRY, body, Some((term.0, index.0)));
                 payload
+            }
+            Record::Config { term, index, body: config } => {
+                numbers(KIND_CONFIG, body, Some((term.0, index.0)));
+                config
             }
             Record::Carry(bytes) => {
                 numbers(KIND_CARRY, body, None);
@@ -372,6 +385,10 @@ impl<'a> Records<'a> {
                 let (term, index) = pair().ok_or(SHORT)?;
                 Record::Entry { term: Term(term), index: Index(index), payload: Some(body) }
             }
+            KIND_CONFIG => {
+                let (term, index) = pair().ok_or(SHORT)?;
+                Record::Config { term: Term(term), index: Index(index), body }
+            }
             KIND_HARD_STATE | KIND_SNAPSHOT | KIND_ENTRY_EMPTY => {
                 let (first, second) = pair().ok_or(SHORT)?;
                 if !body.is_empty() {
@@ -386,7 +403,9 @@ impl<'a> Records<'a> {
             _ => return Err("a record has an unknown kind"),
         };
         let payload_len = match record {
-            Record::Entry { payload: Some(payload), .. } | Record::Carry(payload) => payload.len(),
+            Record::Entry { payload: Some(payload), .. }
+            | Record::Config { body: payload, .. }
+            | Record::Carry(payload) => payload.len(),
             _ => 0,
         };
         Ok(((self.whole.len() - self.rest.len() - payload_len) as u32, record))
@@ -420,6 +439,7 @@ mod tests {
             Record::Snapshot(Index(7), Term(3)),
             Record::Entry { term: Term(4), index: Index(8), payload: None },
             Record::Entry { term: Term(4), index: Index(9), payload: Some(b"payload") },
+            Record::Config { term: Term(4), index: Index(10), body: b"config" },
             Record::Carry(b"carried"),
         ];
         let mut builder = BatchBuilder::new(1, 2, 1024, 3, 0);
@@ -429,14 +449,17 @@ mod tests {
         let (bytes, chain) = builder.finish();
         assert_eq!(bytes.len(), 512);
         let (header, decoded_chain) = BatchHeader::decode(&bytes, 1, 2, 1024).expect("intact");
-        assert_eq!((header.records, header.previous_chain, header.synced_upto), (5, 3, 1024));
+        assert_eq!((header.records, header.previous_chain, header.synced_upto), (6, 3, 1024));
         assert_eq!(chain, decoded_chain);
         let payload = &bytes[BATCH_HEADER as usize..][..header.payload_len as usize];
         let found: Vec<_> = Records::new(payload).map(Result::unwrap).collect();
         for ((at, record), (wrote, place)) in found.iter().zip(records.iter().zip(&places)) {
             assert_eq!(record, wrote);
             assert_eq!(1024 + BATCH_HEADER + at, place.offset);
-            if let Record::Carry(value) | Record::Entry { payload: Some(value), .. } = record {
+            if let Record::Carry(value)
+            | Record::Config { body: value, .. }
+            | Record::Entry { payload: Some(value), .. } = record
+            {
                 let at = place.offset as usize - 1024;
                 assert_eq!(&bytes[at..at + place.len as usize], *value);
             }
@@ -448,10 +471,11 @@ mod tests {
 
     proptest! {
         #[test]
-        fn arbitrary_records_never_panic(bytes in prop::collection::vec(prop_oneof![3 => 0..6u8, 1 => any::<u8>()], 0..200)) {
+        fn arbitrary_records_never_panic(bytes in prop::collection::vec(prop_oneof![3 => 0..7u8, 1 => any::<u8>()], 0..200)) {
             for record in Records::new(&bytes) {
                 let Ok((at, record)) = record else { break };
-                if let Record::Carry(value) | Record::Entry { payload: Some(value), .. } = record {
+                if let Record::Carry(value) | Record::Config { body: value, .. } | Record::Entry { payload: Some(value), .. } =
+                record {
                     prop_assert_eq!(&bytes[at as usize..at as usize + value.len()], value);
                 }
             }

@@ -16,6 +16,7 @@
 //!
 //! The bytes are described in `format.rs`, the rules of recovery in `recovery.rs`.
 
+mod config_bytes;
 mod error;
 pub(crate) mod format;
 mod recovery;

@@ -14,6 +14,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use evenkeel_raft::{Entry, HardState, Index, Payload, Term};
 
+use super::config_bytes;
 use super::format::{Record, SegmentHeader};
 use super::scan::{BatchReader, RawBatch};
 use super::{
@@ -238,7 +239,17 @@ impl Log {
                     self.entries.clear();
                     self.base = (index, Some(term));
                 }
-                Record::Entry { term, index, payload } => {
+                Record::Entry { .. } | Record::Config { .. } => {
+                    let (term, index, payload) = match record {
+                        Record::Entry { term, index, payload: None } => (term, index, Payload::Empty),
+                        Record::Entry { term, index, payload: Some(data) } => (term, index, Payload::Data(data.into())),
+                        Record::Config { term, index, body } => {
+                            let config = config_bytes::decode(body).ok_or("a configuration that cannot be");
+                            let config = config.map_err(|what| reader.damaged(batch.offset(), what))?;
+                            (term, index, Payload::Config(config.into()))
+                        }
+                        _ => unreachable!("matched above"),
+                    };
                     let last = self.last();
                     if index.0 == 0 || last.next() < index {
                         let what = format!("entry {index} follows entry {last}");
@@ -249,7 +260,6 @@ impl Log {
                         self.base = (index.prev(), None);
                     }
                     self.entries.truncate((index.0 - self.base.0.0 - 1) as usize);
-                    let payload = payload.map_or(Payload::Empty, |bytes| Payload::Data(bytes.into()));
                     self.entries.push((Entry { term, index, payload }, place));
                 }
                 Record::Carry(_) => {}

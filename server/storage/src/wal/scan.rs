@@ -25,7 +25,9 @@ impl RawBatch {
         Records::new(&self.payload).map(|record| {
             let (at, record) = record?;
             let len = match record {
-                Record::Entry { payload: Some(payload), .. } | Record::Carry(payload) => payload.len() as u32,
+                Record::Entry { payload: Some(payload), .. }
+                | Record::Config { body: payload, .. }
+                | Record::Carry(payload) => payload.len() as u32,
                 _ => 0,
             };
             Ok((Place { segment: self.segment, offset: self.payload_at + at, len }, record))

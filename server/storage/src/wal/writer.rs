@@ -6,7 +6,7 @@ use evenkeel_raft::{Index, Payload, Term};
 
 use super::format::{BATCH_HEADER, BatchBuilder, Record, SECTOR, SegmentHeader, sector_up};
 use super::spares::Spare;
-use super::{Batch, Committed, Current, Place, WAL_DIR, Wal, WalError, segment};
+use super::{Batch, Committed, Current, Place, WAL_DIR, Wal, WalError, config_bytes, segment};
 use crate::RECORD_BYTES_MAX;
 use crate::disk::Disk;
 use crate::value_log::{SegmentEntry, ValueLog};
@@ -24,7 +24,8 @@ impl Wal {
     ///
     /// When entries would leave a gap in the log: that is the caller's bug, and must never reach the disk.
     pub async fn commit(&mut self, batch: Batch<'_>) -> Result<Committed, WalError> {
-        let records = || records(&batch);
+        let configs = config_bodies(&batch);
+        let records = || records(&batch, &configs);
         if let Some(bytes) = records().map(|record| record.encoded_bytes()).find(|&b| RECORD_BYTES_MAX as u64 <= b) {
             return Err(WalError::TooLarge { bytes });
         }
@@ -60,7 +61,7 @@ impl Wal {
             match record {
                 Record::HardState(state) => self.hard_state = state,
                 Record::Snapshot(index, term) => self.last = (index, term),
-                Record::Entry { term, index, .. } => {
+                Record::Entry { term, index, .. } | Record::Config { term, index, .. } => {
                     self.last = (index, term);
                     committed.places.push(place);
                 }
@@ -186,14 +187,25 @@ impl Committed {
     }
 }
 
-fn records<'a>(batch: &Batch<'a>) -> impl Iterator<Item = Record<'a>> {
+/// The bodies of the batch's configuration entries, in their order.
+fn config_bodies(batch: &Batch<'_>) -> Vec<Vec<u8>> {
+    let configs = batch.entries.iter().filter_map(|entry| match &entry.payload {
+        Payload::Config(config) => Some(config_bytes::encode(config)),
+        Payload::Empty | Payload::Data(_) => None,
+    });
+    configs.collect()
+}
+
+fn records<'a>(batch: &Batch<'a>, configs: &'a [Vec<u8>]) -> impl Iterator<Item = Record<'a>> {
     let Batch { hard_state, snapshot, entries, carries } = *batch;
-    let entries = entries.iter().map(|entry| {
-        let payload = match &entry.payload {
-            Payload::Empty => None,
-            Payload::Data(data) => Some(&data[..]),
-        };
-        Record::Entry { term: entry.term, index: entry.index, payload }
+    let mut configs = configs.iter();
+    let entries = entries.iter().map(move |entry| {
+        let (term, index) = (entry.term, entry.index);
+        match &entry.payload {
+            Payload::Empty => Record::Entry { term, index, payload: None },
+            Payload::Data(data) => Record::Entry { term, index, payload: Some(&data[..]) },
+            Payload::Config(_) => Record::Config { term, index, body: configs.next().expect("a body for each") },
+        }
     });
     (hard_state.map(Record::HardState).into_iter())
         .chain(snapshot.map(|(index, term)| Record::Snapshot(index, term)))

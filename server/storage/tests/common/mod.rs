@@ -73,6 +73,7 @@ pub fn payload(entry: &Entry) -> &[u8] {
     match &entry.payload {
         Payload::Empty => &[],
         Payload::Data(data) => data,
+        Payload::Config(config) => &config.data,
     }
 }
 
