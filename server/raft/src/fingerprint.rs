@@ -12,14 +12,14 @@ use crate::stand::{Stand, Ticks};
 
 impl Hash for Raft {
     fn hash<H: Hasher>(&self, hasher: &mut H) {
-        let Raft { config, configuration, hard_state, stand, ticks, random: _, log, hand_overs, .. } = self;
-        (configuration, hard_state, stand, log, hand_overs).hash(hasher);
+        let Raft { config, configurations, hard_state, stand, ticks, random: _, log, hand_overs, .. } = self;
+        (configurations, hard_state, stand, log, hand_overs).hash(hasher);
         let Raft { committed, delivered, applied, messages, read_states, snapshots_wanted, told: _, .. } = self;
         (committed, delivered, applied, messages, read_states, snapshots_wanted).hash(hasher);
-        let Ticks { elapsed, timeout: _, since_heartbeat, leaderless: _ } = ticks;
+        let Ticks { elapsed, timeout: _, since_heartbeat, leaderless: _, suspicion } = ticks;
         match stand {
             Stand::Leader(_) => (elapsed, since_heartbeat).hash(hasher),
-            _ => (config.election_ticks <= *elapsed).hash(hasher),
+            _ => (config.election_ticks <= *elapsed, suspicion).hash(hasher),
         }
     }
 }
