@@ -7,12 +7,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use evenkeel_raft::{Index, Term};
-use evenkeel_storage::checkpoint::{CheckpointError, newest as newest_file, prune};
+use evenkeel_storage::checkpoint::{CheckpointError, Sealed, newest as newest_file, prune};
 use evenkeel_storage::wal::Identity;
 use evenkeel_storage::{CheckpointHeader, CheckpointWriter, Disk, LogStart};
 use tokio::sync::mpsc;
 
-use crate::env::Event;
+use crate::env::{Event, point};
 use crate::member::{Ids, Member};
 use crate::node::Input;
 use crate::records::{self, Rebuild};
@@ -58,7 +58,8 @@ pub fn newest(disk: &dyn Disk, identity: Identity) -> Result<Option<Found>, Stri
 
 /// Writes the checkpoint of a new cluster's empty state: from then on the directory counts as initialised.
 pub async fn found(disk: &Arc<dyn Disk>, ids: Ids, state: &State, start: LogStart) -> Result<(), CheckpointError> {
-    write_at(disk, ids, state, start).await
+    let sealed = seal_at(disk, ids, state, start).await?;
+    sealed.publish().await.map(|_| ())
 }
 
 /// Writes a checkpoint of `state` and removes older ones. None when a newer one exists already.
@@ -70,14 +71,17 @@ pub async fn write(member: &Member, state: &State) -> Result<Option<LogStart>, C
         return Ok(None);
     }
     let start = member.values().log().log_start(Index(index), Term(term));
-    let disk = &member.env().disk;
-    write_at(disk, member.ids(), state, start).await?;
+    let (env, disk) = (member.env(), &member.env().disk);
+    let sealed = seal_at(disk, member.ids(), state, start).await?;
+    point(env, "checkpoint.before_rename").await;
+    sealed.publish().await?;
+    point(env, "checkpoint.written").await;
     *newest = Index(index);
     prune(&**disk, &[Index(index)]).await?;
     Ok(Some(start))
 }
 
-async fn write_at(disk: &Arc<dyn Disk>, ids: Ids, state: &State, start: LogStart) -> Result<(), CheckpointError> {
+async fn seal_at(disk: &Arc<dyn Disk>, ids: Ids, state: &State, start: LogStart) -> Result<Sealed, CheckpointError> {
     let identity = Identity { cluster_id: ids.cluster, member_id: ids.member };
     let mut writer = CheckpointWriter::create(Arc::clone(disk), CheckpointHeader { identity, start }).await?;
     let mut encoded = Vec::new();
@@ -91,7 +95,7 @@ async fn write_at(disk: &Arc<dyn Disk>, ids: Ids, state: &State, start: LogStart
             tokio::task::yield_now().await;
         }
     }
-    writer.finish().await.map(|_| ())
+    writer.seal().await
 }
 
 /// Decides when a checkpoint is due, and takes it. One at a time.

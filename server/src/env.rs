@@ -90,6 +90,12 @@ pub enum Inbound {
         /// The member.
         peer: NodeId,
     },
+    /// The connection to this member was refused after it had been up: its process is gone. Never said of a member
+    /// that is only silent, nor after a break that a new connection has mended.
+    Reset {
+        /// The member.
+        peer: NodeId,
+    },
 }
 
 /// Fire-and-forget messages between members. May lose, delay and reorder any message, and repeat any but
@@ -117,6 +123,26 @@ pub trait Clock: Send + Sync {
 pub trait Observer: Send + Sync {
     /// Told of `event` the moment it happens, on the member's own task.
     fn observe(&self, event: Event<'_>);
+    /// Told that a task has come to a [point](crate::points); the task waits for what is returned.
+    fn point(&self, _name: &'static str) -> Option<Pin<Box<dyn Future<Output = ()> + Send>>> {
+        None
+    }
+}
+
+/// A named place in the code ([`crate::points::POINTS`]) at which a scenario may stop this task, and perhaps the whole
+/// member. Compiled to nothing without the feature `mutants`.
+#[cfg(feature = "mutants")]
+pub async fn point(env: &Env, name: &'static str) {
+    if let Some(pause) = env.observer.point(name) {
+        pause.await;
+    }
+}
+
+/// Nothing: this build has no points.
+#[cfg(not(feature = "mutants"))]
+#[inline]
+pub fn point(_: &Env, _: &'static str) -> std::future::Ready<()> {
+    std::future::ready(())
 }
 
 /// What an observer is told.

@@ -18,7 +18,7 @@ use evenkeel_proto::etcdserverpb as pb;
 
 use evenkeel_raft::{Mutant, NodeId};
 
-use crate::env::Event;
+use crate::env::{Event, point};
 use crate::error::RequestError;
 use crate::member::Member;
 
@@ -136,6 +136,7 @@ pub async fn expire(member: Arc<Member>) {
         if member.read_barrier().await.is_err() || member.reign() != Some(term) {
             continue;
         }
+        point(member.env(), "lease.before_revoke").await;
         for chunk in due.chunks(REVOKING_AT_ONCE) {
             // A lease that ended meanwhile and was granted again under its id is another lease.
             let now = member.lease_now();

@@ -22,6 +22,7 @@ pub mod node;
 pub mod parking;
 pub mod peer;
 pub mod places;
+pub mod points;
 pub mod publish;
 pub mod quota;
 pub mod reader;

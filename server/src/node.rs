@@ -259,7 +259,7 @@ impl Node {
 
     fn inbound(&mut self, inbound: Inbound) {
         match inbound {
-            Inbound::Down { peer } => self.raft.step(RaftInput::Unreachable { peer }),
+            Inbound::Down { peer } | Inbound::Reset { peer } => self.raft.step(RaftInput::Unreachable { peer }),
             Inbound::Message { from, bytes } => {
                 self.first_ticks.heard.insert(from);
                 self.message(from, &bytes);

@@ -15,7 +15,7 @@ use evenkeel_raft::{Index, NodeId, Term};
 use evenkeel_storage::checkpoint::BlockEncoder;
 use tokio::sync::mpsc;
 
-use crate::env::{Event, MessageKind};
+use crate::env::{Event, MessageKind, point};
 use crate::member::Member;
 use crate::node::Input;
 use crate::peer;
@@ -99,6 +99,7 @@ async fn send(
     transfer: u64,
     answers: &mut mpsc::Receiver<pb::SnapshotAck>,
 ) -> Result<Index, String> {
+    point(member.env(), "snapshot.before_send").await;
     let state = member.state();
     let (index, index_term) = state.store.applied();
     let meta = SnapshotMeta {

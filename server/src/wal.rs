@@ -15,7 +15,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::apply::{ApplyWork, Staged};
 use crate::checkpoint;
-use crate::env::Event;
+use crate::env::{Event, point};
 use crate::member::Member;
 
 /// Hand-overs waiting for the log task. The driver waits when this is full: back-pressure, bounded by the core's
@@ -118,6 +118,7 @@ impl LogTask {
         let entries: Vec<Entry> = writes.iter().flat_map(|w| w.entries.iter().cloned()).collect();
         if hard_state.is_some() || snapshot.is_some() || !entries.is_empty() {
             let env = self.member.env();
+            point(env, "wal.before_write").await;
             let began = env.clock.monotonic();
             let committed = self.wal.commit(Batch { hard_state, snapshot, entries: &entries, carries: &[] }).await?;
             let metrics = self.member.metrics();
@@ -132,6 +133,7 @@ impl LogTask {
                     snapshot,
                 });
             }
+            point(env, "wal.synced").await;
             self.member.places().put(entries.iter().map(|e| e.index), &committed.places);
         }
         self.finished(writes);
@@ -155,8 +157,10 @@ impl LogTask {
             let batch = Batch { hard_state: write.hard_state, ..Batch::default() };
             self.wal.commit(batch).await.map_err(failed)?;
         }
+        point(self.member.env(), "snapshot.before_install").await;
         let written = checkpoint::write(&self.member, &staged.state).await;
         written.map_err(|error| format!("a received snapshot could not be stored: {error}"))?;
+        point(self.member.env(), "snapshot.installed").await;
         if self.apply.send(ApplyWork::Install(staged)).await.is_err() {
             return Err("a received snapshot could not be applied".into());
         }

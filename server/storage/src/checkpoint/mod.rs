@@ -19,7 +19,7 @@ use evenkeel_raft::{Index, Term};
 pub use blocks::{Block, BlockDecoder, BlockEncoder, BlockError};
 pub use error::CheckpointError;
 pub use reader::{CheckpointReader, Newest, Rejected, newest, open, stored_identity};
-pub use writer::CheckpointWriter;
+pub use writer::{CheckpointWriter, Sealed};
 
 use crate::bytes_in::{take_u32, take_u64};
 use crate::disk::Disk;

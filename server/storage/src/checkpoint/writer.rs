@@ -54,16 +54,36 @@ impl CheckpointWriter {
     }
 
     /// Makes the checkpoint durable and visible. Returns its length in bytes.
-    pub async fn finish(mut self) -> Result<u64, CheckpointError> {
+    pub async fn finish(self) -> Result<u64, CheckpointError> {
+        self.seal().await?.publish().await
+    }
+
+    /// Makes the records durable. The checkpoint does not exist before [`Sealed::publish`].
+    pub async fn seal(mut self) -> Result<Sealed, CheckpointError> {
         let at = self.written;
         let encoder = std::mem::replace(&mut self.encoder, BlockEncoder::new(0));
         let bytes = encoder.finish();
         let total = at + bytes.len() as u64;
         self.file.write_at_and_sync(at, bytes).await.map_err(CheckpointError::io(&self.name, "writing"))?;
+        Ok(Sealed { disk: self.disk, index: self.index, name: self.name, total })
+    }
+}
+
+/// A checkpoint that is complete and durable under its temporary name.
+pub struct Sealed {
+    disk: Arc<dyn Disk>,
+    index: Index,
+    name: String,
+    total: u64,
+}
+
+impl Sealed {
+    /// Makes it exist: renames it, durably. Returns its length in bytes.
+    pub async fn publish(self) -> Result<u64, CheckpointError> {
         let name = path(self.index);
         self.disk.rename(&self.name, &name).map_err(CheckpointError::io(&name, "naming the checkpoint"))?;
         let synced = self.disk.sync_dir(CHECKPOINT_DIR).await;
         synced.map_err(CheckpointError::io(CHECKPOINT_DIR, "syncing the directory"))?;
-        Ok(total)
+        Ok(self.total)
     }
 }
