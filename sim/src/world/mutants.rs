@@ -32,6 +32,41 @@ pub const GALLERY: &[Plant] = &[
         about: "a leader serves reads without confirming that it still leads",
     },
     Plant {
+        name: "commit-old-term",
+        mutant: Mutant::CommitOldTerm,
+        about: "a leader commits entries of earlier terms by counting copies",
+    },
+    Plant {
+        name: "readindex-reuse",
+        mutant: Mutant::ReadIndexReuse,
+        about: "answers to a round that began before a read arrived confirm it",
+    },
+    Plant {
+        name: "readindex-no-term-commit",
+        mutant: Mutant::ReadIndexNoTermCommit,
+        about: "a leader serves reads before an entry of its own term is committed",
+    },
+    Plant {
+        name: "confchange-unapplied",
+        mutant: Mutant::ConfChangeUnapplied,
+        about: "a leader changes the configuration before an own-term commit, and while an earlier change is under way",
+    },
+    Plant {
+        name: "trunc-on-stale-append",
+        mutant: Mutant::TruncOnStaleAppend,
+        about: "a follower cuts its log after the place an append refers to, even where the entries agree",
+    },
+    Plant {
+        name: "async-append-aba",
+        mutant: Mutant::AsyncAppendAba,
+        about: "truncating the log leaves hand-overs in flight, whose completions attest what was cut",
+    },
+    Plant {
+        name: "prevote-term-echo",
+        mutant: Mutant::PreVoteTermEcho,
+        about: "a granted pre-vote carries the voter's own term",
+    },
+    Plant {
         name: "sync-in-driver",
         mutant: Mutant::SyncInDriver,
         about: "the driver waits for its own disk before it does anything else",
