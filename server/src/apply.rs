@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use evenkeel_mvcc::{Command, Response};
+use evenkeel_mvcc::{Command, Response, Store};
 use evenkeel_proto::etcdserverpb as pb;
 use evenkeel_raft::types::SnapshotMeta;
 use evenkeel_raft::{Entry, NodeId, Payload, Term};
@@ -190,7 +190,7 @@ impl Applier {
                     .apply(index.0, term.0, &command, values)
                     .map(|outcome| {
                         changes.clone_from(&outcome.events);
-                        Ok(self.effects(&command, outcome))
+                        Ok(self.effects(&command, outcome, &state.store))
                     })
                     .map_err(|error| format!("entry {index} needs a value that cannot be read: {error}"))
             } else {
@@ -214,7 +214,7 @@ impl Applier {
     }
 
     /// Watch events, lease deadlines and value accounting of one applied command.
-    fn effects(&self, command: &Command, outcome: evenkeel_mvcc::Outcome) -> Reply {
+    fn effects(&self, command: &Command, outcome: evenkeel_mvcc::Outcome, store: &Store) -> Reply {
         let member = &self.member;
         if let Some(events) = &outcome.events {
             for event in &events.events {
@@ -226,14 +226,7 @@ impl Applier {
             member.watches().publish(events);
         }
         member.values().freed(&outcome.freed);
-        match command {
-            Command::LeaseGrant { id, ttl_seconds } if outcome.result.is_ok() => {
-                member.leases().granted(*id, *ttl_seconds, member.lease_now());
-            }
-            // Also when it was gone already: a deadline without a lease would be revoked for ever.
-            Command::LeaseRevoke { id } => member.leases().revoked(*id),
-            _ => {}
-        }
+        member.leases().applied(command, store, member.lease_now());
         Reply { result: outcome.result, revision: outcome.revision.0 }
     }
 }

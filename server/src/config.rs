@@ -71,6 +71,8 @@ pub struct Config {
     pub value_cache_bytes: usize,
     /// Slower applies are logged.
     pub warning_apply_duration: Duration,
+    /// Between two checkpoints of how long a lease has left; none when leases begin anew with each leader.
+    pub lease_checkpoint_interval: Option<Duration>,
     /// Planted bugs (testbed builds only).
     pub mutants: Mutants,
 }
@@ -96,6 +98,8 @@ pub enum ClusterState {
 pub const MAX_REQUEST_BYTES: usize = 1_572_864;
 /// What etcd adds to it for the transport.
 pub const REQUEST_OVERHEAD_BYTES: usize = 512 * 1024;
+/// etcd's interval between checkpoints of how long leases have left.
+pub const LEASE_CHECKPOINT_INTERVAL: Duration = Duration::from_secs(300);
 /// etcd's default quota.
 pub const DEFAULT_QUOTA_BYTES: u64 = 2 * 1024 * 1024 * 1024;
 
@@ -133,6 +137,7 @@ impl Default for Config {
             wal_segment_bytes: 64 * 1024 * 1024,
             value_cache_bytes: 64 * 1024 * 1024,
             warning_apply_duration: Duration::from_millis(100),
+            lease_checkpoint_interval: Some(LEASE_CHECKPOINT_INTERVAL),
             mutants: Mutants::NONE,
         }
     }

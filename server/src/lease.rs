@@ -1,160 +1,40 @@
-//! Lease deadlines. They live on the leader alone, in its own monotonic time; the replicated state knows only
-//! which leases exist and for how long they were granted.
+//! Leases as members see them outside the log: renewals, questions about time, and expiry by the leader's clock.
 //!
-//! - A new leader gives every lease its full time to live and one election timeout more: no lease dies because
-//!   the cluster was without a leader.
+//! The replicated state knows which leases exist, for how long they were granted and what they had left at their last
+//! checkpoint. Deadlines live on the leader alone, in its own monotonic time ([`deadlines`]).
+//!
+//! - A new leader gives every lease what it had left at its last checkpoint, or else its full time to live, and one
+//!   election timeout more: no lease dies because the cluster was without a leader.
 //! - A lease past its deadline is never renewed; it waits for its revocation. So a renewal that succeeded and a
 //!   revocation cannot pass each other.
-//! - Expiry is proposed only by a leader that has confirmed its leadership after it found the lease due, and only
-//!   within that term.
+//! - After every wait a renewal looks again whether the lease is still there, and still the same.
+//! - A lease with a checkpoint is renewed only when the checkpoint was taken back in the log: a promise must bind the
+//!   next leader too. This costs one entry per lease and checkpoint, not per renewal.
+//! - Expiry is proposed only by a leader that has confirmed its leadership after it found the lease due, only within
+//!   that term, and for that very lease: granted again under its id, it is another one.
 
-use std::collections::BTreeMap;
 use std::future::Future;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
-use evenkeel_mvcc::{LeaseId, Store};
-use evenkeel_proto::etcdserverpb as pb;
+use evenkeel_mvcc::{LeaseCheckpoint, LeaseId};
+use evenkeel_raft::{Index, Mutant, NodeId};
+use tokio::sync::watch;
 
-use evenkeel_raft::{Mutant, NodeId};
-
-use crate::env::{Event, point};
 use crate::error::RequestError;
 use crate::member::Member;
+use crate::version::Release;
 
-/// Between two looks for due leases.
-const SCAN_INTERVAL: Duration = Duration::from_millis(500);
-/// Leases revoked in one scan.
-const REVOKED_PER_SCAN: usize = 500;
-/// Revocations in flight at once.
-const REVOKING_AT_ONCE: usize = 16;
+pub mod deadlines;
+pub mod expiry;
 
-/// Deadlines by lease; empty unless this member leads.
-#[derive(Default)]
-pub struct Leases {
-    inner: Mutex<Inner>,
-}
+pub use deadlines::Leases;
+use deadlines::{Renewal, Terms};
 
-#[derive(Default)]
-struct Inner {
-    reign: Option<u64>,
-    deadlines: BTreeMap<LeaseId, Duration>,
-}
-
-/// The outcome of a renewal on the leader.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Renewal {
-    /// It lives for this many seconds from now.
-    Renewed(i64),
-    /// It is past its deadline and waits for its revocation.
-    Expired,
-    /// There is no such lease.
-    Unknown,
-    /// This member does not lead.
-    NotLeader,
-}
-
-impl Leases {
-    /// A reign begins: every lease gets its whole time to live, and `grace` for the time without a leader (none is a
-    /// planted bug).
-    pub fn reign_began(&self, term: u64, store: &Store, now: Duration, grace: Option<Duration>) {
-        let deadline = |ttl_seconds| grace.map_or(now, |grace| now + ttl(ttl_seconds) + grace);
-        let mut inner = self.inner.lock().expect("not poisoned");
-        inner.reign = Some(term);
-        inner.deadlines = store.leases().map(|(id, lease)| (id, deadline(lease.ttl_seconds))).collect();
-    }
-
-    /// The reign is over.
-    pub fn deposed(&self) {
-        let mut inner = self.inner.lock().expect("not poisoned");
-        inner.reign = None;
-        inner.deadlines.clear();
-    }
-
-    /// A grant was applied.
-    pub fn granted(&self, id: LeaseId, ttl_seconds: i64, now: Duration) {
-        let mut inner = self.inner.lock().expect("not poisoned");
-        if inner.reign.is_some() {
-            inner.deadlines.insert(id, now + ttl(ttl_seconds));
-        }
-    }
-
-    /// A revocation was applied.
-    pub fn revoked(&self, id: LeaseId) {
-        self.inner.lock().expect("not poisoned").deadlines.remove(&id);
-    }
-
-    /// Gives a lease its whole time again. `term` is the reign whose leadership was confirmed for this renewal.
-    pub fn renew(&self, id: LeaseId, ttl_seconds: i64, term: u64, now: Duration) -> Renewal {
-        let mut inner = self.inner.lock().expect("not poisoned");
-        if inner.reign != Some(term) {
-            return Renewal::NotLeader;
-        }
-        match inner.deadlines.get_mut(&id) {
-            None => Renewal::Unknown,
-            Some(deadline) if *deadline <= now => Renewal::Expired,
-            Some(deadline) => {
-                *deadline = now + ttl(ttl_seconds);
-                Renewal::Renewed(ttl_seconds)
-            }
-        }
-    }
-
-    /// Seconds left; none for an unknown or expired lease.
-    pub fn remaining(&self, id: LeaseId, now: Duration) -> Option<i64> {
-        let inner = self.inner.lock().expect("not poisoned");
-        let deadline = inner.deadlines.get(&id)?;
-        deadline.checked_sub(now).filter(|left| !left.is_zero()).map(|left| left.as_secs() as i64)
-    }
-
-    fn is_due(&self, id: LeaseId, now: Duration) -> bool {
-        self.inner.lock().expect("not poisoned").deadlines.get(&id).is_some_and(|deadline| *deadline <= now)
-    }
-
-    fn due(&self, now: Duration) -> Option<(u64, Vec<LeaseId>)> {
-        let inner = self.inner.lock().expect("not poisoned");
-        let due = inner.deadlines.iter().filter(|(_, deadline)| **deadline <= now);
-        let due: Vec<LeaseId> = due.map(|(id, _)| *id).take(REVOKED_PER_SCAN).collect();
-        inner.reign.filter(|_| !due.is_empty()).map(|term| (term, due))
-    }
-}
-
-fn ttl(seconds: i64) -> Duration {
-    Duration::from_secs(seconds.max(0) as u64)
-}
-
-/// Revokes due leases for as long as the member runs.
-pub async fn expire(member: Arc<Member>) {
-    loop {
-        tokio::select! {
-            biased;
-            () = member.stopping() => return,
-            () = member.env().clock.sleep(SCAN_INTERVAL) => {}
-        }
-        let Some((term, due)) = member.leases().due(member.lease_now()) else { continue };
-        // Somebody else may lead by now, and renew: only a leadership confirmed after the look counts.
-        if member.read_barrier().await.is_err() || member.reign() != Some(term) {
-            continue;
-        }
-        point(member.env(), "lease.before_revoke").await;
-        for chunk in due.chunks(REVOKING_AT_ONCE) {
-            // A lease that ended meanwhile and was granted again under its id is another lease.
-            let now = member.lease_now();
-            let revocations = chunk.iter().filter(|id| member.leases().is_due(**id, now)).map(|id| {
-                member.env().observer.observe(Event::LeaseExpired { lease: id.0 });
-                let request = pb::InternalRaftRequest {
-                    lease_revoke: Some(pb::LeaseRevokeRequest { id: id.0 }),
-                    ..Default::default()
-                };
-                member.propose_in(request, Some(term))
-            });
-            for outcome in futures_util::future::join_all(revocations).await {
-                if let Err(error) = outcome {
-                    tracing::warn!(%error, "a due lease could not be revoked; it is tried again");
-                }
-            }
-        }
-    }
+/// Whether the remaining time of leases is kept at this cluster version: from 3.6 on, as with etcd.
+fn remaining_counts(cluster_version: Option<&str>) -> bool {
+    let version = cluster_version.and_then(|version| version.parse().ok());
+    Release::V3_6 <= Release::turned_on_by(version)
 }
 
 impl Member {
@@ -162,7 +42,11 @@ impl Member {
     pub(crate) fn reign_began(self: &Arc<Self>, term: u64) {
         let no_grace = self.config().mutants.on(Mutant::LeaseNoGrace);
         let grace = if no_grace { None } else { Some(self.config().election_timeout) };
-        self.begin_reign(term, grace);
+        self.with_state(|state| {
+            let use_remaining = remaining_counts(state.cluster().version.as_deref());
+            let terms = Terms { grace, use_remaining, checkpoint_interval: self.config().lease_checkpoint_interval };
+            self.leases().reign_began(term, terms, &state.store, self.lease_now());
+        });
         let member = Arc::clone(self);
         tokio::spawn(async move { crate::publish::cluster_version(&member, term).await });
     }
@@ -181,26 +65,53 @@ impl Member {
     /// Renews a lease as the leader.
     pub async fn lease_renew_here(&self, lease: i64) -> Result<i64, RequestError> {
         let Some(term) = self.reign() else { return Err(RequestError::NotLeader) };
+        // Shared by everybody who waits for one: many renewals cost one round.
         self.read_barrier().await?;
         let id = LeaseId(lease);
         let give_up = self.now() + self.request_timeout();
         let mut applied = self.applied();
         loop {
-            let Some(ttl_seconds) = self.view().lease(id).map(|l| l.ttl_seconds) else { return Ok(0) };
-            match self.leases().renew(id, ttl_seconds, term, self.lease_now()) {
-                Renewal::Renewed(ttl) => return Ok(ttl),
-                Renewal::Unknown | Renewal::NotLeader => return Err(RequestError::NotLeader),
-                Renewal::Expired => {
-                    let left = give_up.saturating_sub(self.now());
-                    tokio::select! {
-                        biased;
-                        () = self.stopping() => return Err(RequestError::Stopped),
-                        changed = applied.changed() => if changed.is_err() { return Err(RequestError::Stopped) },
-                        () = self.env().clock.sleep(left) => return Err(RequestError::Timeout),
-                    }
+            let (ttl_seconds, granted_at, renewal) = {
+                let view = self.view();
+                let Some(lease) = view.lease(id) else { return Ok(0) };
+                let renewal = self.leases().renew(id, lease, term, self.lease_now());
+                (lease.ttl_seconds, lease.granted_at, renewal)
+            };
+            let left = give_up.saturating_sub(self.now());
+            match renewal {
+                Renewal::Renewed => return Ok(ttl_seconds),
+                Renewal::NotLeader => return Err(RequestError::NotLeader),
+                Renewal::Expired => self.next_applied(&mut applied, left).await?,
+                Renewal::Changed | Renewal::BeingCheckpointed if left.is_zero() => return Err(RequestError::Timeout),
+                Renewal::Changed | Renewal::BeingCheckpointed => {
+                    self.env().clock.sleep(self.config().heartbeat_interval).await;
                 }
+                Renewal::Checkpointed => self.take_back_checkpoint(id, granted_at, term).await?,
+            }
+            // The planted bug does not look again.
+            if self.config().mutants.on(Mutant::RenewAfterRevoke) {
+                return Ok(ttl_seconds);
             }
         }
+    }
+
+    /// Waits until something more is applied.
+    async fn next_applied(&self, applied: &mut watch::Receiver<Index>, patience: Duration) -> Result<(), RequestError> {
+        tokio::select! {
+            biased;
+            () = self.stopping() => Err(RequestError::Stopped),
+            changed = applied.changed() => changed.map_err(|_| RequestError::Stopped),
+            () = self.env().clock.sleep(patience) => Err(RequestError::Timeout),
+        }
+    }
+
+    /// Makes the log forget what a lease had left.
+    async fn take_back_checkpoint(&self, id: LeaseId, granted_at: u64, term: u64) -> Result<(), RequestError> {
+        let whole = LeaseCheckpoint { id, remaining_seconds: 0, granted_at: Some(granted_at) };
+        self.propose_in(expiry::request(&[whole]), Some(term)).await?;
+        // Entries of one proposer keep their order: every earlier checkpoint of this reign is applied, or lost.
+        self.leases().uncheckpointed(term, whole);
+        Ok(())
     }
 
     /// Time left of a lease, from the leader. A `ttl` of -1 means that there is no such lease.

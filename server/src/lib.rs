@@ -129,7 +129,7 @@ pub async fn serve(config: Config, env: Env) -> Result<Server, ServeError> {
         watched("log", Box::pin(log_task.run()) as Task),
         watched("apply", Box::pin(applier.run())),
         watched("driver", Box::pin(node.run())),
-        watched("lease", Box::pin(lease::expire(Arc::clone(&member)))),
+        watched("lease", Box::pin(lease::expiry::run(Arc::clone(&member)))),
         watched("front", Box::pin(serving)),
     ];
     Ok(Server { member, tasks })

@@ -246,6 +246,11 @@ impl Member {
         *self.standing.borrow()
     }
 
+    /// Follows term, role and leader.
+    pub(crate) fn follow_standing(&self) -> watch::Receiver<Standing> {
+        self.standing.subscribe()
+    }
+
     /// Whether it leads, and in which term.
     pub fn reign(&self) -> Option<u64> {
         let standing = self.standing();
@@ -277,10 +282,9 @@ impl Member {
         change(&mut self.state.write().expect("not poisoned"))
     }
 
-    /// Lease deadlines of a new reign. Under the state's lock: the apply task adds and removes deadlines under it too.
-    pub(crate) fn begin_reign(&self, term: u64, grace: Option<Duration>) {
-        let state = self.state.read().expect("not poisoned");
-        self.leases.reign_began(term, &state.store, self.lease_now(), grace);
+    /// Looks at the state under its lock, so that the apply task changes nothing meanwhile, lease deadlines included.
+    pub(crate) fn with_state(&self, look: impl FnOnce(&State)) {
+        look(&self.state.read().expect("not poisoned"));
     }
 
     /// Replaces the state by a snapshot's.
@@ -289,7 +293,8 @@ impl Member {
         let applied = Index(state.store.applied().0);
         self.values.replaced(&current.store);
         *current = state;
-        self.watches.reset(&current.store);
+        self.watches.reset(&current.store, self.config.mutants);
+        self.leases.replaced(&current.store, self.lease_now());
         drop(current);
         self.publish_applied(applied);
     }

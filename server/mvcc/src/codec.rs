@@ -7,7 +7,7 @@
 //!
 //! ```text
 //! header   revision compacted applied_index applied_term
-//! lease    id ttl_seconds remaining_seconds
+//! lease    id ttl_seconds remaining_seconds granted_at
 //! version  key main sub kind …
 //!            kind 0  tombstone
 //!            kind 1  first version without a lease: value
@@ -73,6 +73,7 @@ pub fn encode_lease(lease: &LeaseRecord, out: &mut Vec<u8>) {
     signed(lease.id.0, out);
     signed(lease.ttl_seconds, out);
     signed(lease.remaining_seconds, out);
+    unsigned(lease.granted_at, out);
 }
 
 /// Takes a lease off the front.
@@ -81,6 +82,7 @@ pub fn decode_lease(input: &mut &[u8]) -> Result<LeaseRecord, CodecError> {
         id: LeaseId(take_signed(input)?),
         ttl_seconds: take_signed(input)?,
         remaining_seconds: take_signed(input)?,
+        granted_at: take_unsigned(input)?,
     })
 }
 

@@ -34,12 +34,25 @@ pub enum Command {
     LeaseRevoke {
         /// The lease.
         id: LeaseId,
+        /// Only the lease that the entry with this index granted, not a later one of the same id.
+        granted_at: Option<u64>,
     },
-    /// Note how many seconds leases have left. Ids that are gone by now are skipped.
+    /// Note how many seconds leases have left. Leases that are gone by now are skipped.
     LeaseCheckpoint(
-        /// Lease and remaining seconds.
-        Vec<(LeaseId, i64)>,
+        /// The leases.
+        Vec<LeaseCheckpoint>,
     ),
+}
+
+/// How long a lease has left.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LeaseCheckpoint {
+    /// The lease.
+    pub id: LeaseId,
+    /// The time it has left; 0 is all of it, again.
+    pub remaining_seconds: i64,
+    /// Only the lease that the entry with this index granted.
+    pub granted_at: Option<u64>,
 }
 
 /// Give a key a value.

@@ -6,6 +6,7 @@
 use crate::hash;
 use crate::history::{History, Stored, Version, VersionKind};
 use crate::interval::Key;
+use crate::lease::Lease;
 use crate::revision::{At, LeaseId, Revision};
 use crate::store::Store;
 use crate::tree::Builder;
@@ -66,8 +67,10 @@ pub struct LeaseRecord {
     pub id: LeaseId,
     /// The granted time to live.
     pub ttl_seconds: i64,
-    /// The time left at the last checkpoint; 0 before the first one.
+    /// The time left at the last checkpoint; 0 without one.
     pub remaining_seconds: i64,
+    /// The index of the entry that granted it.
+    pub granted_at: u64,
 }
 
 impl Store {
@@ -103,6 +106,7 @@ impl Store {
             id,
             ttl_seconds: lease.ttl_seconds,
             remaining_seconds: lease.remaining_seconds,
+            granted_at: lease.granted_at,
         })
     }
 }
@@ -168,7 +172,8 @@ impl Restore {
         if record.id == LeaseId::NONE || self.store.leases.get(&record.id).is_some() {
             return Err(RestoreError::BadLease);
         }
-        self.store.lease_add(record.id, record.ttl_seconds, record.remaining_seconds);
+        let LeaseRecord { id, ttl_seconds, remaining_seconds, granted_at } = record;
+        self.store.lease_add(id, Lease::new(ttl_seconds, remaining_seconds, granted_at));
         Ok(())
     }
 
@@ -243,7 +248,7 @@ pub fn state_hash_of(store: &Store) -> u128 {
         .keys
         .iter()
         .flat_map(|(key, history)| history.all().map(move |stored| hash::version(key, stored.at, &stored.version)));
-    let leases = store.leases().map(|(id, lease)| hash::lease(id, lease.ttl_seconds, lease.remaining_seconds));
+    let leases = store.leases().map(|(id, lease)| lease.share(id));
     let shares = versions.chain(leases).fold(0u128, u128::wrapping_add);
     hash::state(shares, store.revision, store.compacted, store.applied)
 }

@@ -85,11 +85,12 @@ pub(crate) fn version(key: &[u8], at: At, version: &Version) -> u128 {
 }
 
 /// The share of one lease. Its keys are not covered: the versions say which lease they hang on.
-pub(crate) fn lease(id: LeaseId, ttl_seconds: i64, remaining_seconds: i64) -> u128 {
+pub(crate) fn lease(id: LeaseId, ttl_seconds: i64, remaining_seconds: i64, granted_at: u64) -> u128 {
     let mut mixer = Mixer::new(LEASE_TAG);
     mixer.signed(id.0);
     mixer.signed(ttl_seconds);
     mixer.signed(remaining_seconds);
+    mixer.word(granted_at);
     mixer.finish()
 }
 
@@ -132,9 +133,10 @@ mod tests {
         add(version(b"k", at, &put(4, 4)));
         add(version(b"k", at, &put(3, 5)));
         add(version(b"k", at, &Version { kind: VersionKind::Tombstone, ..base }));
-        add(lease(LeaseId(2), 3, 4));
-        add(lease(LeaseId(2), 4, 3));
-        add(lease(LeaseId(-2), 3, 4));
+        add(lease(LeaseId(2), 3, 4, 5));
+        add(lease(LeaseId(2), 4, 3, 5));
+        add(lease(LeaseId(-2), 3, 4, 5));
+        add(lease(LeaseId(2), 3, 4, 6));
     }
 
     #[test]
@@ -148,7 +150,7 @@ mod tests {
     #[test]
     fn one_bit_in_changes_about_half_the_bits_out() {
         for bit in 0..64 {
-            let (a, b) = (lease(LeaseId(0), 0, 5), lease(LeaseId(1 << bit), 0, 5));
+            let (a, b) = (lease(LeaseId(0), 0, 5, 1), lease(LeaseId(1 << bit), 0, 5, 1));
             let changed = (a ^ b).count_ones();
             assert!((35..=93).contains(&changed), "bit {bit} changes {changed} of 128");
         }

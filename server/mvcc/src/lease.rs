@@ -2,12 +2,13 @@
 //!
 //! Absent: deadlines. A clock is local to a member, so when a lease ends is decided outside and arrives as a
 //! [`Command::LeaseRevoke`](crate::Command::LeaseRevoke). Here is only what members agree on: the granted time to
-//! live and the remaining time of the last checkpoint.
+//! live, the remaining time of the last checkpoint, and which entry granted it: an id may be granted again, and whoever
+//! decides about a lease outside the log names the one it saw.
 //!
 //! Invariant: a key is in the set of a lease exactly while its latest version is a put with that lease, and that lease
 //! exists.
 
-use crate::command::{Outcome, Response};
+use crate::command::{LeaseCheckpoint, Outcome, Response};
 use crate::error::Error;
 use crate::hash;
 use crate::interval::Key;
@@ -25,14 +26,26 @@ pub const LEASE_TTL_SECONDS_MAX: i64 = 9_000_000_000;
 pub struct Lease {
     /// The granted time to live.
     pub ttl_seconds: i64,
-    /// The time that was left at the last checkpoint; 0 before the first one.
+    /// The time that was left at the last checkpoint; 0 without one.
     pub remaining_seconds: i64,
+    /// The index of the entry that granted it.
+    pub granted_at: u64,
     pub(crate) keys: Tree<Key, ()>,
 }
 
 impl Lease {
-    pub(crate) fn new(ttl_seconds: i64, remaining_seconds: i64) -> Lease {
-        Lease { ttl_seconds, remaining_seconds, keys: Tree::new() }
+    pub(crate) fn new(ttl_seconds: i64, remaining_seconds: i64, granted_at: u64) -> Lease {
+        Lease { ttl_seconds, remaining_seconds, granted_at, keys: Tree::new() }
+    }
+
+    /// Its share of the state's hash.
+    pub(crate) fn share(&self, id: LeaseId) -> u128 {
+        hash::lease(id, self.ttl_seconds, self.remaining_seconds, self.granted_at)
+    }
+
+    /// True when it is the lease that is meant.
+    fn is(&self, granted_at: Option<u64>) -> bool {
+        granted_at.is_none_or(|index| self.granted_at == index)
     }
 
     /// How many keys hang on it.
@@ -67,7 +80,7 @@ impl Store {
         self.leases.len()
     }
 
-    pub(crate) fn lease_grant(&mut self, id: LeaseId, ttl_seconds: i64) -> Result<Response, Error> {
+    pub(crate) fn lease_grant(&mut self, id: LeaseId, ttl_seconds: i64, index: u64) -> Result<Response, Error> {
         if id == LeaseId::NONE {
             return Err(Error::LeaseNotFound);
         }
@@ -77,19 +90,21 @@ impl Store {
         if self.leases.get(&id).is_some() {
             return Err(Error::LeaseExists);
         }
-        self.lease_add(id, ttl_seconds, 0);
+        self.lease_add(id, Lease::new(ttl_seconds, 0, index));
         Ok(Response::LeaseGrant { id, ttl_seconds })
     }
 
-    pub(crate) fn lease_add(&mut self, id: LeaseId, ttl_seconds: i64, remaining_seconds: i64) {
-        self.leases.insert(id, Lease::new(ttl_seconds, remaining_seconds));
-        self.shares = self.shares.wrapping_add(hash::lease(id, ttl_seconds, remaining_seconds));
+    pub(crate) fn lease_add(&mut self, id: LeaseId, lease: Lease) {
+        self.shares = self.shares.wrapping_add(lease.share(id));
+        self.leases.insert(id, lease);
     }
 
     /// Deletes the keys in order, in one revision, and then the lease.
-    pub(crate) fn lease_revoke(&mut self, id: LeaseId) -> Outcome {
-        let Some(lease) = self.leases.get(&id) else { return self.refused(Error::LeaseNotFound) };
-        let (ttl_seconds, remaining_seconds) = (lease.ttl_seconds, lease.remaining_seconds);
+    pub(crate) fn lease_revoke(&mut self, id: LeaseId, granted_at: Option<u64>) -> Outcome {
+        let Some(lease) = self.leases.get(&id).filter(|lease| lease.is(granted_at)) else {
+            return self.refused(Error::LeaseNotFound);
+        };
+        let share = lease.share(id);
         let keys: Vec<Key> = lease.keys().cloned().collect();
         let mut writer = Writer::begin(self);
         for key in &keys {
@@ -101,21 +116,21 @@ impl Store {
         let events = writer.commit();
         let removed = self.leases.remove(&id);
         assert!(removed.is_some_and(|lease| lease.keys.len() == 0), "deleting a key takes it off its lease");
-        self.shares = self.shares.wrapping_sub(hash::lease(id, ttl_seconds, remaining_seconds));
+        self.shares = self.shares.wrapping_sub(share);
         self.done(Response::LeaseRevoke { deleted: keys.len() as i64 }, events)
     }
 
-    pub(crate) fn lease_checkpoint(&mut self, checkpoints: &[(LeaseId, i64)]) -> Response {
-        for &(id, remaining_seconds) in checkpoints {
+    pub(crate) fn lease_checkpoint(&mut self, checkpoints: &[LeaseCheckpoint]) -> Response {
+        for &LeaseCheckpoint { id, remaining_seconds, granted_at } in checkpoints {
+            if !self.leases.get(&id).is_some_and(|lease| lease.is(granted_at)) {
+                continue;
+            }
             let change = |lease: &mut Lease| {
-                let old = core::mem::replace(&mut lease.remaining_seconds, remaining_seconds);
-                hash::lease(id, lease.ttl_seconds, remaining_seconds).wrapping_sub(hash::lease(
-                    id,
-                    lease.ttl_seconds,
-                    old,
-                ))
+                let old = lease.share(id);
+                lease.remaining_seconds = remaining_seconds;
+                lease.share(id).wrapping_sub(old)
             };
-            let change = self.leases.update(&id, change).unwrap_or(0);
+            let change = self.leases.update(&id, change).expect("it was found");
             self.shares = self.shares.wrapping_add(change);
         }
         Response::LeaseCheckpoint

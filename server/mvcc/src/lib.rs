@@ -55,8 +55,8 @@ mod watch;
 mod write;
 
 pub use command::{
-    Command, Compare, CompareResult, CompareTarget, DeleteRange, Op, Outcome, Put, RangeQuery, RangeResult, Response,
-    SortOrder, SortTarget, Txn,
+    Command, Compare, CompareResult, CompareTarget, DeleteRange, LeaseCheckpoint, Op, Outcome, Put, RangeQuery,
+    RangeResult, Response, SortOrder, SortTarget, Txn,
 };
 pub use dump::{Header, LeaseRecord, Restore, RestoreError, VersionRow, restore, state_hash_of};
 pub use error::Error;

@@ -96,11 +96,11 @@ impl Store {
             Command::DeleteRange(delete) => self.write_one(|writer| writer.delete_range(delete)),
             Command::Txn(txn) => self.apply_txn(txn, values)?,
             Command::Compact { revision } => self.apply_compact(*revision),
-            Command::LeaseGrant { id, ttl_seconds } => match self.lease_grant(*id, *ttl_seconds) {
+            Command::LeaseGrant { id, ttl_seconds } => match self.lease_grant(*id, *ttl_seconds, index) {
                 Ok(response) => self.done(response, None),
                 Err(error) => self.refused(error),
             },
-            Command::LeaseRevoke { id } => self.lease_revoke(*id),
+            Command::LeaseRevoke { id, granted_at } => self.lease_revoke(*id, *granted_at),
             Command::LeaseCheckpoint(checkpoints) => {
                 let response = self.lease_checkpoint(checkpoints);
                 self.done(response, None)

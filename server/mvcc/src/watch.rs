@@ -230,6 +230,17 @@ impl Watchers {
         ready
     }
 
+    /// Sets a watcher's cursor back, which nobody does but planted bugs. True when it was synced and no longer is.
+    pub fn rewind(&mut self, id: WatcherId, cursor: Revision) -> bool {
+        let head = self.log.head();
+        let Some(watcher) = self.watchers.get_mut(&id) else { return false };
+        watcher.cursor = watcher.cursor.min(cursor.0);
+        let fell_behind = !watcher.behind && watcher.cursor <= head;
+        watcher.behind |= fell_behind;
+        self.behind += usize::from(fell_behind);
+        fell_behind
+    }
+
     /// What a watcher was created with.
     pub fn spec(&self, id: WatcherId) -> Option<&WatchSpec> {
         self.watchers.get(&id).map(|watcher| &watcher.spec)

@@ -37,6 +37,17 @@ pub enum Mutant {
     LeaseNoGrace,
     /// Lease deadlines follow the wall clock.
     LeaseByWallClock,
+    /// A leader revokes due leases on what it last knew: it does not confirm that it still leads, and its proposal is
+    /// forwarded to whoever does (etcd 15247).
+    OldLeaderRevokes,
+    /// A renewal that had to wait does not look again whether the lease is still there (etcd 20615). Here it waits for
+    /// the revocation of a lease past its deadline, or until a checkpoint is taken back.
+    RenewAfterRevoke,
+    /// After a snapshot a watcher that was up to date begins again where it was created (etcd 15271). Here cursors of
+    /// such watchers are not touched for what they do not want, so the nearest relative sets them back.
+    WatchTimeTravel,
+    /// A snapshot lowers the start of a watch in the future to the next revision (etcd 20221).
+    FutureWatch,
 }
 
 /// The bugs switched on in one member.

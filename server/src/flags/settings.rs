@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::table::{Effect, FEATURE_GATES};
 use super::values::{Source, Values};
 use super::{Refusal, urls};
-use crate::config::{ClusterState, Config, DEFAULT_QUOTA_BYTES};
+use crate::config::{ClusterState, Config, DEFAULT_QUOTA_BYTES, LEASE_CHECKPOINT_INTERVAL};
 
 /// etcd's longest election timeout.
 const ELECTION_TIMEOUT_MAX_MS: u64 = 50_000;
@@ -252,8 +252,16 @@ fn config(values: &Values, warnings: &mut Vec<String>) -> Result<Config, Refusal
         grpc_keepalive_interval: values.duration("grpc-keepalive-interval"),
         grpc_keepalive_timeout: values.duration("grpc-keepalive-timeout"),
         warning_apply_duration: values.duration("warning-apply-duration"),
+        lease_checkpoint_interval: gate(values, "LeaseCheckpoint", true).then_some(LEASE_CHECKPOINT_INTERVAL),
         ..Config::default()
     })
+}
+
+/// The last word about a feature gate.
+fn gate(values: &Values, name: &str, unless_said: bool) -> bool {
+    let gates = values.text("feature-gates").split(',').filter_map(|gate| gate.trim().split_once('='));
+    let said = gates.filter(|(gate, _)| *gate == name).filter_map(|(_, value)| super::go::boolean(value)).last();
+    said.unwrap_or(unless_said)
 }
 
 fn timing(values: &Values) -> Result<(Duration, Duration), Refusal> {

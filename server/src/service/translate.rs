@@ -8,8 +8,8 @@
 
 use bytes::Bytes;
 use evenkeel_mvcc::{
-    Command, Compare, CompareResult, CompareTarget, DeleteRange, Error, Interval, Key, LeaseId, Op, Put, RangeQuery,
-    Revision, SortOrder, SortTarget, Txn, ValueRef,
+    Command, Compare, CompareResult, CompareTarget, DeleteRange, Error, Interval, Key, LeaseCheckpoint, LeaseId, Op,
+    Put, RangeQuery, Revision, SortOrder, SortTarget, Txn, ValueRef,
 };
 use evenkeel_proto::etcdserverpb as pb;
 use evenkeel_storage::Place;
@@ -57,14 +57,24 @@ pub fn command(request: &pb::InternalRaftRequest, place: impl Fn(&Bytes) -> Valu
     if let Some(request) = &request.lease_grant {
         return Some(Command::LeaseGrant { id: LeaseId(request.id), ttl_seconds: request.ttl });
     }
+    let granted_at = request.lease_granted_at;
     if let Some(request) = &request.lease_revoke {
-        return Some(Command::LeaseRevoke { id: LeaseId(request.id) });
+        return Some(Command::LeaseRevoke { id: LeaseId(request.id), granted_at: index(granted_at) });
     }
     if let Some(request) = &request.lease_checkpoint {
-        let checkpoints = request.checkpoints.iter().map(|c| (LeaseId(c.id), c.remaining_ttl)).collect();
-        return Some(Command::LeaseCheckpoint(checkpoints));
+        let checkpoints = request.checkpoints.iter().map(|checkpoint| LeaseCheckpoint {
+            id: LeaseId(checkpoint.id),
+            remaining_seconds: checkpoint.remaining_ttl,
+            granted_at: index(checkpoint.granted_at),
+        });
+        return Some(Command::LeaseCheckpoint(checkpoints.collect()));
     }
     None
+}
+
+/// An index in an entry; 0 is none.
+fn index(index: u64) -> Option<u64> {
+    (index != 0).then_some(index)
 }
 
 /// What every store refuses: a put without a key.

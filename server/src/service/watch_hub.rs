@@ -11,6 +11,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use evenkeel_mvcc::{Batch, Pull, PullLimit, Revision, RevisionEvents, Store, WatchSpec, WatcherId, Watchers};
+use evenkeel_raft::{Mutant, Mutants};
 use tokio::sync::Notify;
 
 /// Events kept for quick reading, in all.
@@ -110,9 +111,13 @@ impl WatchHub {
     }
 
     /// The state was replaced by a snapshot's.
-    pub fn reset(&self, store: &Store) {
+    pub fn reset(&self, store: &Store, mutants: Mutants) {
         let mut inner = self.inner();
-        let ready = inner.watchers.reset(store);
+        let seen = inner.watchers.head();
+        let mut ready = inner.watchers.reset(store);
+        if mutants.on(Mutant::WatchTimeTravel) || mutants.on(Mutant::FutureWatch) {
+            ready.extend(inner.misremember(seen, store, mutants));
+        }
         inner.wake(ready);
     }
 
@@ -209,6 +214,21 @@ impl WatchHub {
 }
 
 impl Inner {
+    /// The planted bugs of watchers that a snapshot sends back, or forward too early.
+    fn misremember(&mut self, seen: Revision, store: &Store, mutants: Mutants) -> Vec<WatcherId> {
+        let ids: Vec<WatcherId> = self.owners.keys().copied().collect();
+        let mut fell_behind = Vec::new();
+        for id in ids {
+            let start = self.watchers.spec(id).map_or(0, |spec| spec.start_revision);
+            let back = if start <= seen.0 { Revision(start) } else { Revision(store.revision().0 + 1) };
+            let planted = if start <= seen.0 { Mutant::WatchTimeTravel } else { Mutant::FutureWatch };
+            if start > 0 && mutants.on(planted) && self.watchers.rewind(id, back) {
+                fell_behind.push(id);
+            }
+        }
+        fell_behind
+    }
+
     fn wake(&mut self, ready: Vec<WatcherId>) {
         for watcher in ready {
             let owner = self.owners[&watcher];

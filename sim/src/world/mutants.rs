@@ -88,6 +88,26 @@ pub const GALLERY: &[Plant] = &[
         mutant: Mutant::LeaseByWallClock,
         about: "lease deadlines follow the wall clock",
     },
+    Plant {
+        name: "old-leader-revokes",
+        mutant: Mutant::OldLeaderRevokes,
+        about: "a deposed leader's expiry is forwarded to its successor",
+    },
+    Plant {
+        name: "renew-after-revoke",
+        mutant: Mutant::RenewAfterRevoke,
+        about: "a renewal that had to wait does not look whether the lease is still there",
+    },
+    Plant {
+        name: "watch-time-travel",
+        mutant: Mutant::WatchTimeTravel,
+        about: "after a snapshot watchers see again what they saw",
+    },
+    Plant {
+        name: "future-watch",
+        mutant: Mutant::FutureWatch,
+        about: "a snapshot lowers the start of a watch in the future",
+    },
 ];
 
 /// Their names.

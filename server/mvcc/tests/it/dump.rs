@@ -84,7 +84,7 @@ proptest! {
     fn records_survive_bytes(row in row(), numbers in any::<(i64, i64, u64, u64)>(), rest in vec(any::<u8>(), 0..5)) {
         let (a, b, c, d) = numbers;
         let header = Header { revision: Revision(a), compacted: Revision(b), applied_index: c, applied_term: d };
-        let lease = LeaseRecord { id: LeaseId(a), ttl_seconds: b, remaining_seconds: a.wrapping_add(b) };
+        let lease = LeaseRecord { id: LeaseId(a), ttl_seconds: b, remaining_seconds: a.wrapping_add(b), granted_at: c };
         let mut bytes = Vec::new();
         encode_version(&row, &mut bytes);
         encode_header(&header, &mut bytes);
@@ -116,7 +116,7 @@ proptest! {
         sorted in any::<bool>(),
     ) {
         let header = Header { revision: Revision(header.0), compacted: Revision(header.1), applied_index: 3, applied_term: 1 };
-        let leases = leases.into_iter().map(|(id, ttl)| LeaseRecord { id, ttl_seconds: ttl, remaining_seconds: 0 });
+        let leases = leases.into_iter().map(|(id, ttl)| LeaseRecord { id, ttl_seconds: ttl, remaining_seconds: 0, granted_at: 1 });
         let mut rows: Vec<VersionRow> = rows
             .into_iter()
             .map(|(key, main, sub, row)| {
@@ -189,7 +189,7 @@ fn records_that_make_no_sense_are_refused() {
     bad(5, 6);
     bad(5, -2);
     bad(i64::MAX, 3);
-    let lease = |id: i64| LeaseRecord { id: LeaseId(id), ttl_seconds: 5, remaining_seconds: 0 };
+    let lease = |id: i64| LeaseRecord { id: LeaseId(id), ttl_seconds: 5, remaining_seconds: 0, granted_at: 1 };
     assert_eq!(restore(header, [lease(0)], []).map(|_| ()), Err(RestoreError::BadLease));
     assert_eq!(restore(header, [lease(1), lease(1)], []).map(|_| ()), Err(RestoreError::BadLease));
 }

@@ -19,7 +19,9 @@ pub struct Model {
     pub changes: Vec<Change>,
     pub revision: i64,
     pub compacted: i64,
-    pub leases: BTreeMap<LeaseId, (i64, i64)>,
+    /// Time to live, remaining time, and the number of the command that granted it.
+    pub leases: BTreeMap<LeaseId, (i64, i64, u64)>,
+    pub applied: u64,
 }
 
 type Answer = Result<Response, Error>;
@@ -29,7 +31,7 @@ struct Decided(bool, Vec<Decided>);
 
 impl Model {
     pub fn new() -> Model {
-        Model { changes: Vec::new(), revision: 1, compacted: -1, leases: BTreeMap::new() }
+        Model { changes: Vec::new(), revision: 1, compacted: -1, leases: BTreeMap::new(), applied: 0 }
     }
 
     /// All keys as of a revision.
@@ -88,6 +90,7 @@ impl Model {
 
     /// Applies a command; the freed places come in no order.
     pub fn apply(&mut self, command: &Command, pool: &Pool) -> (Answer, Vec<Event>, BTreeSet<u32>) {
+        self.applied += 1;
         let places = self.places();
         let mut next = self.clone();
         let answer = next.run(command, pool);
@@ -132,19 +135,21 @@ impl Model {
             Command::LeaseGrant { ttl_seconds: 9_000_000_001.., .. } => Err(Error::LeaseTtlTooLarge),
             Command::LeaseGrant { id, .. } if self.leases.contains_key(id) => Err(Error::LeaseExists),
             Command::LeaseGrant { id, ttl_seconds } => {
-                self.leases.insert(*id, (*ttl_seconds, 0));
+                self.leases.insert(*id, (*ttl_seconds, 0, self.applied));
                 Ok(Response::LeaseGrant { id: *id, ttl_seconds: *ttl_seconds })
             }
-            Command::LeaseRevoke { id } => {
-                self.leases.remove(id).ok_or(Error::LeaseNotFound)?;
+            Command::LeaseRevoke { id, granted_at } => {
+                let meant = self.leases.get(id).is_some_and(|lease| granted_at.is_none_or(|at| at == lease.2));
+                meant.then(|| self.leases.remove(id)).ok_or(Error::LeaseNotFound)?;
                 let keys: Vec<Key> =
                     self.state(self.revision).into_values().filter(|row| row.lease == *id).map(|row| row.key).collect();
                 keys.iter().for_each(|key| self.remove(key));
                 Ok(Response::LeaseRevoke { deleted: keys.len() as i64 })
             }
             Command::LeaseCheckpoint(checkpoints) => {
-                for (id, remaining) in checkpoints {
-                    self.leases.entry(*id).and_modify(|lease| lease.1 = *remaining);
+                for LeaseCheckpoint { id, remaining_seconds, granted_at } in checkpoints {
+                    let lease = self.leases.get_mut(id).filter(|lease| granted_at.is_none_or(|at| at == lease.2));
+                    lease.into_iter().for_each(|lease| lease.1 = *remaining_seconds);
                 }
                 Ok(Response::LeaseCheckpoint)
             }

@@ -121,6 +121,19 @@ fn txn() -> impl Strategy<Value = Txn> {
     })
 }
 
+/// Of the first few commands, so that it is right now and then.
+fn granted_at() -> impl Strategy<Value = Option<u64>> {
+    prop_oneof![2 => Just(None), 3 => (1..12u64).prop_map(Some)]
+}
+
+fn checkpoint() -> impl Strategy<Value = LeaseCheckpoint> {
+    (lease(), -1..100i64, granted_at()).prop_map(|(id, remaining_seconds, granted_at)| LeaseCheckpoint {
+        id,
+        remaining_seconds,
+        granted_at,
+    })
+}
+
 pub fn command() -> impl Strategy<Value = Command> {
     prop_oneof![
         10 => put().prop_map(Command::Put),
@@ -129,8 +142,8 @@ pub fn command() -> impl Strategy<Value = Command> {
         3 => revision().prop_map(|revision| Command::Compact { revision: Revision(revision) }),
         3 => (lease(), prop::sample::select(&[0, 60, -5, 9_000_000_000, 9_000_000_001][..]))
             .prop_map(|(id, ttl_seconds)| Command::LeaseGrant { id, ttl_seconds }),
-        1 => lease().prop_map(|id| Command::LeaseRevoke { id }),
-        1 => vec((lease(), -1..100i64), 0..3).prop_map(Command::LeaseCheckpoint),
+        1 => (lease(), granted_at()).prop_map(|(id, granted_at)| Command::LeaseRevoke { id, granted_at }),
+        1 => vec(checkpoint(), 0..3).prop_map(Command::LeaseCheckpoint),
     ]
 }
 

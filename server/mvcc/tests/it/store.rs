@@ -76,7 +76,8 @@ impl Pair {
         let value_bytes =
             |row: &VersionRow| if let VersionKind::Put(value) = row.kind { u64::from(value.len) } else { 0 };
         assert_eq!(usage.value_bytes, rows.iter().map(value_bytes).sum::<u64>());
-        let leases = store.leases().map(|(id, lease)| (id, (lease.ttl_seconds, lease.remaining_seconds)));
+        let leases =
+            store.leases().map(|(id, lease)| (id, (lease.ttl_seconds, lease.remaining_seconds, lease.granted_at)));
         assert!(leases.eq(model.leases.iter().map(|(id, lease)| (*id, *lease))));
         for (id, lease) in store.leases() {
             let mut keys: Vec<Row> = model.state(model.revision).into_values().collect();

@@ -119,15 +119,19 @@ fn each_request_about_keys_and_leases_is_a_command() {
     );
     check_command(
         pb::InternalRaftRequest { lease_revoke: Some(pb::LeaseRevokeRequest { id: 5 }), ..none() },
-        Some(Command::LeaseRevoke { id: LeaseId(5) }),
+        Some(Command::LeaseRevoke { id: LeaseId(5), granted_at: None }),
     );
-    let checkpoint = pb::LeaseCheckpoint { id: 5, remaining_ttl: 30 };
+    let checkpoint = pb::LeaseCheckpoint { id: 5, remaining_ttl: 30, granted_at: 9 };
     check_command(
         pb::InternalRaftRequest {
             lease_checkpoint: Some(pb::LeaseCheckpointRequest { checkpoints: vec![checkpoint] }),
             ..none()
         },
-        Some(Command::LeaseCheckpoint(vec![(LeaseId(5), 30)])),
+        Some(Command::LeaseCheckpoint(vec![LeaseCheckpoint {
+            id: LeaseId(5),
+            remaining_seconds: 30,
+            granted_at: Some(9),
+        }])),
     );
 }
 

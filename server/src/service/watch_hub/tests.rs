@@ -167,7 +167,7 @@ fn a_snapshot_is_caught_up_with_from_history() {
     ahead.put("b");
     ahead.put("a");
     rig.store = ahead.store;
-    rig.hub.reset(&rig.store);
+    rig.hub.reset(&rig.store, Mutants::NONE);
     assert!(woken(&wake));
     assert_eq!(rig.pull(stream), Some((watcher, vec![3, 5])));
     assert_eq!(rig.pull(stream), None);

@@ -24,6 +24,11 @@ fn next(words: &mut Words) -> String {
     words.next().expect("one more word")
 }
 
+/// `@7` means the lease that entry 7 granted; nothing, any lease.
+fn granted_at(words: &mut Words) -> Option<u64> {
+    words.next().map(|word| number(word.strip_prefix('@').expect("@ and an index")))
+}
+
 fn number<T: std::str::FromStr>(word: &str) -> T {
     match word {
         "MIN" => i64::MIN.to_string().parse().ok(),
@@ -64,8 +69,12 @@ pub fn command(line: &str, pool: &Pool) -> Command {
         "grant" => {
             Command::LeaseGrant { id: LeaseId(number(&next(&mut words))), ttl_seconds: number(&next(&mut words)) }
         }
-        "revoke" => Command::LeaseRevoke { id: LeaseId(number(&next(&mut words))) },
-        "checkpoint" => Command::LeaseCheckpoint(vec![(LeaseId(number(&next(&mut words))), number(&next(&mut words)))]),
+        "revoke" => Command::LeaseRevoke { id: LeaseId(number(&next(&mut words))), granted_at: granted_at(&mut words) },
+        "checkpoint" => Command::LeaseCheckpoint(vec![LeaseCheckpoint {
+            id: LeaseId(number(&next(&mut words))),
+            remaining_seconds: number(&next(&mut words)),
+            granted_at: granted_at(&mut words),
+        }]),
         verb => match op(verb, &mut words, pool) {
             Op::Put(put) => Command::Put(put),
             Op::DeleteRange(delete) => Command::DeleteRange(delete),

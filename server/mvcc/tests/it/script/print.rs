@@ -62,8 +62,9 @@ fn one(response: &Response, revision: Revision, pool: &Pool, out: &mut String) {
 pub fn leases(store: &Store, out: &mut String) {
     for (id, lease) in store.leases() {
         let keys: Vec<String> = lease.keys().map(|key| key.escape_ascii().to_string()).collect();
-        let (ttl, left) = (lease.ttl_seconds, lease.remaining_seconds);
-        writeln!(out, "lease {} ttl={ttl} remaining={left} keys=[{}]", id.0, keys.join(" ")).unwrap();
+        let (ttl, left, index) = (lease.ttl_seconds, lease.remaining_seconds, lease.granted_at);
+        writeln!(out, "lease {} ttl={ttl} remaining={left} granted_at={index} keys=[{}]", id.0, keys.join(" "))
+            .unwrap();
     }
 }
 
