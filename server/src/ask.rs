@@ -27,7 +27,7 @@ const NOT_LEADER: &str = "not leader";
 #[derive(Default)]
 pub struct Asks {
     next: AtomicU64,
-    open: Mutex<BTreeMap<u64, oneshot::Sender<pb::Answer>>>,
+    open: Mutex<BTreeMap<u64, (NodeId, oneshot::Sender<pb::Answer>)>>,
 }
 
 impl Asks {
@@ -39,7 +39,7 @@ impl Asks {
             if open.len() >= OPEN_MAX {
                 return Err(RequestError::TooManyRequests);
             }
-            open.insert(id, reply);
+            open.insert(id, (to, reply));
         }
         let bytes = peer::encode_ask(member.ids(), to, pb::Ask { id, question: Some(question) });
         member.env().network.send(to, MessageKind::Ask, bytes);
@@ -47,7 +47,8 @@ impl Asks {
         let patience = 2 * member.config().election_timeout;
         let answer = tokio::select! {
             biased;
-            answer = answer => answer.map_err(|_| RequestError::Stopped),
+            // Without an answer when the one asked is gone.
+            answer = answer => answer.map_err(|_| RequestError::LeaderChanged),
             () = member.stopping() => Err(RequestError::Stopped),
             () = member.env().clock.sleep(patience) => Err(RequestError::LeaderChanged),
         };
@@ -83,9 +84,14 @@ impl Asks {
         }
     }
 
+    /// The process of `peer` is gone: what it was asked will not be answered.
+    pub fn lost(&self, peer: NodeId) {
+        self.open.lock().expect("not poisoned").retain(|_, (asked, _)| *asked != peer);
+    }
+
     /// Takes an answer; one that nobody waits for any more is dropped.
     pub fn answered(&self, answer: pb::Answer) {
-        if let Some(reply) = self.open.lock().expect("not poisoned").remove(&answer.id) {
+        if let Some((_, reply)) = self.open.lock().expect("not poisoned").remove(&answer.id) {
             let _ = reply.send(answer);
         }
     }

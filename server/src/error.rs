@@ -130,6 +130,8 @@ errors! {
     AuthOldRevision = InvalidArgument, "etcdserver: revision of auth store is old";
     /// Nobody leads at present. Try again.
     NoLeader = Unavailable, "etcdserver: no leader";
+    /// The next leader did not take over in time. It may yet.
+    TimeoutLeaderTransfer = Unknown, "etcdserver: request timed out, leader transfer took too long";
     /// Only the leader can do this. Ask it.
     NotLeader = FailedPrecondition, "etcdserver: not leader";
     /// The leader changed while the request waited. It may have been done.

@@ -1,8 +1,7 @@
 //! The handle of a running member: what services, tasks and the front share.
 
-use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, RwLock, Weak};
+use std::sync::{Arc, RwLock, Weak};
 use std::time::Duration;
 
 use evenkeel_mvcc::{Error, Response, Store};
@@ -16,6 +15,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::ask::Asks;
 use crate::config::Config;
+use crate::contacts::Contacts;
 use crate::env::{Env, Event};
 use crate::error::RequestError;
 use crate::lease::Leases;
@@ -28,6 +28,7 @@ use crate::reader::Reader;
 use crate::service::watch_hub::WatchHub;
 use crate::snapshot_send::Transfers;
 use crate::state::State;
+use crate::waiters::{Answer, Waiters};
 
 /// Committed entries not yet applied, above which new requests are refused (etcd's limit).
 const APPLY_BACKLOG_MAX: u64 = 5_000;
@@ -78,8 +79,6 @@ pub struct StoreSize {
     pub in_use_bytes: u64,
 }
 
-type Answer = Result<Reply, RequestError>;
-
 /// See the module's text.
 pub struct Member {
     own: Weak<Member>,
@@ -95,7 +94,9 @@ pub struct Member {
     asks: Asks,
     transfers: Transfers,
     places: Places,
-    waiters: Mutex<BTreeMap<u64, oneshot::Sender<Answer>>>,
+    waiters: Waiters,
+    contacts: Contacts,
+    transferring: watch::Sender<Option<NodeId>>,
     next_request: AtomicU64,
     next_lease: AtomicU64,
     inputs: mpsc::Sender<Input>,
@@ -132,7 +133,9 @@ impl Member {
             asks: Asks::default(),
             transfers: Transfers::default(),
             places: Places::default(),
-            waiters: Mutex::default(),
+            waiters: Waiters::default(),
+            contacts: Contacts::new(config.election_timeout),
+            transferring: watch::Sender::new(None),
             next_request: AtomicU64::new(first_request),
             next_lease: AtomicU64::new(seeds.next()),
             inputs,
@@ -204,6 +207,21 @@ impl Member {
     /// Open questions to other members.
     pub fn asks(&self) -> &Asks {
         &self.asks
+    }
+
+    /// Requests that wait for their entry.
+    pub(crate) fn waiters(&self) -> &Waiters {
+        &self.waiters
+    }
+
+    /// Since when the others have been heard.
+    pub fn contacts(&self) -> &Contacts {
+        &self.contacts
+    }
+
+    /// Whom leadership is being transferred to.
+    pub(crate) fn transferring(&self) -> &watch::Sender<Option<NodeId>> {
+        &self.transferring
     }
 
     /// Snapshots on their way to other members.
@@ -374,8 +392,7 @@ impl Member {
         if data.len() > self.config.max_request_bytes {
             return Err(RequestError::RequestTooLarge);
         }
-        let (reply, answer) = oneshot::channel();
-        self.waiters.lock().expect("not poisoned").insert(id, reply);
+        let answer = self.waiters.add(id);
         let _waiting = Waiting { member: self, id };
         self.metrics.proposal_pending(1);
         let standing = self.standing();
@@ -395,7 +412,7 @@ impl Member {
         outcome
     }
 
-    fn hand_in(&self, input: Input) -> Result<(), RequestError> {
+    pub(crate) fn hand_in(&self, input: Input) -> Result<(), RequestError> {
         self.inputs.try_send(input).map_err(|error| match error {
             TrySendError::Full(_) => RequestError::TooManyRequests,
             TrySendError::Closed(_) => RequestError::Stopped,
@@ -404,14 +421,12 @@ impl Member {
 
     /// Whether somebody waits for this request.
     pub fn awaits(&self, id: u64) -> bool {
-        self.waiters.lock().expect("not poisoned").contains_key(&id)
+        self.waiters.awaits(id)
     }
 
     /// Answers whoever waits for a request.
     pub fn answer(&self, id: u64, answer: Answer) {
-        if let Some(waiter) = self.waiters.lock().expect("not poisoned").remove(&id) {
-            let _ = waiter.send(answer);
-        }
+        self.waiters.answer(id, answer);
     }
 
     /// Resolves once this member has applied everything that was acknowledged anywhere before the call.
@@ -562,7 +577,7 @@ struct Waiting<'a> {
 
 impl Drop for Waiting<'_> {
     fn drop(&mut self) {
-        self.member.waiters.lock().expect("not poisoned").remove(&self.id);
+        self.member.waiters.forget(self.id);
         self.member.metrics.proposal_pending(-1);
     }
 }

@@ -13,7 +13,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use evenkeel_raft::message::{Body, Message};
 use evenkeel_raft::ready::{Input as RaftInput, ProposeError, Ready, Role, WriteSeq};
-use evenkeel_raft::{Configuration, Data, Entry, Index, Mutant, NodeId, Raft};
+use evenkeel_raft::{Configuration, Data, Entry, Index, Mutant, NodeId, Raft, Term};
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -21,10 +21,10 @@ use crate::apply::{ApplyWork, Staged};
 use crate::env::{Event, Inbound};
 use crate::error::RequestError;
 use crate::member::{Member, SplitMix};
-use crate::parking::Parking;
+use crate::parking::{Parked, Parking};
 use crate::reads::Reads;
 use crate::wal::LogWork;
-use crate::{ask, peer, snapshot_receive, snapshot_send};
+use crate::{ask, handover, peer, snapshot_receive, snapshot_send};
 
 /// Requests and completions waiting for the driver.
 pub const INPUT_QUEUE: usize = 16_384;
@@ -43,6 +43,13 @@ pub enum Input {
         only_in_term: Option<u64>,
         /// Its id; who waits for it is told when it is refused.
         id: u64,
+    },
+    /// Leadership is to change hands.
+    Transfer {
+        /// The next leader; none to leave the choice to the driver.
+        to: Option<NodeId>,
+        /// Told who it will be, if a transfer has begun.
+        began: oneshot::Sender<Option<NodeId>>,
     },
     /// A read wants an index.
     Read {
@@ -100,6 +107,8 @@ pub struct Node {
     told: WriteSeq,
     /// Committed entries that the apply task has no room for yet; they are in the core's log as well.
     unapplied: VecDeque<Vec<Entry>>,
+    /// The term of the newest applied entry.
+    applied_term: Term,
 }
 
 impl Node {
@@ -122,6 +131,7 @@ impl Node {
             persisted,
             told: WriteSeq::default(),
             unapplied: VecDeque::new(),
+            applied_term: Term(0),
             raft,
             member,
             inputs,
@@ -166,11 +176,12 @@ impl Node {
             }
             self.completed();
             let index = *applied.borrow_and_update();
-            self.raft.step(RaftInput::Applied { index });
+            self.applied(index);
             self.take_more();
             if !self.discharge().await {
                 return;
             }
+            self.watch_transfer();
         }
     }
 
@@ -215,6 +226,7 @@ impl Node {
     fn input(&mut self, input: Input) {
         match input {
             Input::Propose { data, only_in_term, id } => self.propose(data, only_in_term, id),
+            Input::Transfer { to, began } => self.transfer(to, began),
             Input::Read { reply } => {
                 let now = self.member.env().clock.monotonic();
                 self.reads.add(reply, now);
@@ -240,11 +252,14 @@ impl Node {
             return;
         }
         match self.raft.propose(Arc::clone(&data), only_in_term.is_none()) {
-            Ok(()) => {}
+            Ok(()) => {
+                let again = only_in_term.is_none().then_some(data);
+                self.member.waiters().proposed(id, standing.term, again);
+            }
             Err(ProposeError::NoLeader | ProposeError::Transferring) => {
                 // An election is under way: the request waits for its outcome, as a client would.
                 let now = self.member.env().clock.monotonic();
-                if !self.parking.park(data, id, now) {
+                if !self.parking.park(data, Parked::Own(id), now) {
                     self.member.answer(id, Err(RequestError::TooManyRequests));
                 }
             }
@@ -259,8 +274,10 @@ impl Node {
 
     fn inbound(&mut self, inbound: Inbound) {
         match inbound {
-            Inbound::Down { peer } | Inbound::Reset { peer } => self.raft.step(RaftInput::Unreachable { peer }),
+            Inbound::Down { peer } => self.raft.step(RaftInput::Unreachable { peer }),
+            Inbound::Reset { peer } => self.gone(peer),
             Inbound::Message { from, bytes } => {
+                self.member.contacts().heard(from, self.member.now());
                 self.first_ticks.heard.insert(from);
                 self.message(from, &bytes);
             }
@@ -269,6 +286,10 @@ impl Node {
 
     fn message(&mut self, from: NodeId, bytes: &Bytes) {
         match peer::decode(bytes, self.member.ids(), from) {
+            Ok(peer::Content::Raft(Message { term, body: Body::Propose { data } })) if self.must_wait(term) => {
+                // Its proposer learns nothing when there is no room, and times out.
+                let _ = self.parking.park(data, Parked::Forwarded(term), self.member.now());
+            }
             Ok(peer::Content::Raft(message)) => self.raft.step(RaftInput::Message { from, message }),
             Ok(peer::Content::SnapshotChunk(chunk)) => self.receiver.chunk(from, chunk),
             Ok(peer::Content::SnapshotAck(ack)) => self.member.transfers().acknowledged(from, ack),
@@ -310,6 +331,7 @@ impl Node {
             if let Some(write) = write {
                 if let Some(meta) = &write.snapshot {
                     self.handed = meta.index;
+                    self.member.waiters().in_doubt_until(meta.term);
                 }
                 if let Some(last) = write.entries.last() {
                     self.handed = last.index;
@@ -407,11 +429,74 @@ impl Node {
             self.member.reign_began(standing.term.0);
         }
         if standing.leader.is_some() {
-            for (data, id) in self.parking.take() {
-                if self.member.awaits(id) {
-                    self.propose(data, None, id);
+            self.unpark();
+            self.reads.leader_known();
+        }
+    }
+}
+
+/// Leadership that changes hands, and what becomes of requests meanwhile.
+impl Node {
+    fn transfer(&mut self, to: Option<NodeId>, began: oneshot::Sender<Option<NodeId>>) {
+        let choice = || handover::successor(&self.raft, self.member.contacts(), self.member.now());
+        let to = to.or_else(choice);
+        if let Some(to) = to {
+            self.raft.step(RaftInput::Transfer { to });
+        }
+        let transferring = self.raft.transferring();
+        self.member.transferring().send_replace(transferring);
+        let _ = began.send(to.filter(|_| transferring == to));
+    }
+
+    /// A transfer that ended without a new standing was given up: requests are taken again.
+    fn watch_transfer(&mut self) {
+        let transferring = self.raft.transferring();
+        let changed = |before: &mut Option<NodeId>| std::mem::replace(before, transferring) != transferring;
+        if self.member.transferring().send_if_modified(changed) && transferring.is_none() {
+            self.unpark();
+        }
+    }
+
+    /// Whether a proposal that was forwarded to the leader of `term` may still be taken here, but not now.
+    fn must_wait(&self, term: Term) -> bool {
+        self.raft.transferring().is_some() && self.raft.standing().term == term
+    }
+
+    /// Hands on what waited. What cannot be handed on yet waits again.
+    fn unpark(&mut self) {
+        for (data, whose) in self.parking.take() {
+            match whose {
+                Parked::Own(id) if self.member.awaits(id) => self.propose(data, None, id),
+                Parked::Own(_) => {}
+                Parked::Forwarded(term) if self.raft.standing().term == term => {
+                    // As if it had arrived now.
+                    let _ = self.raft.propose(data, false);
                 }
+                Parked::Forwarded(_) => {} // Its proposer sees a later term, and proposes it again.
             }
+        }
+    }
+
+    /// Entries up to `index` were applied.
+    fn applied(&mut self, index: Index) {
+        self.raft.step(RaftInput::Applied { index });
+        let Some(term) = self.raft.term_at(index).filter(|term| self.applied_term < *term) else { return };
+        self.applied_term = term;
+        for lost in self.member.waiters().lost_before(term) {
+            match lost.again {
+                Some(data) => self.propose(data, None, lost.id),
+                None => self.member.answer(lost.id, Err(RequestError::LeaderChanged)),
+            }
+        }
+    }
+
+    /// The process of `peer` is gone.
+    fn gone(&mut self, peer: NodeId) {
+        self.raft.step(RaftInput::Unreachable { peer });
+        self.member.contacts().lost(peer);
+        if !self.member.config().mutants.on(Mutant::NoSuspicion) {
+            self.raft.step(RaftInput::Suspect { peer });
+            self.member.asks().lost(peer);
         }
     }
 }

@@ -85,6 +85,11 @@ impl Reads {
         if self.in_flight.is_some() || self.dropped { None } else { self.begin(now) }
     }
 
+    /// There is somebody to ask: what was dropped need not wait for the next tick.
+    pub fn leader_known(&mut self) {
+        self.dropped = false;
+    }
+
     /// With each tick: a batch that was dropped, or not answered for `patience`, under a new context.
     pub fn retry(&mut self, now: Duration, patience: Duration) -> Option<ReadContext> {
         match self.in_flight {

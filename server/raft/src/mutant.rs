@@ -48,6 +48,10 @@ pub enum Mutant {
     WatchTimeTravel,
     /// A snapshot lowers the start of a watch in the future to the next revision (etcd 20221).
     FutureWatch,
+    /// A leader stops without handing its leadership over.
+    NoHandover,
+    /// A leader whose process is gone is missed by nobody until the election timeout.
+    NoSuspicion,
 }
 
 /// The bugs switched on in one member.

@@ -5,7 +5,7 @@ use tonic::{Code, Status};
 use super::RequestError;
 
 #[rustfmt::skip]
-const ETCD: [(RequestError, Code, &str); 63] = {
+const ETCD: [(RequestError, Code, &str); 64] = {
     use RequestError::*;
     use tonic::Code as C;
     [
@@ -53,6 +53,8 @@ const ETCD: [(RequestError, Code, &str); 63] = {
         (InvalidAuthMgmt, C::InvalidArgument, "etcdserver: invalid auth management"),
         (AuthOldRevision, C::InvalidArgument, "etcdserver: revision of auth store is old"),
         (NoLeader, C::Unavailable, "etcdserver: no leader"),
+        // Not in the table: an internal error, told as it is.
+        (TimeoutLeaderTransfer, C::Unknown, "etcdserver: request timed out, leader transfer took too long"),
         (NotLeader, C::FailedPrecondition, "etcdserver: not leader"),
         (LeaderChanged, C::Unavailable, "etcdserver: leader changed"),
         (NotCapable, C::FailedPrecondition, "etcdserver: not capable"),

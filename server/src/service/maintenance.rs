@@ -1,9 +1,10 @@
-//! The Maintenance service. Snapshots, moving the leader and downgrades are not offered yet.
+//! The Maintenance service. Snapshots and downgrades are not offered yet.
 
 use std::sync::Arc;
 
 use evenkeel_proto::etcdserverpb as pb;
 use evenkeel_proto::etcdserverpb::maintenance_server::Maintenance;
+use evenkeel_raft::NodeId;
 use pb::alarm_request::AlarmAction;
 use tonic::{Request, Response, Status};
 
@@ -177,7 +178,11 @@ impl Maintenance for MaintenanceService {
         request: Request<pb::MoveLeaderRequest>,
     ) -> Result<Response<pb::MoveLeaderResponse>, Status> {
         let method = Method::unary(SERVICE, "MoveLeader");
-        self.refuse(method, request, "evenkeel: moving the leader is not supported yet").await
+        rpc::unary(&self.member, method, request, |request| async move {
+            self.member.transfer_leadership(NodeId(request.target_id)).await?;
+            Ok(pb::MoveLeaderResponse::default())
+        })
+        .await
     }
 
     async fn downgrade(
