@@ -8,7 +8,8 @@ use crate::runtime::{self, RuntimeOptions};
 use crate::world::{self, mutants};
 
 /// The simulated cluster.
-pub const WORLD: World = World { run, mutants: mutants::names, switches: mutants::names };
+pub const WORLD: World =
+    World { run, mutants: mutants::names, switches: mutants::names, points: evenkeel::points::POINTS };
 
 /// No run is longer; one that is never ends.
 const SIMULATED_MAX: Duration = Duration::from_secs(24 * 3600);

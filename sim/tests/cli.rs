@@ -19,6 +19,7 @@ const TOY: World = World {
     run: toy,
     mutants: || vec!["toy-violation", "toy-panic", "toy-abort", "toy-address"],
     switches: || vec!["toy-switch"],
+    points: &[("toy.before_break", "the toy is whole still"), ("toy.broken", "it is not")],
 };
 
 fn toy(input: RunInput) -> RunEnd {

@@ -229,6 +229,11 @@ impl Expect {
         }
     }
 
+    /// The event after which something is expected.
+    pub fn starts_after(&self) -> Option<&EventFilter> {
+        if let ExpectKind::Within { after, .. } = &self.kind { Some(after) } else { None }
+    }
+
     pub(crate) fn expressions_mut(&mut self) -> Vec<&mut Expr> {
         match &mut self.kind {
             ExpectKind::Always(expr) | ExpectKind::Never(expr) | ExpectKind::AtEnd(expr) => vec![expr],

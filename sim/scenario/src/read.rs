@@ -29,6 +29,8 @@ pub struct Cx<'s> {
     pub source: &'s Source,
     pub problems: Vec<Problem>,
     pub names: Names,
+    /// Points in the code that were mentioned, and where.
+    pub points: Vec<(String, Range<usize>)>,
 }
 
 impl Cx<'_> {

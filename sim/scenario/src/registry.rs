@@ -196,6 +196,9 @@ const fn event(name: &'static str, at_node: bool, doc: &'static str) -> EventDoc
     EventDoc { name, at_node, positional: None, tests: &[], alias_of: None, of_step: false, doc }
 }
 
+/// The event of a point in the code.
+pub const POINT: &str = "fp";
+
 /// The events. Every verb of a step is an event too (when a step with it has fired, or finished if it takes long),
 /// and so is the id of a step.
 pub const EVENTS: &[EventDoc] = &[
@@ -224,7 +227,10 @@ pub const EVENTS: &[EventDoc] = &[
     event("checkpoint", true, "a member wrote a checkpoint"),
     event("downgrade.enabled", false, "a downgrade was enabled"),
     event("storage.migrate", true, "a migration of the stored schema, from its begin to its end"),
-    EventDoc { positional: Some(("point", Kind::Text)), ..event("fp", true, "a named point in the code was reached") },
+    EventDoc {
+        positional: Some(("point", Kind::Text)),
+        ..event(POINT, true, "a named point in the code (`cargo sim points`) was reached")
+    },
     EventDoc {
         positional: Some(("n", Kind::Number)),
         of_step: true,

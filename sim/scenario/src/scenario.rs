@@ -60,6 +60,8 @@ pub struct Scenario {
     /// What is expected.
     pub expects: Vec<ExpectSpec>,
     pub(crate) source: Source,
+    /// Points in the code that it mentions, and where.
+    points: Vec<(String, Range<usize>)>,
     /// Settings with a fixed value, for comparisons between cells.
     pub(crate) constants: BTreeMap<String, Value>,
     /// For parameters named like a key of `[cluster]`: that key, once per value.
@@ -72,7 +74,7 @@ impl Scenario {
     pub fn parse(source: &str, file_name: &str) -> Result<Scenario, Vec<Problem>> {
         let source = Source { file: file_name.to_owned(), text: source.to_owned() };
         let root = tree::parse(&source)?;
-        let mut cx = Cx { source: &source, problems: Vec::new(), names: Names::default() };
+        let mut cx = Cx { source: &source, problems: Vec::new(), names: Names::default(), points: Vec::new() };
         let scenario = read(&mut cx, &root);
         let mut problems = cx.problems;
         problems.sort_by_key(|problem| (problem.line, problem.column));
@@ -116,6 +118,17 @@ impl Scenario {
         let mut problems = self.cluster.mutants.check(&self.source, "mutant", mutants);
         problems.extend(self.cluster.switches.check(&self.source, "switch", switches));
         problems
+    }
+
+    /// A problem for each point in the code that is not among the known ones.
+    pub fn check_points(&self, known: &[&str]) -> Vec<Problem> {
+        let strangers = self.points.iter().filter(|(name, _)| !known.contains(&name.as_str()));
+        strangers
+            .map(|(name, span)| {
+                let message = unknown("point in the code", name, known.iter().copied());
+                self.source.problem(span.clone(), message)
+            })
+            .collect()
     }
 
     /// The cluster of one cell and seed.
@@ -223,6 +236,7 @@ fn read(cx: &mut Cx<'_>, node: &Node) -> Option<Scenario> {
         swarm: swarm?,
         expects: expects.into_iter().collect::<Option<_>>()?,
         source: cx.source.clone(),
+        points: cx.points.clone(),
         constants,
         overlays,
     })

@@ -13,11 +13,13 @@ The simulator: whole clusters under one seed.
   cargo sim check-determinism [PATH…] [--seeds A..B] [--jobs N]
   cargo sim lint [PATH…]
   cargo sim list
+  cargo sim points
 
 run                 runs scenarios; without a PATH all files scenarios/*.toml
 check-determinism   runs every seed twice, in processes that share nothing, and compares what happened
 lint                checks scenario files
 list                names the scenarios in scenarios/
+points              names the points in the code that fp(POINT) may mean
 
 PATH                a scenario file, or a directory of them
 --seed N            only this seed
@@ -79,6 +81,8 @@ pub enum Command {
     },
     /// Name the scenarios.
     List,
+    /// Name the points in the code.
+    Points,
     /// Print the usage.
     Help,
     /// Internal: run the jobs given on standard input. Not for people.
@@ -90,6 +94,7 @@ const COMMANDS: &[(&str, &[&str])] = &[
     ("check-determinism", &["--seeds", "--jobs"]),
     ("lint", &[]),
     ("list", &[]),
+    ("points", &[]),
 ];
 
 /// Reads the arguments after the program's name; the error is one line that says what to do.
@@ -126,8 +131,9 @@ pub fn parse(args: &[String]) -> Result<Command, String> {
         "run" => Ok(Command::Run { selection, jobs, format, trace }),
         "check-determinism" => Ok(Command::CheckDeterminism { selection, jobs }),
         "lint" => Ok(Command::Lint { paths: selection.paths }),
-        _ if selection.paths.is_empty() => Ok(Command::List),
-        _ => Err(format!("list takes no path (\"{}\")", selection.paths[0])),
+        _ if !selection.paths.is_empty() => Err(format!("{name} takes no path (\"{}\")", selection.paths[0])),
+        "points" => Ok(Command::Points),
+        _ => Ok(Command::List),
     }
 }
 
@@ -249,7 +255,7 @@ mod tests {
     fn a_slip_is_answered_with_what_was_meant() {
         for (line, message) in [
             ("rum", "unknown command \"rum\", did you mean \"run\"?"),
-            ("check", "unknown command \"check\", expected one of: run, check-determinism, lint, list"),
+            ("check", "unknown command \"check\", expected one of: run, check-determinism, lint, list, points"),
             ("run --sede 1", "unknown option \"--sede\", did you mean \"--seed\"?"),
             ("lint --jobs 1", "unknown option \"--jobs\": this command has none"),
             ("check-determinism --format json", "unknown option \"--format\", expected one of: --seeds, --jobs"),

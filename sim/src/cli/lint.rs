@@ -1,4 +1,4 @@
-//! `sim lint` and `sim list`.
+//! `sim lint`, `sim list` and `sim points`.
 
 use std::io::Write;
 
@@ -23,6 +23,16 @@ pub fn lint(paths: &[String], world: &World, out: &mut dyn Write) -> Result<bool
     }
     let noun = if files.len() == 1 { "file" } else { "files" };
     writeln!(out, "{} {noun}, no problems", files.len())?;
+    Ok(true)
+}
+
+/// Names the points in the code.
+pub fn points(world: &World, out: &mut dyn Write) -> Result<bool, CliError> {
+    let mut table = Table::new(&["point", "where"]);
+    for (name, place) in world.points {
+        table.row([(*name).to_owned(), (*place).to_owned()]);
+    }
+    out.write_all(table.render().as_bytes())?;
     Ok(true)
 }
 

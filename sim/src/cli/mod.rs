@@ -78,6 +78,7 @@ fn obey(command: Command, world: &World, out: &mut dyn Write) -> Result<bool, Cl
         Command::CheckDeterminism { selection, jobs } => determinism::check(&selection, jobs, world, out),
         Command::Lint { paths } => lint::lint(&paths, world, out),
         Command::List => lint::list(out),
+        Command::Points => lint::points(world, out),
         Command::Worker => worker::work(world, out),
         Command::Help => {
             out.write_all(USAGE.as_bytes())?;

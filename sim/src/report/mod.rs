@@ -90,6 +90,8 @@ pub struct World {
     pub mutants: fn() -> Vec<&'static str>,
     /// The mechanisms that scenarios may switch off.
     pub switches: fn() -> Vec<&'static str>,
+    /// The points in the code that scenarios may wait for: names, and one line each.
+    pub points: &'static [(&'static str, &'static str)],
 }
 
 /// One run.

@@ -106,6 +106,7 @@ impl Course {
         let time = SimTime::current();
         let oracles = Oracles::new(&oracle_config(&resolved)).expect("no oracle is switched off");
         let feed = Feed::new(recorder, oracles, resolved.clients.len().max(1), time.clone());
+        feed.points().learn(&resolved);
         let cluster = Arc::new(Cluster::new(&resolved.cluster, &feed, &draws));
         let connections: Vec<Connection> =
             cluster.numbers().map(|number| Connection::lazy(&client_url(number), time.clone())).collect();
@@ -147,6 +148,9 @@ impl Course {
 
     /// Runs load and script for the scenario's time, or until something is broken.
     async fn play(&mut self) -> Option<Broken> {
+        // Before the members: a step may wait for a point of their very first steps.
+        let mut script: Vec<_> =
+            self.resolved.steps.iter().map(|step| tokio::spawn(Arc::clone(&self.stage).play(step.clone()))).collect();
         for number in self.cluster.numbers() {
             self.cluster.start(number);
         }
@@ -160,8 +164,6 @@ impl Course {
                 self.load.push(self.client_node.spawn(client.run()));
             }
         }
-        let mut script: Vec<_> =
-            self.resolved.steps.iter().map(|step| tokio::spawn(Arc::clone(&self.stage).play(step.clone()))).collect();
         let mut script_done_at = None;
         loop {
             self.feed.time().sleep(LOOK_INTERVAL).await;
@@ -308,6 +310,7 @@ impl Course {
         for machine in &self.cluster.machines {
             *counters.entry("syncs".to_owned()).or_default() += machine.disk.counters().syncs;
         }
+        counters.extend(self.feed.points().visits().into_iter().map(|(name, count)| (format!("point {name}"), count)));
         let inner = self.feed.lock();
         counters.insert("operations".into(), inner.stats.acks());
         for event in &inner.happenings {

@@ -12,6 +12,7 @@ use evenkeel_check::{ClientId, MemberId, Moment, OpId, Oracles, Violation};
 use evenkeel_scenario::Nanos;
 use evenkeel_scenario::expr::Event;
 
+use super::points::Points;
 use super::stats::Stats;
 use crate::chain::{Field, Value};
 use crate::report::SharedRecorder;
@@ -23,6 +24,7 @@ pub struct Feed {
     inner: Arc<Mutex<Inner>>,
     recorder: SharedRecorder,
     time: SimTime,
+    points: Arc<Points>,
 }
 
 /// What the handle leads to.
@@ -41,12 +43,17 @@ impl Feed {
     /// An empty record of a run with so many groups of clients.
     pub fn new(recorder: SharedRecorder, oracles: Oracles, groups: usize, time: SimTime) -> Feed {
         let inner = Inner { oracles, happenings: Vec::new(), stats: Stats::new(groups), sequence: 0, operations: 0 };
-        Feed { inner: Arc::new(Mutex::new(inner)), recorder, time }
+        Feed { inner: Arc::new(Mutex::new(inner)), recorder, time, points: Arc::default() }
     }
 
     /// The run's clock.
     pub fn time(&self) -> &SimTime {
         &self.time
+    }
+
+    /// The points in the code, and who waits for them.
+    pub fn points(&self) -> &Points {
+        &self.points
     }
 
     /// Time since the run began.

@@ -13,6 +13,7 @@ use evenkeel_raft::{HardState, Payload, Standing};
 
 use super::feed::Feed;
 use super::names::Names;
+use super::points::Pause;
 use crate::chain::Value;
 use crate::disk::SimDisk;
 
@@ -171,6 +172,10 @@ impl Look {
 }
 
 impl Observer for Look {
+    fn point(&self, name: &'static str) -> Option<Pause> {
+        self.feed.points().visit(&self.feed, self.number.0, name)
+    }
+
     fn observe(&self, event: Event<'_>) {
         let member = self.number;
         let node = ("node", Value::U64(member.0));

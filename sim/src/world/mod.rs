@@ -16,6 +16,7 @@ pub mod leases;
 pub mod look;
 pub mod mutants;
 pub mod names;
+mod points;
 pub mod stats;
 pub mod steps;
 pub mod tap;

@@ -5,15 +5,16 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use evenkeel_check::observation::Observation;
-use evenkeel_scenario::expr::STEP_EVENT;
-use evenkeel_scenario::expr::eval::{Memory, condition};
+use evenkeel_scenario::expr::{ExprNode, STEP_EVENT};
 use evenkeel_scenario::step::{Step, Trigger};
 use evenkeel_scenario::verb::{Action, DiskError, RestartKind};
-use evenkeel_scenario::{Event, Link, Messages, Nanos, Selector, Spread, Word};
+use evenkeel_scenario::{Event, Link, Messages, Nanos, Selector, Spread, Watch, Word};
+use tokio::sync::oneshot;
 
 use super::cluster::Cluster;
 use super::connection::Connection;
 use super::feed::Feed;
+use super::points::{self, Arrived};
 use super::view::View;
 use crate::disk::{Crash, Keep};
 use crate::draw::Draws;
@@ -39,6 +40,8 @@ pub struct Stage {
     /// Whether a power loss loses and tears, per the scenario.
     pub power: Mutex<Power>,
     troubles: Mutex<Troubles>,
+    /// The members at which steps were triggered.
+    subjects: Mutex<BTreeMap<String, u64>>,
 }
 
 /// What a power loss does.
@@ -69,8 +72,8 @@ impl Stage {
         view: View,
         power: Power,
     ) -> Stage {
-        let troubles = Mutex::default();
-        Stage { cluster, feed, draws, connections, bound, view, power: Mutex::new(power), troubles }
+        let (troubles, subjects) = Default::default();
+        Stage { cluster, feed, draws, connections, bound, view, power: Mutex::new(power), troubles, subjects }
     }
 
     /// A fault begins.
@@ -118,7 +121,8 @@ impl Stage {
             Selector::Followers => followers(),
             Selector::Others => all.into_iter().filter(|n| !against.contains(n)).collect(),
             Selector::All => all,
-            Selector::Any | Selector::SelfNode => draw(all, 1),
+            Selector::Any => draw(all, 1),
+            Selector::SelfNode => self.subjects.lock().expect("one thread").get(label).copied().into_iter().collect(),
             Selector::Random(count) => draw(all, *count as usize),
             Selector::RandomFollower => draw(followers(), 1),
             Selector::Minority => {
@@ -381,8 +385,18 @@ impl Stage {
     }
 
     /// Waits for a step's trigger, then acts, as often as it says.
-    pub async fn play(self: Arc<Self>, step: Step) {
-        self.wait_for(&step.trigger).await;
+    pub fn play(self: Arc<Self>, step: Step) -> impl Future<Output = ()> + Send {
+        let stage = Arc::clone(&self);
+        let members = Box::new(move |selector: &Selector| stage.members(selector, "when", &[]));
+        let arrival = self.feed.points().arm(&step.trigger, members);
+        self.run(step, arrival)
+    }
+
+    async fn run(self: Arc<Self>, step: Step, arrival: Option<oneshot::Receiver<Arrived>>) {
+        match arrival {
+            None => self.wait_for(&step.trigger, &step.id).await,
+            Some(arrival) => self.wait_for_arrival(arrival, &step).await,
+        }
         let times = step.repeat.as_ref().map_or(1, |repeat| repeat.times);
         for round in 0..times {
             if self.is_calm() {
@@ -413,16 +427,41 @@ impl Stage {
         }
     }
 
-    async fn wait_for(&self, trigger: &Trigger) {
+    fn subject(&self, id: &str, node: Option<u64>) {
+        if let Some(node) = node {
+            self.subjects.lock().expect("one thread").insert(id.to_owned(), node);
+        }
+    }
+
+    /// The member stands at the point until the step has begun.
+    async fn wait_for_arrival(&self, arrival: oneshot::Receiver<Arrived>, step: &Step) {
+        let Ok(arrived) = arrival.await else { return std::future::pending().await };
+        self.subject(&step.id, Some(arrived.node));
+        let Trigger::When { delay, .. } = &step.trigger else { return };
+        let time = self.feed.time().clone();
+        if delay.0 > 0 {
+            drop(arrived);
+            return time.sleep(delay.to_std()).await;
+        }
+        tokio::spawn(async move {
+            time.sleep(points::HOLD).await;
+            drop(arrived);
+        });
+    }
+
+    async fn wait_for(&self, trigger: &Trigger, id: &str) {
         let time = self.feed.time();
         match trigger {
             Trigger::At(at) => time.alarm(at.to_std()).await,
             Trigger::After(filter, delay) => {
                 loop {
-                    let found = self.feed.lock().happenings.iter().any(|event| {
-                        event.until.is_some() && filter.matches(event, |selector| self.members(selector, "after", &[]))
+                    let found = self.feed.lock().happenings.iter().find_map(|event| {
+                        let meant = event.until.is_some()
+                            && filter.matches(event, |selector| self.members(selector, "after", &[]));
+                        meant.then_some(event.node)
                     });
-                    if found {
+                    if let Some(node) = found {
+                        self.subject(id, node);
                         break;
                     }
                     time.sleep(LOOK_INTERVAL).await;
@@ -430,16 +469,12 @@ impl Stage {
                 time.sleep(delay.to_std()).await;
             }
             Trigger::When { condition: wanted, nth, delay } => {
-                let mut memory = Memory::default();
-                let (mut held, mut seen) = (false, 0);
-                while seen < *nth {
-                    let holds = condition(wanted, &self.view, &mut memory, None);
-                    let holds = matches!(holds, Ok(Some(true)));
-                    seen += u64::from(holds && !held);
-                    held = holds;
-                    if seen < *nth {
-                        time.sleep(LOOK_INTERVAL).await;
-                    }
+                let mut watch = Watch::new(wanted, *nth);
+                while !matches!(watch.observe(&self.view), Ok(true)) {
+                    time.sleep(LOOK_INTERVAL).await;
+                }
+                if let ExprNode::Event(filter) = &wanted.node {
+                    self.subject(id, self.view.last_at(filter));
                 }
                 time.sleep(delay.to_std()).await;
             }

@@ -25,6 +25,14 @@ pub struct View {
 }
 
 impl View {
+    /// The member at which such an event happened last.
+    pub fn last_at(&self, filter: &EventFilter) -> Option<u64> {
+        let inner = self.feed.lock();
+        let meant = EventFilter { name: alias(&filter.name).to_owned(), ..filter.clone() };
+        let found = inner.happenings.iter().rev().find(|event| meant.matches(event, |selector| self.members(selector)));
+        found.and_then(|event| event.node)
+    }
+
     fn members(&self, selector: &Selector) -> Vec<u64> {
         let all: Vec<u64> = self.cluster.numbers().collect();
         let leader = self.cluster.leader();

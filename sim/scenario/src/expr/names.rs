@@ -6,7 +6,7 @@ use super::parse::{CONSTANTS, Fail, Mode, Parser, Typed};
 use super::{Arg, At, EventFilter, Expr, ExprNode, Op, ProbeCall, STEP_EVENT, Test};
 use crate::problem::unknown;
 use crate::registry::{
-    ArgKind, EVENTS, EventDoc, FUNCTIONS, Function, Kind, PROBES, find_event, find_function, find_probe,
+    ArgKind, EVENTS, EventDoc, FUNCTIONS, Function, Kind, POINT, PROBES, find_event, find_function, find_probe,
 };
 use crate::select::Selector;
 use crate::value::Value;
@@ -327,7 +327,11 @@ impl Parser<'_> {
                 let test = self.test(name, &known)?;
                 event.tests.push(test);
             } else if let (Some((field, kind)), true) = (positional, first) {
+                let at = self.at();
                 let value = self.literal(kind)?;
+                if let (POINT, Value::Text(point)) = (name, &value) {
+                    self.points.push((point.clone(), at));
+                }
                 event.tests.push(Test { field, op: Op::Eq, value });
             } else if first && doc.is_none_or(|doc| doc.at_node) {
                 event.node = Some(self.selector()?);

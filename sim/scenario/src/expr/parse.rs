@@ -48,7 +48,7 @@ pub fn read(cx: &mut Cx<'_>, node: &Node, mode: Mode) -> Option<Expr> {
         let (expr, ty) = parser.scope()?;
         parser.expect_end()?;
         condition(&expr, ty)?;
-        Ok(expr)
+        Ok((expr, parser.points))
     });
     report(cx, node, result)
 }
@@ -59,21 +59,24 @@ pub fn read_event(cx: &mut Cx<'_>, node: &Node) -> Option<EventFilter> {
     let result = Parser::new(text, &cx.names, Mode::Run).and_then(|mut parser| {
         let event = parser.event()?;
         parser.expect_end()?;
-        Ok(event)
+        Ok((event, parser.points))
     });
     report(cx, node, result)
 }
 
-fn report<T>(cx: &mut Cx<'_>, node: &Node, result: Result<T, Fail>) -> Option<T> {
-    result
-        .map_err(|(at, message)| {
-            let span = match cx.text_start(node) {
-                Some(start) => start + at.start..start + at.end,
-                None => node.span.clone(),
-            };
-            cx.problem(span, message);
-        })
-        .ok()
+fn report<T>(cx: &mut Cx<'_>, node: &Node, result: Result<(T, Vec<(String, At)>), Fail>) -> Option<T> {
+    let start = cx.text_start(node);
+    let span = |at: At| start.map_or(node.span.clone(), |start| start + at.start..start + at.end);
+    match result {
+        Ok((found, points)) => {
+            cx.points.extend(points.into_iter().map(|(name, at)| (name, span(at))));
+            Some(found)
+        }
+        Err((at, message)) => {
+            cx.problem(span(at), message);
+            None
+        }
+    }
 }
 
 pub struct Parser<'a> {
@@ -83,12 +86,14 @@ pub struct Parser<'a> {
     pub(super) mode: Mode,
     /// Inside a labelled function of a `compare`.
     pub(super) in_label: bool,
+    /// Points in the code that were mentioned, and where.
+    pub(super) points: Vec<(String, At)>,
     depth: u32,
 }
 
 impl<'a> Parser<'a> {
     fn new(text: &str, names: &'a Names, mode: Mode) -> Result<Parser<'a>, Fail> {
-        Ok(Parser { tokens: lex(text)?, position: 0, names, mode, in_label: false, depth: 0 })
+        Ok(Parser { tokens: lex(text)?, position: 0, names, mode, in_label: false, points: Vec::new(), depth: 0 })
     }
 
     pub(super) fn peek(&self) -> &Token {

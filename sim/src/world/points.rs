@@ -1,0 +1,163 @@
+//! Points in the code: which steps wait for one, and the members that stand at one until a step has acted.
+//!
+//! A member that comes to a point at which a step fires is held there for [`HOLD`], long enough for the step to cut a
+//! link or take the power, and then goes on if it still exists. All other visits cost nothing and are only counted.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use evenkeel_scenario::expr::ExprNode;
+use evenkeel_scenario::registry::POINT;
+use evenkeel_scenario::step::Trigger;
+use evenkeel_scenario::{Event, EventFilter, Expr, Resolved, Selector, Value, Window};
+use tokio::sync::oneshot;
+
+use super::feed::Feed;
+
+/// How long a member stands at a point for a step.
+pub const HOLD: Duration = Duration::from_millis(1);
+
+/// A pause of a task that came to a point.
+pub type Pause = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+/// The points of one run.
+#[derive(Default)]
+pub struct Points(Mutex<Inner>);
+
+#[derive(Default)]
+struct Inner {
+    waiting: Vec<Waiting>,
+    /// Points that expressions mention: each visit is an event.
+    mentioned: BTreeSet<String>,
+    visits: BTreeMap<(u64, &'static str), u64>,
+}
+
+/// Evaluates a selector now.
+type Members = Box<dyn Fn(&Selector) -> Vec<u64> + Send + Sync>;
+
+struct Waiting {
+    filter: EventFilter,
+    window: Window,
+    members: Members,
+    left: u64,
+    arrived: oneshot::Sender<Arrived>,
+}
+
+/// A member stands at a point. Dropped, it goes on.
+pub struct Arrived {
+    /// The member.
+    pub node: u64,
+    _hold: oneshot::Sender<()>,
+}
+
+impl Points {
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Learns which points the run's script and expectations mention.
+    pub fn learn(&self, resolved: &Resolved) {
+        let mut filters: Vec<EventFilter> = Vec::new();
+        let in_expr = |expr: &Expr, filters: &mut Vec<EventFilter>| {
+            expr.walk(&mut |part| match &part.node {
+                ExprNode::Event(filter) | ExprNode::Count(filter) => filters.push(filter.clone()),
+                ExprNode::TimeTo { to, from } => {
+                    filters.extend([Some(to), from.as_ref()].into_iter().flatten().cloned())
+                }
+                _ => {}
+            });
+        };
+        for step in &resolved.steps {
+            match &step.trigger {
+                Trigger::At(_) => {}
+                Trigger::After(filter, _) => filters.push(filter.clone()),
+                Trigger::When { condition, .. } => in_expr(condition, &mut filters),
+            }
+        }
+        for expect in &resolved.expects {
+            expect.expressions().into_iter().for_each(|expr| in_expr(expr, &mut filters));
+            filters.extend(expect.starts_after().cloned());
+        }
+        let tests = filters.iter().filter(|filter| filter.name == POINT).flat_map(|filter| &filter.tests);
+        let names =
+            tests.filter_map(|test| if let Value::Text(name) = &test.value { Some(name.clone()) } else { None });
+        self.lock().mentioned.extend(names);
+    }
+
+    /// For a trigger that is a point and nothing else: tells when a member stands there for the n-th time.
+    pub fn arm(&self, trigger: &Trigger, members: Members) -> Option<oneshot::Receiver<Arrived>> {
+        let Trigger::When { condition, nth, .. } = trigger else { return None };
+        let (filter, window) = match &condition.node {
+            ExprNode::Event(filter) => (filter, Window::ALL),
+            ExprNode::Within(inner, window) => match &inner.node {
+                ExprNode::Event(filter) => (filter, *window),
+                _ => return None,
+            },
+            _ => return None,
+        };
+        if filter.name != POINT {
+            return None;
+        }
+        let (arrived, tell) = oneshot::channel();
+        self.lock().waiting.push(Waiting { filter: filter.clone(), window, members, left: *nth, arrived });
+        Some(tell)
+    }
+
+    /// A task of a member has come to a point.
+    pub fn visit(&self, feed: &Feed, node: u64, name: &'static str) -> Option<Pause> {
+        let mentioned = {
+            let mut inner = self.lock();
+            *inner.visits.entry((node, name)).or_default() += 1;
+            inner.mentioned.contains(name)
+        };
+        if !mentioned {
+            return None;
+        }
+        let event = Event {
+            name: POINT.to_owned(),
+            at: feed.nanos(),
+            until: Some(feed.nanos()),
+            node: Some(node),
+            step: None,
+            fields: [("point".to_owned(), Value::Text(name.to_owned()))].into(),
+        };
+        feed.note(event.clone());
+        // Selectors are evaluated without the lock: they look at members.
+        let waiting = std::mem::take(&mut self.lock().waiting);
+        let mut holds = Vec::new();
+        let mut still = Vec::new();
+        for mut wait in waiting {
+            let meant = wait.window.contains(event.at) && wait.filter.matches(&event, &wait.members);
+            wait.left -= u64::from(meant);
+            if wait.left > 0 {
+                still.push(wait);
+                continue;
+            }
+            let (hold, held) = oneshot::channel();
+            if wait.arrived.send(Arrived { node, _hold: hold }).is_ok() {
+                holds.push(held);
+            }
+        }
+        self.lock().waiting = still;
+        if holds.is_empty() {
+            return None;
+        }
+        Some(Box::pin(async move {
+            for held in holds {
+                let _ = held.await;
+            }
+        }))
+    }
+
+    /// How often each point was come to, by all members together.
+    pub fn visits(&self) -> BTreeMap<&'static str, u64> {
+        let mut visits = BTreeMap::new();
+        for ((_, name), count) in &self.lock().visits {
+            *visits.entry(*name).or_default() += count;
+        }
+        visits
+    }
+}
