@@ -22,6 +22,7 @@ use crate::quota;
 use crate::reader::Pin;
 use crate::service::translate;
 use crate::state::State;
+use crate::version::{self, level};
 
 /// Batches of committed entries waiting to be applied.
 pub const APPLY_QUEUE: usize = 1_024;
@@ -85,6 +86,7 @@ impl Applier {
         self.member.places().forget_upto(meta.index);
         self.member.install(state);
         self.checkpointer.installed(meta.index);
+        self.member.storage().cluster_changed();
         tracing::info!(index = meta.index.0, revision, "applied snapshot");
     }
 
@@ -173,6 +175,7 @@ impl Applier {
         };
         let id = request.header.as_ref().map_or(0, |h| h.id);
         let member = &self.member;
+        version::arrives(member, index, &request)?;
         let began = member.env().clock.monotonic();
         let values = member.values();
         let mut changes = None;
@@ -180,14 +183,18 @@ impl Applier {
             let answer = if let Some(refusal) = alarmed(state, &request) {
                 state.store.note_applied(index.0, term.0);
                 Ok(Err(refusal))
-            } else if let Some(command) = translate::command(&request, |value| {
-                let at = translate::value_ref(place, payload, value);
-                values.remember(&at, value);
-                at
-            }) {
-                state
-                    .store
-                    .apply(index.0, term.0, &command, values)
+            } else if level::takes_effect(&request, state.cluster().level())
+                && let Some(command) = translate::command(&request, |value| {
+                    let at = translate::value_ref(place, payload, value);
+                    values.remember(&at, value);
+                    at
+                })
+            {
+                let outcome = state.store.apply(index.0, term.0, &command, values);
+                if matches!(command, Command::Compact { .. }) && outcome.as_ref().is_ok_and(|o| o.result.is_ok()) {
+                    level::compacted(state);
+                }
+                outcome
                     .map(|outcome| {
                         changes.clone_from(&outcome.events);
                         Ok(self.effects(&command, outcome, &state.store))
@@ -200,6 +207,7 @@ impl Applier {
             };
             (answer, state.store.revision().0, state.hash())
         });
+        version::applied(member, &request);
         let answer = answer?;
         let lease_revoked = request.lease_revoke.as_ref().filter(|_| succeeded(&answer)).map(|revoke| revoke.id);
         let changes = changes.as_deref();
@@ -253,7 +261,10 @@ fn alarmed(state: &State, request: &pb::InternalRaftRequest) -> Option<RequestEr
 /// Requests about the cluster itself.
 fn apply_cluster(state: &mut State, request: &pb::InternalRaftRequest) {
     if let Some(set) = &request.cluster_version_set {
-        state.change_cluster(|c| c.version = Some(set.ver.clone()));
+        level::set_cluster_version(state, &set.ver);
+    }
+    if let Some(set) = &request.downgrade_info_set {
+        state.change_cluster(|c| c.downgrade = set.ver.parse().ok().filter(|_| set.enabled));
     }
     if let Some(set) = &request.cluster_member_attr_set
         && let Some(attributes) = &set.member_attributes

@@ -1,4 +1,5 @@
-//! Questions between members outside the log: a member that does not lead asks the leader about leases.
+//! Questions between members outside the log: a member that does not lead asks the leader about leases, and the leader
+//! asks everybody what they are.
 //!
 //! A question is one message and its answer another; either may be lost, so the asker waits a bounded time.
 
@@ -65,7 +66,15 @@ impl Asks {
     pub async fn lease_renew(&self, member: &Member, leader: NodeId, lease: i64) -> Result<i64, RequestError> {
         match self.ask(member, leader, Question::LeaseRenew(pb::LeaseRenew { id: lease })).await? {
             Said::LeaseRenewed(renewed) => Ok(renewed.ttl),
-            Said::LeaseTtl(_) => Err(RequestError::LeaderChanged),
+            _ => Err(RequestError::LeaderChanged),
+        }
+    }
+
+    /// Asks a member what it is.
+    pub async fn versions(&self, member: &Member, of: NodeId) -> Result<pb::VersionsTold, RequestError> {
+        match self.ask(member, of, Question::Versions(pb::Versions {})).await? {
+            Said::VersionsTold(told) => Ok(told),
+            _ => Err(RequestError::LeaderChanged),
         }
     }
 
@@ -80,7 +89,7 @@ impl Asks {
         let question = Question::LeaseTimeToLive(pb::LeaseTimeToLive { id: lease, keys });
         match self.ask(member, leader, question).await? {
             Said::LeaseTtl(said) => Ok(LeaseTtl { ttl: said.ttl, granted_ttl: said.granted_ttl, keys: said.keys }),
-            Said::LeaseRenewed(_) => Err(RequestError::LeaderChanged),
+            _ => Err(RequestError::LeaderChanged),
         }
     }
 
@@ -108,6 +117,7 @@ pub fn answer(member: &Arc<Member>, from: NodeId, ask: pb::Ask) {
             Some(Question::LeaseTimeToLive(q)) => member.lease_time_to_live_here(q.id, q.keys).await.map(|found| {
                 Said::LeaseTtl(pb::LeaseTtl { ttl: found.ttl, granted_ttl: found.granted_ttl, keys: found.keys })
             }),
+            Some(Question::Versions(_)) => Ok(Said::VersionsTold(member.versions())),
             None => return,
         };
         let (error, answer) = match said {

@@ -19,6 +19,7 @@ use crate::checkpoint;
 use crate::config::{ClusterState, Config};
 use crate::member::Ids;
 use crate::state::{Cluster, MemberInfo, State};
+use crate::version::{self, Release};
 
 /// Why a member cannot start. Each message says what to do.
 #[derive(Debug)]
@@ -50,6 +51,8 @@ pub struct Booted {
     pub wal: Wal,
     /// Its state as of its newest checkpoint.
     pub state: State,
+    /// The level of that checkpoint.
+    pub storage: Release,
     /// Where the payloads of the log's entries lie.
     pub places: Vec<(Index, Place)>,
 }
@@ -137,6 +140,8 @@ pub async fn boot(config: &Config, disk: &Arc<dyn Disk>, seed: u64) -> Result<Bo
     let identity = Identity { cluster_id: ids.cluster, member_id: ids.member };
     match checkpoint::newest(&**disk, identity).map_err(|e| data(&e))? {
         Some(found) => {
+            let storage = version::storage::admit(config.release, found.storage, found.state.cluster().version)
+                .map_err(|e| data(&e))?;
             let (wal, recovered) =
                 Wal::open(Arc::clone(disk), options(config, ids), found.start).await.map_err(|e| data(&e))?;
             if let Some(repair) = recovered.repaired {
@@ -156,13 +161,14 @@ pub async fn boot(config: &Config, disk: &Arc<dyn Disk>, seed: u64) -> Result<Bo
                 applied: found.start.index,
             };
             let raft = Raft::new(core_config(config, ids, seed), restored);
-            Ok(Booted { ids, raft, wal, state: found.state, places })
+            Ok(Booted { ids, raft, wal, state: found.state, storage, places })
         }
         None => {
             // A log without a checkpoint is what a crash while founding left: nothing of it was ever acknowledged.
             Wal::discard(&**disk).await.map_err(|e| data(&e))?;
             let wal = Wal::create(Arc::clone(disk), options(config, ids)).await.map_err(|e| data(&e))?;
             let state = State::new(Store::new(), cluster);
+            let storage = state.cluster().level();
             checkpoint::found(disk, ids, &state, LogStart::BEGINNING).await.map_err(|e| data(&e))?;
             let restored = Restored {
                 hard_state: HardState::default(),
@@ -172,7 +178,7 @@ pub async fn boot(config: &Config, disk: &Arc<dyn Disk>, seed: u64) -> Result<Bo
                 applied: Index(0),
             };
             let raft = Raft::new(core_config(config, ids, seed), restored);
-            Ok(Booted { ids, raft, wal, state, places: Vec::new() })
+            Ok(Booted { ids, raft, wal, state, storage, places: Vec::new() })
         }
     }
 }

@@ -17,6 +17,8 @@ use crate::member::{Ids, Member};
 use crate::node::Input;
 use crate::records::{self, Rebuild};
 use crate::state::State;
+use crate::version::Release;
+use crate::version::release::Version;
 use crate::wal::LogWork;
 
 /// Records between two pauses of a background writer.
@@ -28,6 +30,8 @@ pub struct Found {
     pub state: State,
     /// Where a restart reads the log from.
     pub start: LogStart,
+    /// The storage version.
+    pub storage: Version,
 }
 
 /// The newest checkpoint that can be read, if there is any.
@@ -49,16 +53,17 @@ pub fn newest(disk: &dyn Disk, identity: Identity) -> Result<Option<Found>, Stri
             rebuild.take(kind, record).map_err(|e| e.to_string())?;
         }
     }
+    let storage = rebuild.storage().map_err(|e| e.to_string())?;
     let state = rebuild.finish().map_err(|e| e.to_string())?;
     if state.store.applied() != (start.index.0, start.term.0) {
         return Err(format!("the checkpoint of entry {} holds the state after another one", start.index));
     }
-    Ok(Some(Found { state, start }))
+    Ok(Some(Found { state, start, storage }))
 }
 
 /// Writes the checkpoint of a new cluster's empty state: from then on the directory counts as initialised.
 pub async fn found(disk: &Arc<dyn Disk>, ids: Ids, state: &State, start: LogStart) -> Result<(), CheckpointError> {
-    let sealed = seal_at(disk, ids, state, start).await?;
+    let sealed = seal_at(disk, ids, state, start, state.cluster().level()).await?;
     sealed.publish().await.map(|_| ())
 }
 
@@ -66,26 +71,67 @@ pub async fn found(disk: &Arc<dyn Disk>, ids: Ids, state: &State, start: LogStar
 pub async fn write(member: &Member, state: &State) -> Result<Option<LogStart>, CheckpointError> {
     // One at a time: removing older files must not meet a file being written, nor a newer one.
     let mut newest = member.newest_checkpoint().lock().await;
-    let (index, term) = state.store.applied();
-    if Index(index) <= *newest {
+    if Index(state.store.applied().0) <= *newest {
         return Ok(None);
     }
-    let start = member.values().log().log_start(Index(index), Term(term));
-    let (env, disk) = (member.env(), &member.env().disk);
-    let sealed = seal_at(disk, member.ids(), state, start).await?;
-    point(env, "checkpoint.before_rename").await;
+    // What the cluster version turned on must be in it; what a higher level turned on stays until it is migrated.
+    let level = member.storage().level().max(state.cluster().level());
+    let (sealed, start) = seal(member, &newest, state, level).await?;
+    point(member.env(), "checkpoint.before_rename").await;
     sealed.publish().await?;
-    point(env, "checkpoint.written").await;
-    *newest = Index(index);
-    prune(&**disk, &[Index(index)]).await?;
+    point(member.env(), "checkpoint.written").await;
+    published(member, &mut newest, start, level).await?;
     Ok(Some(start))
 }
 
-async fn seal_at(disk: &Arc<dyn Disk>, ids: Ids, state: &State, start: LogStart) -> Result<Sealed, CheckpointError> {
+/// Writes a checkpoint of `state` at its cluster's level in the place of `newest`, which may be of the same entry. The
+/// rename in it is the moment at which the level changes.
+pub(crate) async fn migrate(member: &Member, newest: &mut Index, state: &State) -> Result<(), CheckpointError> {
+    let level = state.cluster().level();
+    point(member.env(), "storage.migrate.before_checkpoint").await;
+    let (sealed, start) = seal(member, newest, state, level).await?;
+    point(member.env(), "storage.migrate.before_commit").await;
+    sealed.publish().await?;
+    point(member.env(), "storage.migrate.after_commit").await;
+    published(member, newest, start, level).await
+}
+
+/// Writes a checkpoint that does not exist yet.
+async fn seal(
+    member: &Member,
+    newest: &Index,
+    state: &State,
+    level: Release,
+) -> Result<(Sealed, LogStart), CheckpointError> {
+    let (index, term) = state.store.applied();
+    assert!(*newest <= Index(index), "the newest checkpoint is replaced by one that is as new");
+    let start = member.values().log().log_start(Index(index), Term(term));
+    Ok((seal_at(&member.env().disk, member.ids(), state, start, level).await?, start))
+}
+
+/// It exists: older ones go.
+async fn published(
+    member: &Member,
+    newest: &mut Index,
+    start: LogStart,
+    level: Release,
+) -> Result<(), CheckpointError> {
+    *newest = start.index;
+    member.storage().written(level, start.index);
+    prune(&*member.env().disk, &[start.index]).await
+}
+
+async fn seal_at(
+    disk: &Arc<dyn Disk>,
+    ids: Ids,
+    state: &State,
+    start: LogStart,
+    level: Release,
+) -> Result<Sealed, CheckpointError> {
     let identity = Identity { cluster_id: ids.cluster, member_id: ids.member };
     let mut writer = CheckpointWriter::create(Arc::clone(disk), CheckpointHeader { identity, start }).await?;
     let mut encoded = Vec::new();
-    for (count, record) in records::of(state).enumerate() {
+    for (count, record) in records::of(state, level).enumerate() {
         encoded.clear();
         let kind = record.encode(&mut encoded);
         if writer.push(kind, &encoded) {

@@ -13,6 +13,9 @@ use evenkeel_raft::{Index, NodeId, Standing, Term};
 use evenkeel_storage::Disk;
 use tokio::sync::mpsc;
 
+use crate::version::Release;
+use crate::version::release::Version;
+
 #[cfg(not(madsim))]
 pub mod real;
 
@@ -235,6 +238,25 @@ pub enum Event<'a> {
     LeaseExpired {
         /// The lease.
         lease: i64,
+    },
+    /// What the cluster has agreed on was decided anew, as this member applied it.
+    ClusterVersion {
+        /// The cluster version.
+        version: Option<Version>,
+        /// Where an enabled downgrade goes.
+        downgrade: Option<Version>,
+    },
+    /// A migration of the stored data begins.
+    Migrating {
+        /// The level of the newest checkpoint.
+        from: Release,
+        /// The level of the one to be written.
+        to: Release,
+    },
+    /// It is durable.
+    Migrated {
+        /// The level of the newest checkpoint.
+        to: Release,
     },
     /// The member serves clients.
     Ready,

@@ -23,7 +23,8 @@ use tokio::sync::watch;
 
 use crate::error::RequestError;
 use crate::member::Member;
-use crate::version::Release;
+use crate::version;
+use crate::version::level;
 
 pub mod deadlines;
 pub mod expiry;
@@ -31,24 +32,17 @@ pub mod expiry;
 pub use deadlines::Leases;
 use deadlines::{Renewal, Terms};
 
-/// Whether the remaining time of leases is kept at this cluster version: from 3.6 on, as with etcd.
-fn remaining_counts(cluster_version: Option<&str>) -> bool {
-    let version = cluster_version.and_then(|version| version.parse().ok());
-    Release::V3_6 <= Release::turned_on_by(version)
-}
-
 impl Member {
     /// A new reign of this member: deadlines begin anew.
     pub(crate) fn reign_began(self: &Arc<Self>, term: u64) {
         let no_grace = self.config().mutants.on(Mutant::LeaseNoGrace);
         let grace = if no_grace { None } else { Some(self.config().election_timeout) };
         self.with_state(|state| {
-            let use_remaining = remaining_counts(state.cluster().version.as_deref());
+            let use_remaining = level::LEASE_TIME <= state.cluster().level();
             let terms = Terms { grace, use_remaining, checkpoint_interval: self.config().lease_checkpoint_interval };
             self.leases().reign_began(term, terms, &state.store, self.lease_now());
         });
-        let member = Arc::clone(self);
-        tokio::spawn(async move { crate::publish::cluster_version(&member, term).await });
+        version::monitor::spawn(self, term);
     }
 
     /// Renews a lease, here or on the leader. Gives its time to live, or 0 when there is no such lease.

@@ -90,7 +90,7 @@ pub async fn serve(config: Config, env: Env) -> Result<Server, ServeError> {
         .map_err(|error| ServeError::Data(format!("data directory {}: {error}", config.data_dir)))?;
     let applied = Index(booted.state.store.applied().0);
     let peers = peers(&booted);
-    let member = Member::new(config, booted.ids, env, booted.state, reader, inputs.clone());
+    let member = Member::new(config, booted.ids, env, booted.state, booted.storage, reader, inputs.clone());
     member.places().restore(booted.places.into_iter().filter(|(index, _)| applied < *index));
     member.env().network.start(NodeId(booted.ids.member), booted.ids.cluster, inbox);
     member.env().network.set_peers(peers);
@@ -133,6 +133,7 @@ pub async fn serve(config: Config, env: Env) -> Result<Server, ServeError> {
         watched("apply", Box::pin(applier.run())),
         watched("driver", Box::pin(node.run())),
         watched("lease", Box::pin(lease::expiry::run(Arc::clone(&member)))),
+        watched("storage", Box::pin(version::storage::keep(Arc::clone(&member)))),
         watched("front", Box::pin(serving)),
     ];
     Ok(Server { member, tasks })

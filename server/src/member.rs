@@ -28,6 +28,9 @@ use crate::reader::Reader;
 use crate::service::watch_hub::WatchHub;
 use crate::snapshot_send::Transfers;
 use crate::state::State;
+use crate::version::release::Version;
+use crate::version::storage::Storage;
+use crate::version::{Release, level};
 use crate::waiters::{Answer, Waiters};
 
 /// Committed entries not yet applied, above which new requests are refused (etcd's limit).
@@ -107,6 +110,7 @@ pub struct Member {
     stop: watch::Sender<Option<Result<(), String>>>,
     ready: watch::Sender<bool>,
     newest_checkpoint: tokio::sync::Mutex<Index>,
+    storage: Storage,
 }
 
 impl Member {
@@ -116,6 +120,7 @@ impl Member {
         ids: Ids,
         env: Env,
         state: State,
+        storage: Release,
         values: Reader,
         inputs: mpsc::Sender<Input>,
     ) -> Arc<Member> {
@@ -146,6 +151,7 @@ impl Member {
             stop: watch::Sender::new(None),
             ready: watch::Sender::new(false),
             newest_checkpoint: tokio::sync::Mutex::new(applied),
+            storage: Storage::new(storage, applied),
             state: RwLock::new(state),
             values,
             config,
@@ -237,6 +243,11 @@ impl Member {
     /// The entry after which the newest durable checkpoint was taken; held while one is written.
     pub fn newest_checkpoint(&self) -> &tokio::sync::Mutex<Index> {
         &self.newest_checkpoint
+    }
+
+    /// The level of its stored data.
+    pub fn storage(&self) -> &Storage {
+        &self.storage
     }
 
     /// The driver's queue.
@@ -339,8 +350,13 @@ impl Member {
     }
 
     /// The agreed API version.
-    pub fn cluster_version(&self) -> Option<String> {
-        self.state.read().expect("not poisoned").cluster().version.clone()
+    pub fn cluster_version(&self) -> Option<Version> {
+        self.state.read().expect("not poisoned").cluster().version
+    }
+
+    /// Where an enabled downgrade goes.
+    pub fn downgrade(&self) -> Option<Version> {
+        self.state.read().expect("not poisoned").cluster().downgrade
     }
 
     /// Where it stands in the log.
@@ -387,7 +403,11 @@ impl Member {
         }
         self.check_quota(&request)?;
         let id = self.next_request.fetch_add(1, Ordering::Relaxed);
-        request.header.get_or_insert_default().id = id;
+        let header = request.header.get_or_insert_default();
+        header.id = id;
+        if level::PROPOSER <= Release::turned_on_by(self.cluster_version()) {
+            header.requester_member_id = self.ids.member;
+        }
         let data = request.encode_to_vec();
         if data.len() > self.config.max_request_bytes {
             return Err(RequestError::RequestTooLarge);

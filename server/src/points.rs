@@ -16,6 +16,9 @@ pub const POINTS: &[Point] = &[
     ("snapshot.before_install", "a received snapshot is about to replace log and state"),
     ("snapshot.installed", "its checkpoint is durable; the log does not say so yet"),
     ("snapshot.before_send", "a snapshot for a member that lags is about to be sent"),
+    ("storage.migrate.before_checkpoint", "stored data is about to be written at another level"),
+    ("storage.migrate.before_commit", "it is written; the checkpoint of the old level still counts"),
+    ("storage.migrate.after_commit", "the level has changed; nobody was told"),
     ("wal.before_write", "a batch is about to be written to the log"),
     ("wal.synced", "a batch is durable; nobody was told"),
 ];

@@ -1,4 +1,4 @@
-//! What members tell the cluster about themselves, through the log: attributes, and the agreed version.
+//! What members tell the cluster about themselves, through the log: their attributes.
 
 use std::sync::Arc;
 
@@ -44,25 +44,4 @@ fn published(member: &Member) -> bool {
     known.is_some_and(|info| {
         info.name == member.config().name && info.client_urls == member.config().advertise_client_urls
     })
-}
-
-/// As the leader of `term`, sets the cluster version when none is agreed yet.
-pub async fn cluster_version(member: &Arc<Member>, term: u64) {
-    while member.reign() == Some(term) && member.cluster_version().is_none() {
-        let request = pb::InternalRaftRequest {
-            cluster_version_set: Some(membershippb::ClusterVersionSetRequest {
-                ver: member.config().release.cluster().into(),
-            }),
-            ..Default::default()
-        };
-        match member.propose_in(request, Some(term)).await {
-            Ok(_) => return,
-            Err(error) => tracing::debug!(%error, "the cluster version could not be set yet"),
-        }
-        tokio::select! {
-            biased;
-            () = member.stopping() => return,
-            () = member.env().clock.sleep(member.config().heartbeat_interval) => {}
-        }
-    }
 }

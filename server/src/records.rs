@@ -14,6 +14,8 @@ use prost::Message;
 
 use crate::reader::Reader;
 use crate::state::{Cluster, State};
+use crate::version::release::Version;
+use crate::version::{Release, level};
 
 const CLUSTER: u8 = 1;
 const HEADER: u8 = 2;
@@ -21,6 +23,8 @@ const LEASE: u8 = 3;
 const VERSION: u8 = 4;
 /// A version with its value behind it: length of the version's record (4 bytes), that record, the value.
 const VERSION_AND_VALUE: u8 = 5;
+/// A lease as 3.5 stores it.
+const LEASE_WITHOUT_TIME: u8 = 6;
 
 /// Why a stream of records is not a state.
 #[derive(Debug)]
@@ -41,6 +45,7 @@ fn bad(text: impl fmt::Display) -> BadRecords {
 /// One record about to be written.
 pub struct Record<'a> {
     part: Part<'a>,
+    level: Release,
 }
 
 enum Part<'a> {
@@ -50,12 +55,14 @@ enum Part<'a> {
     Version(VersionRow),
 }
 
-/// All records of a state, in the order in which they are read back.
-pub fn of(state: &State) -> impl Iterator<Item = Record<'_>> {
+/// All records of a state as a level stores them, in the order in which they are read back. Never lower than the
+/// cluster version: what that stores would be lost.
+pub fn of(state: &State, level: Release) -> impl Iterator<Item = Record<'_>> {
+    assert!(state.cluster().level() <= level, "a level stores what the cluster version turns on");
     let head = [Part::Cluster(state), Part::Header(state.store.header())];
     let leases = state.store.lease_records().map(Part::Lease);
     let versions = state.store.versions().map(Part::Version);
-    head.into_iter().chain(leases).chain(versions).map(|part| Record { part })
+    head.into_iter().chain(leases).chain(versions).map(move |part| Record { part, level })
 }
 
 impl Record<'_> {
@@ -64,6 +71,9 @@ impl Record<'_> {
         match &self.part {
             Part::Cluster(state) => {
                 let mut meta = state.cluster().to_proto();
+                if level::STORAGE_VERSION <= self.level {
+                    meta.storage_version = self.level.cluster().to_owned();
+                }
                 meta.state_hash = Bytes::copy_from_slice(&state.hash().to_le_bytes());
                 meta.encode(out).expect("a vector has room");
                 CLUSTER
@@ -72,9 +82,13 @@ impl Record<'_> {
                 codec::encode_header(header, out);
                 HEADER
             }
-            Part::Lease(lease) => {
+            Part::Lease(lease) if level::LEASE_TIME <= self.level => {
                 codec::encode_lease(lease, out);
                 LEASE
+            }
+            Part::Lease(lease) => {
+                codec::encode_lease_without_time(lease, out);
+                LEASE_WITHOUT_TIME
             }
             Part::Version(row) => {
                 codec::encode_version(row, out);
@@ -118,6 +132,10 @@ impl Rebuild {
             HEADER => self.restore = Some(Restore::new(codec::decode_header(input).map_err(bad)?).map_err(bad)?),
             LEASE => {
                 let lease = codec::decode_lease(input).map_err(bad)?;
+                self.restore()?.lease(lease).map_err(bad)?;
+            }
+            LEASE_WITHOUT_TIME => {
+                let lease = codec::decode_lease_without_time(input).map_err(bad)?;
                 self.restore()?.lease(lease).map_err(bad)?;
             }
             VERSION => {
@@ -181,6 +199,15 @@ impl Rebuild {
             self.version(row)?;
         }
         Ok(())
+    }
+
+    /// The storage version that the records were written at.
+    pub fn storage(&self) -> Result<Version, BadRecords> {
+        let cluster = self.cluster.as_ref().ok_or_else(|| bad("no record about the cluster"))?;
+        match cluster.storage_version.as_str() {
+            "" => Ok(Release::V3_5.version()),
+            text => text.parse().map_err(|_| bad(format!("storage version {text:?} is none"))),
+        }
     }
 
     /// The state, when it is whole and its hash is the one it was written with.

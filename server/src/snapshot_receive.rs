@@ -19,6 +19,7 @@ use crate::node::Input;
 use crate::peer;
 use crate::reader::Pin;
 use crate::records::Rebuild;
+use crate::version;
 use crate::wal::LogWork;
 
 /// Chunks of one transfer waiting to be taken in; the sender sends one at a time.
@@ -147,6 +148,10 @@ impl Task {
         let state = std::mem::take(rebuild).finish().map_err(|e| e.to_string())?;
         if state.store.applied() != (meta.index.0, meta.term.0) {
             return Err("the state is not the one that was announced".into());
+        }
+        if let Err(refused) = version::storage::follow(self.member.config().release, state.cluster().version) {
+            self.member.fail(refused.to_string());
+            return Err(refused.to_string());
         }
         let pins = std::mem::take(&mut self.pins);
         let staged = Staged { from: self.from, term: Term(chunk.term), meta, state, pins };

@@ -110,7 +110,8 @@ async fn send(
     let mut offset = 0;
     let mut encoder = BlockEncoder::new(index);
     let mut encoded = Vec::new();
-    for record in records::of(&state) {
+    // At the cluster's level, not at ours: the receiver may be of a lower release.
+    for record in records::of(&state, state.cluster().level()) {
         encoded.clear();
         let kind = record.encode_with_value(member.values(), &mut encoded).map_err(|e| e.to_string())?;
         encoder.push(kind, &encoded);

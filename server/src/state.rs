@@ -11,6 +11,9 @@ use evenkeel_raft::{Configuration, NodeId};
 use prost::Message;
 use sha1::{Digest, Sha1};
 
+use crate::version::release::Version;
+use crate::version::{Release, level};
+
 /// A member as the cluster knows it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct MemberInfo {
@@ -29,8 +32,13 @@ pub struct MemberInfo {
 pub struct Cluster {
     /// By member id.
     pub members: BTreeMap<u64, MemberInfo>,
-    /// Agreed API version, such as `3.7.0`; none before the first leader set it.
-    pub version: Option<String>,
+    /// Agreed API version; none before the first leader set it. Decides what entries mean and what is stored.
+    pub version: Option<Version>,
+    /// Where an enabled downgrade goes.
+    pub downgrade: Option<Version>,
+    /// Revision and hash of the state right after the newest compaction. Kept, so that members can be compared at a
+    /// point that all of them pass, even after restarts. From cluster version 3.7 on.
+    pub compaction: Option<(i64, u128)>,
     /// Active alarms: member and kind.
     pub alarms: BTreeSet<(u64, i32)>,
     /// Who votes and who learns, as of the last applied entry; joint in the middle of a change.
@@ -48,13 +56,19 @@ impl Cluster {
         Cluster { members, configuration, ..Cluster::default() }
     }
 
+    /// The level that the cluster version turns on.
+    pub fn level(&self) -> Release {
+        Release::turned_on_by(self.version)
+    }
+
     /// An alarm of this kind is active somewhere.
     pub fn alarmed(&self, kind: pb::AlarmType) -> bool {
         self.alarms.iter().any(|(_, active)| *active == kind as i32)
     }
 
-    /// As stored in checkpoints and snapshots.
+    /// As stored in checkpoints and snapshots. Nothing here is newer than the cluster version.
     pub fn to_proto(&self) -> storepb::CheckpointMeta {
+        assert!(self.compaction.is_none() || level::COMPACTION_HASH <= self.level(), "stored at this cluster version");
         storepb::CheckpointMeta {
             members: self
                 .members
@@ -67,7 +81,12 @@ impl Cluster {
                     is_learner: info.is_learner,
                 })
                 .collect(),
-            cluster_version: self.version.clone().unwrap_or_default(),
+            cluster_version: self.version.map(|version| version.to_string()).unwrap_or_default(),
+            downgrade_target: self.downgrade.map(|version| version.to_string()).unwrap_or_default(),
+            compaction: self.compaction.map(|(revision, hash)| storepb::CompactionHash {
+                revision,
+                state_hash: hash.to_le_bytes().to_vec().into(),
+            }),
             alarms: self.alarms.iter().map(|(id, kind)| storepb::Alarm { member_id: *id, kind: *kind }).collect(),
             voters: self.configuration.voters.iter().map(|id| id.0).collect(),
             outgoing: self.configuration.outgoing.iter().map(|id| id.0).collect(),
@@ -79,6 +98,8 @@ impl Cluster {
     /// Back from [`Cluster::to_proto`].
     pub fn from_proto(meta: storepb::CheckpointMeta) -> Cluster {
         let ids = |ids: Vec<u64>| ids.into_iter().map(NodeId).collect();
+        let version: Option<Version> = meta.cluster_version.parse().ok();
+        let turned_on = level::COMPACTION_HASH <= Release::turned_on_by(version);
         Cluster {
             configuration: Configuration {
                 voters: ids(meta.voters),
@@ -98,7 +119,11 @@ impl Cluster {
                     (m.id, info)
                 })
                 .collect(),
-            version: Some(meta.cluster_version).filter(|v| !v.is_empty()),
+            version,
+            downgrade: meta.downgrade_target.parse().ok(),
+            compaction: meta.compaction.filter(|_| turned_on).and_then(|compaction| {
+                Some((compaction.revision, u128::from_le_bytes(compaction.state_hash[..].try_into().ok()?)))
+            }),
             alarms: meta.alarms.into_iter().map(|a| (a.member_id, a.kind)).collect(),
         }
     }

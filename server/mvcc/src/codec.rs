@@ -76,6 +76,23 @@ pub fn encode_lease(lease: &LeaseRecord, out: &mut Vec<u8>) {
     unsigned(lease.granted_at, out);
 }
 
+/// Appends a lease as stores keep it that do not keep its remaining time.
+pub fn encode_lease_without_time(lease: &LeaseRecord, out: &mut Vec<u8>) {
+    signed(lease.id.0, out);
+    signed(lease.ttl_seconds, out);
+    unsigned(lease.granted_at, out);
+}
+
+/// Takes such a lease off the front.
+pub fn decode_lease_without_time(input: &mut &[u8]) -> Result<LeaseRecord, CodecError> {
+    Ok(LeaseRecord {
+        id: LeaseId(take_signed(input)?),
+        ttl_seconds: take_signed(input)?,
+        remaining_seconds: 0,
+        granted_at: take_unsigned(input)?,
+    })
+}
+
 /// Takes a lease off the front.
 pub fn decode_lease(input: &mut &[u8]) -> Result<LeaseRecord, CodecError> {
     Ok(LeaseRecord {

@@ -136,6 +136,14 @@ impl Store {
         Response::LeaseCheckpoint
     }
 
+    /// Forgets the remaining times of all leases: each has its whole time again.
+    pub fn forget_remaining(&mut self) {
+        let checkpointed = self.leases().filter(|(_, lease)| lease.remaining_seconds != 0);
+        let whole = |(id, _)| LeaseCheckpoint { id, remaining_seconds: 0, granted_at: None };
+        let whole: Vec<LeaseCheckpoint> = checkpointed.map(whole).collect();
+        self.lease_checkpoint(&whole);
+    }
+
     /// Moves a key from one lease to another; either may be none.
     pub(crate) fn lease_move(&mut self, key: &Key, from: i64, to: i64) {
         if from == to {

@@ -16,6 +16,7 @@ use super::deadlines::Due;
 use crate::env::{Event, point};
 use crate::error::RequestError;
 use crate::member::{Member, Reply};
+use crate::version::{Release, level};
 
 /// Between two looks for due leases.
 const SCAN_INTERVAL: Duration = Duration::from_millis(500);
@@ -89,7 +90,7 @@ async fn revoke(member: &Member, due: Due, only_in_term: Option<u64>) -> Result<
 }
 
 async fn checkpoint_long(member: &Member) {
-    if !super::remaining_counts(member.cluster_version().as_deref()) {
+    if Release::turned_on_by(member.cluster_version()) < level::LEASE_TIME {
         return;
     }
     let Some((term, taken)) = member.leases().take_checkpoints(member.lease_now(), CHECKPOINTED_PER_SCAN) else {
@@ -121,7 +122,7 @@ pub(super) fn request(checkpoints: &[LeaseCheckpoint]) -> pb::InternalRaftReques
 
 impl Member {
     /// Resolves when this member no longer leads in `term`.
-    async fn reign_ended(&self, term: u64) {
+    pub(crate) async fn reign_ended(&self, term: u64) {
         let mut standing = self.follow_standing();
         let ended = standing.wait_for(|standing| standing.role != Role::Leader || standing.term.0 != term);
         let _ = ended.await.is_ok();

@@ -1,4 +1,4 @@
-//! The Maintenance service. Snapshots and downgrades are not offered yet.
+//! The Maintenance service. Snapshots are not offered yet.
 
 use std::sync::Arc;
 
@@ -6,6 +6,7 @@ use evenkeel_proto::etcdserverpb as pb;
 use evenkeel_proto::etcdserverpb::maintenance_server::Maintenance;
 use evenkeel_raft::NodeId;
 use pb::alarm_request::AlarmAction;
+use pb::downgrade_request::DowngradeAction;
 use tonic::{Request, Response, Status};
 
 use super::hash_kv;
@@ -55,12 +56,12 @@ impl MaintenanceService {
             errors: no_leader.into_iter().chain(member.alarms().iter().map(alarm_text)).collect(),
             db_size_in_use: signed(size.in_use_bytes),
             is_learner: raft.is_learner,
-            storage_version: member
-                .cluster_version()
-                .filter(|_| told)
-                .map_or_else(String::new, |_| release.cluster().to_owned()),
+            storage_version: member.storage().version().filter(|_| told).unwrap_or_default().to_owned(),
             db_size_quota: if told { member.config().quota_backend_bytes.map_or(NO_QUOTA, signed) } else { 0 },
-            downgrade_info: told.then(pb::DowngradeInfo::default),
+            downgrade_info: told.then(|| pb::DowngradeInfo {
+                enabled: member.downgrade().is_some(),
+                target_version: member.downgrade().map(|target| target.to_string()).unwrap_or_default(),
+            }),
         })
     }
 
@@ -116,6 +117,18 @@ impl MaintenanceService {
             compact_revision: found.compacted.0,
             hash_revision: found.revision.0,
         })
+    }
+
+    async fn answer_downgrade(&self, request: pb::DowngradeRequest) -> Result<pb::DowngradeResponse, Status> {
+        let member = &self.member;
+        let version = match DowngradeAction::try_from(request.action) {
+            Ok(DowngradeAction::Validate) => member.downgrade_validate(&request.version).await,
+            Ok(DowngradeAction::Enable) => member.downgrade_enable(&request.version).await,
+            Ok(DowngradeAction::Cancel) => member.downgrade_cancel().await,
+            Err(_) => return Err(Status::unknown("etcdserver: unknown method")),
+        };
+        let version = version.inspect_err(|error| tracing::warn!(%error, "reject downgrade request"))?;
+        Ok(pb::DowngradeResponse { header: self.header(), version })
     }
 
     async fn refuse<Q, R>(
@@ -190,6 +203,9 @@ impl Maintenance for MaintenanceService {
         request: Request<pb::DowngradeRequest>,
     ) -> Result<Response<pb::DowngradeResponse>, Status> {
         let method = Method::unary(SERVICE, "Downgrade");
-        self.refuse(method, request, "evenkeel: downgrades are not supported yet").await
+        rpc::unary(&self.member, method, request, |request| self.answer_downgrade(request)).await
     }
 }
+
+#[cfg(all(test, not(madsim)))]
+mod tests;

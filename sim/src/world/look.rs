@@ -280,6 +280,19 @@ impl Observer for Look {
                 self.feed.log("lease_expired", &[node, ("lease", Value::I64(lease))]);
                 self.feed.happened("lease_expired", Some(member.0));
             }
+            Event::ClusterVersion { version, downgrade } => {
+                let text = |version: Option<_>| version.map_or_else(|| "none".to_owned(), |v| format!("{v}"));
+                let (version, downgrade) = (text(version), text(downgrade));
+                let fields = [node, ("version", Value::Text(&version)), ("downgrade", Value::Text(&downgrade))];
+                self.feed.log("cluster_version", &fields);
+            }
+            Event::Migrating { from, to } => {
+                let fields = [node, ("from", Value::Text(from.minor())), ("to", Value::Text(to.minor()))];
+                self.feed.log("storage_migrating", &fields);
+            }
+            Event::Migrated { to } => {
+                self.feed.log("storage_migrated", &[node, ("to", Value::Text(to.minor()))]);
+            }
             Event::Ready => {
                 self.change(|seen| seen.ready = true);
                 self.feed.log("ready", &[node]);
