@@ -256,6 +256,16 @@ impl Raft {
         self.log.first()
     }
 
+    /// Payload bytes of the entries in memory.
+    pub fn log_bytes(&self) -> usize {
+        self.log.bytes()
+    }
+
+    /// The oldest index after which the entries in memory hold at most `max_bytes`: forgetting up to there is enough.
+    pub fn newest_within(&self, max_bytes: usize) -> Index {
+        self.log.newest_within(max_bytes)
+    }
+
     /// The term of the entry at `index`, known from just before the first in memory to the last.
     pub fn term_at(&self, index: Index) -> Option<Term> {
         self.log.term_at(index)

@@ -20,12 +20,14 @@ pub(crate) struct Log {
     base: Index,
     base_term: Term,
     entries: VecDeque<Entry>,
+    /// Payload bytes of `entries`.
+    bytes: usize,
 }
 
 impl Log {
     /// Panics when the entries do not continue the base: then the disk gave us something that is not a log.
     pub(crate) fn new(base: Index, base_term: Term, entries: Vec<Entry>) -> Log {
-        let mut log = Log { base, base_term, entries: VecDeque::with_capacity(entries.len()) };
+        let mut log = Log { base, base_term, entries: VecDeque::with_capacity(entries.len()), bytes: 0 };
         for entry in entries {
             log.push(entry);
         }
@@ -64,25 +66,46 @@ impl Log {
     pub(crate) fn push(&mut self, entry: Entry) {
         assert_eq!(entry.index, self.last().next(), "a gap in the log");
         assert!(self.last_term() <= entry.term, "terms go back at {}", entry.index);
+        self.bytes += entry.payload.size_bytes();
         self.entries.push_back(entry);
+    }
+
+    /// Payload bytes of all entries in memory.
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// The oldest position after which the entries hold at most `max_bytes`.
+    pub(crate) fn newest_within(&self, max_bytes: usize) -> Index {
+        let (mut bytes, mut at) = (self.bytes, self.base);
+        for entry in &self.entries {
+            if bytes <= max_bytes {
+                break;
+            }
+            bytes -= entry.payload.size_bytes();
+            at = entry.index;
+        }
+        at
     }
 
     /// Forgets everything after `keep`.
     pub(crate) fn truncate(&mut self, keep: Index) {
         assert!(self.base <= keep, "cannot truncate to {keep}: forgotten up to {}", self.base);
+        self.bytes -= self.size_bytes(keep.next(), self.last());
         self.entries.truncate((keep.0 - self.base.0) as usize);
     }
 
     /// Forgets everything up to and including `upto`, which becomes the base.
     pub(crate) fn compact(&mut self, upto: Index) {
         let Some(term) = self.term_at(upto).filter(|_| self.base < upto) else { return };
+        self.bytes -= self.size_bytes(self.first(), upto);
         self.entries.drain(..(upto.0 - self.base.0) as usize);
         (self.base, self.base_term) = (upto, term);
     }
 
     /// Replaces everything by a snapshot's last entry.
     pub(crate) fn reset(&mut self, base: Index, base_term: Term) {
-        *self = Log { base, base_term, entries: VecDeque::new() };
+        *self = Log { base, base_term, entries: VecDeque::new(), bytes: 0 };
     }
 
     /// Copies entries from `from` up to `upto`, at most [`SLICE_ENTRIES_MAX`] and as many as fit into `max_bytes`, but
@@ -191,5 +214,19 @@ mod tests {
         assert_eq!(log.first(), Index(14), "never back");
         log.truncate(Index(13));
         assert_eq!((log.last(), log.last_term()), (Index(13), Term(2)));
+        assert_eq!(log.bytes(), 0);
+    }
+
+    #[test]
+    fn bytes_are_counted_through_every_change() {
+        let mut log = log(&[1, 2, 2, 5]);
+        assert_eq!((log.bytes(), log.newest_within(12), log.newest_within(11)), (12, Index(10), Index(11)));
+        assert_eq!((log.newest_within(6), log.newest_within(0)), (Index(12), Index(14)));
+        log.truncate(Index(13));
+        assert_eq!(log.bytes(), 9);
+        log.compact(Index(12));
+        assert_eq!(log.bytes(), 3);
+        log.reset(Index(40), Term(6));
+        assert_eq!((log.bytes(), log.newest_within(0)), (0, Index(40)));
     }
 }
