@@ -71,12 +71,13 @@ impl Applier {
                 ApplyWork::Entries(entries) => {
                     if let Err(reason) = self.apply_all(entries).await {
                         self.member.fail(reason);
-                        return;
+                        break;
                     }
                 }
                 ApplyWork::Install(staged) => self.install(*staged).await,
             }
         }
+        self.checkpointer.stop().await;
     }
 
     async fn install(&mut self, staged: Staged) {
@@ -92,6 +93,7 @@ impl Applier {
 
     async fn apply_all(&mut self, entries: Vec<Entry>) -> Result<(), String> {
         let last = entries.last().map(|e| (e.index, e.term));
+        let bytes = entries.iter().map(|e| e.payload.size_bytes() as u64).sum();
         let mut answers = Vec::new();
         for entry in entries {
             match entry.payload {
@@ -121,7 +123,7 @@ impl Applier {
         }
         if let Some((index, _)) = last {
             self.member.publish_applied(index);
-            self.checkpointer.applied(&self.member, index);
+            self.checkpointer.applied(&self.member, index, bytes);
         }
         Ok(())
     }

@@ -1,20 +1,24 @@
 //! Checkpoints of the state: when to take one, and how to come back from it.
 //!
-//! A checkpoint is taken in the background from a pinned copy. Only when it is durable may older log segments and
-//! older entries in memory go.
+//! A checkpoint is taken in the background from a pinned copy, every `snapshot_count` applied entries, or earlier when
+//! they are large. Only when it is durable may older log segments go. What is in memory does not wait for it: see
+//! `retention`.
+//!
+//! The background task ends with the task that applies, and that one with the server: a successor in the same directory
+//! never meets it.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use evenkeel_raft::{Index, Term};
 use evenkeel_storage::checkpoint::{CheckpointError, Sealed, newest as newest_file, prune};
 use evenkeel_storage::wal::Identity;
 use evenkeel_storage::{CheckpointHeader, CheckpointWriter, Disk, LogStart};
 use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
 
 use crate::env::{Event, point};
 use crate::member::{Ids, Member};
-use crate::node::Input;
 use crate::records::{self, Rebuild};
 use crate::state::State;
 use crate::version::Release;
@@ -148,51 +152,68 @@ async fn seal_at(
 pub struct Checkpointer {
     /// Weak: the log task ends when the driver is gone, and must not wait for the task that applies.
     log: mpsc::WeakSender<LogWork>,
-    inputs: mpsc::Sender<Input>,
     last: Index,
-    running: Arc<AtomicBool>,
+    /// Payload bytes applied since.
+    bytes: u64,
+    running: Option<JoinHandle<()>>,
 }
 
 impl Checkpointer {
     /// A checkpointer whose newest checkpoint holds the state after `last`.
-    pub fn new(log: &mpsc::Sender<LogWork>, inputs: mpsc::Sender<Input>, last: Index) -> Checkpointer {
-        Checkpointer { log: log.downgrade(), inputs, last, running: Arc::default() }
+    pub fn new(log: &mpsc::Sender<LogWork>, last: Index) -> Checkpointer {
+        Checkpointer { log: log.downgrade(), last, bytes: 0, running: None }
     }
 
     /// A snapshot came with a checkpoint of its own.
     pub fn installed(&mut self, index: Index) {
-        self.last = index;
+        (self.last, self.bytes) = (index, 0);
     }
 
-    /// Told after each batch, by the task that applies.
-    pub fn applied(&mut self, member: &Arc<Member>, index: Index) {
-        let due = self.last.0.saturating_add(member.config().snapshot_count) <= index.0;
-        if !due || self.running.swap(true, Ordering::Relaxed) {
+    /// Told after each batch of entries with so many payload bytes, by the task that applies.
+    pub fn applied(&mut self, member: &Arc<Member>, index: Index, bytes: u64) {
+        self.bytes += bytes;
+        let config = member.config();
+        let many = self.last.0.saturating_add(config.snapshot_count) <= index.0;
+        let large = config.checkpoint_log_bytes <= self.bytes;
+        if !(many || large) || self.running.as_ref().is_some_and(|running| !running.is_finished()) {
             return;
         }
-        self.last = index;
+        (self.last, self.bytes) = (index, 0);
         // Both are of this very moment: what the checkpoint refers to is exactly what counts as used.
         let state = member.state();
         let unused = member.values().log().unused_segments();
-        let (log, inputs, running) = (self.log.clone(), self.inputs.clone(), Arc::clone(&self.running));
-        let member = Arc::clone(member);
-        tokio::spawn(async move {
-            match write(&member, &state).await {
-                Ok(None) => {}
-                Ok(Some(start)) => {
-                    let index = start.index;
-                    member.env().observer.observe(Event::Checkpoint { index });
-                    tracing::info!(index = index.0, "saved snapshot");
-                    let kept = member.config().snapshot_catchup_entries;
-                    let keep_from = Index(index.0.saturating_sub(kept)).next();
-                    if let Some(log) = log.upgrade() {
-                        let _ = log.send(LogWork::Release { start, keep_from, unused }).await;
-                    }
-                    let _ = inputs.send(Input::Compact(keep_from.prev())).await;
-                }
-                Err(error) => member.fail(format!("a checkpoint could not be written: {error}")),
+        self.running = Some(tokio::spawn(take(Arc::clone(member), self.log.clone(), state, unused)));
+    }
+
+    /// Ends what still runs, and waits until it has: a checkpoint that is not there yet will not come.
+    pub async fn stop(mut self) {
+        if let Some(running) = self.running.take() {
+            running.abort();
+            let _ = running.await;
+        }
+    }
+}
+
+impl Drop for Checkpointer {
+    fn drop(&mut self) {
+        if let Some(running) = &self.running {
+            running.abort();
+        }
+    }
+}
+
+async fn take(member: Arc<Member>, log: mpsc::WeakSender<LogWork>, state: State, unused: BTreeSet<u32>) {
+    match write(&member, &state).await {
+        Ok(None) => {}
+        Ok(Some(start)) => {
+            let index = start.index;
+            member.env().observer.observe(Event::Checkpoint { index });
+            tracing::info!(index = index.0, "saved snapshot");
+            let keep_from = Index(index.0.saturating_sub(member.config().snapshot_catchup_entries)).next();
+            if let Some(log) = log.upgrade() {
+                let _ = log.send(LogWork::Release { start, keep_from, unused }).await;
             }
-            running.store(false, Ordering::Relaxed);
-        });
+        }
+        Err(error) => member.fail(format!("a checkpoint could not be written: {error}")),
     }
 }

@@ -47,6 +47,14 @@ pub struct Config {
     pub snapshot_count: u64,
     /// Entries kept in memory behind a checkpoint for slow followers.
     pub snapshot_catchup_entries: u64,
+    /// Payload bytes of applied entries kept in memory.
+    pub raft_log_bytes: usize,
+    /// Payload bytes applied, after which a checkpoint is due whatever their number.
+    pub checkpoint_log_bytes: u64,
+    /// Bytes per second of all snapshots sent to members; 0 is no limit.
+    pub snapshot_transfer_rate: u64,
+    /// Bytes of one piece of a snapshot.
+    pub snapshot_piece_bytes: usize,
     /// Largest request, in bytes.
     pub max_request_bytes: usize,
     /// Most operations in one list of a transaction.
@@ -100,6 +108,8 @@ pub const MAX_REQUEST_BYTES: usize = 1_572_864;
 pub const REQUEST_OVERHEAD_BYTES: usize = 512 * 1024;
 /// etcd's interval between checkpoints of how long leases have left.
 pub const LEASE_CHECKPOINT_INTERVAL: Duration = Duration::from_secs(300);
+/// Half of a gigabit link: ten gigabytes in under three minutes.
+pub const DEFAULT_SNAPSHOT_TRANSFER_RATE: u64 = 64 * 1024 * 1024;
 /// etcd's default quota.
 pub const DEFAULT_QUOTA_BYTES: u64 = 2 * 1024 * 1024 * 1024;
 
@@ -125,6 +135,10 @@ impl Default for Config {
             initial_election_tick_advance: true,
             snapshot_count: 10_000,
             snapshot_catchup_entries: 5_000,
+            raft_log_bytes: 64 * 1024 * 1024,
+            checkpoint_log_bytes: 256 * 1024 * 1024,
+            snapshot_transfer_rate: DEFAULT_SNAPSHOT_TRANSFER_RATE,
+            snapshot_piece_bytes: 256 * 1024,
             max_request_bytes: MAX_REQUEST_BYTES,
             max_txn_ops: 128,
             quota_backend_bytes: Some(DEFAULT_QUOTA_BYTES),

@@ -211,6 +211,13 @@ pub enum Event<'a> {
         /// To here.
         index: Index,
     },
+    /// What the log in memory holds.
+    LogHeld {
+        /// Entries.
+        entries: u64,
+        /// Their payload bytes.
+        bytes: u64,
+    },
     /// A checkpoint became durable.
     Checkpoint {
         /// It holds the state after this entry.

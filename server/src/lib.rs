@@ -30,9 +30,13 @@ pub mod quota;
 pub mod reader;
 pub mod reads;
 pub mod records;
+pub mod retention;
 pub mod service;
+pub mod snapshot_assembly;
+pub mod snapshot_pace;
 pub mod snapshot_receive;
 pub mod snapshot_send;
+pub mod snapshot_window;
 pub mod state;
 pub mod version;
 pub mod waiters;
@@ -103,7 +107,7 @@ pub async fn serve(config: Config, env: Env) -> Result<Server, ServeError> {
         persisted: has_persisted,
         apply: apply.clone(),
     };
-    let checkpointer = checkpoint::Checkpointer::new(&log, inputs, applied);
+    let checkpointer = checkpoint::Checkpointer::new(&log, applied);
     let applier = apply::Applier::new(Arc::clone(&member), apply_queue, checkpointer);
     let node = node::Node::new(booted.raft, Arc::clone(&member), input_queue, inbox_queue, log, apply, persisted);
     listeners.serve_metrics(member.clone());

@@ -306,6 +306,13 @@ impl Member {
         self.state.read().expect("not poisoned").clone()
     }
 
+    /// A pinned copy of everything, with the values in it: they can be read for as long as the hold lives.
+    pub fn held_state(&self) -> (State, evenkeel_storage::Hold) {
+        // Under the lock no value of the state can go out of use before the hold is there.
+        let state = self.state.read().expect("not poisoned");
+        (state.clone(), self.values.hold())
+    }
+
     /// Changes the state; the apply task's alone.
     pub fn change<R>(&self, change: impl FnOnce(&mut State) -> R) -> R {
         change(&mut self.state.write().expect("not poisoned"))

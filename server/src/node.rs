@@ -23,6 +23,7 @@ use crate::error::RequestError;
 use crate::member::{Member, SplitMix};
 use crate::parking::{Parked, Parking};
 use crate::reads::Reads;
+use crate::retention::{Limits, Retention};
 use crate::wal::LogWork;
 use crate::{ask, handover, peer, snapshot_receive, snapshot_send};
 
@@ -56,8 +57,6 @@ pub enum Input {
         /// Gets the index to wait for.
         reply: oneshot::Sender<Result<Index, RequestError>>,
     },
-    /// A durable checkpoint makes older entries unneeded.
-    Compact(Index),
     /// A transfer of a snapshot has ended.
     SnapshotDone {
         /// The receiver.
@@ -98,6 +97,7 @@ pub struct Node {
     #[expect(clippy::vec_box, reason = "they came boxed, and go on boxed to the log task")]
     staged: Vec<Box<Staged>>,
     receiver: snapshot_receive::Receiver,
+    retention: Retention,
     last_term: u64,
     first_ticks: FirstTicks,
     /// The newest entry handed to the log task.
@@ -142,6 +142,7 @@ impl Node {
             parking: Parking::default(),
             staged: Vec::new(),
             receiver,
+            retention: Retention::default(),
             last_term,
             first_ticks: FirstTicks::default(),
         }
@@ -177,12 +178,25 @@ impl Node {
             self.completed();
             let index = *applied.borrow_and_update();
             self.applied(index);
+            self.forget(index);
             self.take_more();
             if !self.discharge().await {
                 return;
             }
             self.watch_transfer();
         }
+    }
+
+    /// Lets go of entries in memory that no follower is waited for with.
+    fn forget(&mut self, applied: Index) {
+        let config = self.member.config();
+        let limits = Limits { entries: config.snapshot_catchup_entries, bytes: config.raft_log_bytes };
+        let upto = self.retention.forgettable(&self.raft, applied, limits, self.member.now());
+        if self.raft.first_index() <= upto {
+            self.raft.step(RaftInput::Compact { upto });
+        }
+        let entries = self.raft.last_index().0 + 1 - self.raft.first_index().0;
+        self.member.env().observer.observe(Event::LogHeld { entries, bytes: self.raft.log_bytes() as u64 });
     }
 
     /// Takes what else waits, so that one message and one write serve the whole burst.
@@ -231,8 +245,10 @@ impl Node {
                 let now = self.member.env().clock.monotonic();
                 self.reads.add(reply, now);
             }
-            Input::Compact(upto) => self.raft.step(RaftInput::Compact { upto }),
-            Input::SnapshotDone { peer, delivered } => self.raft.step(RaftInput::SnapshotDone { peer, delivered }),
+            Input::SnapshotDone { peer, delivered } => {
+                self.retention.ended(peer, delivered, self.member.now());
+                self.raft.step(RaftInput::SnapshotDone { peer, delivered });
+            }
             Input::SnapshotArrived(staged) => {
                 let (from, message) =
                     (staged.from, Message { term: staged.term, body: Body::Snapshot { meta: staged.meta.clone() } });
@@ -375,7 +391,10 @@ impl Node {
                 if self.member.config().mutants.on(Mutant::NoSnapshots) {
                     continue;
                 }
-                snapshot_send::spawn(Arc::clone(&self.member), peer, self.raft.standing().term);
+                let index = snapshot_send::begin(&self.member, peer, self.raft.first_index());
+                if !self.member.config().mutants.on(Mutant::SnapshotNoRetention) {
+                    self.retention.began(peer, index);
+                }
             }
             // An entry the log task has not been given yet is not known outside the core.
             let committed = self.raft.committed().min(self.handed);

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use evenkeel_mvcc::{Store, ValueRef, Values, VersionKind};
-use evenkeel_storage::{Place, ValueError, ValueLog};
+use evenkeel_storage::{Hold, Place, ValueError, ValueLog};
 
 /// Reads values and keeps count of how many bytes of each segment still live.
 #[derive(Clone)]
@@ -28,6 +28,19 @@ impl Reader {
             return Ok(Bytes::new());
         }
         self.log.read(at.segment, at.offset, at.len, at.crc)
+    }
+
+    /// As [`Reader::bytes`], for whoever reads everything once: the cache is left to others.
+    pub fn bytes_once(&self, at: &ValueRef) -> Result<Bytes, ValueError> {
+        if at.len == 0 {
+            return Ok(Bytes::new());
+        }
+        self.log.read_once(at.segment, at.offset, at.len, at.crc)
+    }
+
+    /// Keeps all values that are in the log now.
+    pub fn hold(&self) -> Hold {
+        self.log.hold()
     }
 
     /// A value just written, likely to be read soon.

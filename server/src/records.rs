@@ -106,7 +106,7 @@ impl Record<'_> {
         let length = (out.len() - at - 4) as u32;
         out[at..at + 4].copy_from_slice(&length.to_le_bytes());
         if let VersionKind::Put(value) = &row.kind {
-            out.extend_from_slice(&values.bytes(value)?);
+            out.extend_from_slice(&values.bytes_once(value)?);
         }
         Ok(VERSION_AND_VALUE)
     }

@@ -1,15 +1,20 @@
-//! Takes a snapshot in: chunks become index rows in memory and values in our own log.
+//! Takes a snapshot in: pieces become index rows in memory and values in our own log.
 //!
-//! Nothing of the present state changes before the last chunk has arrived and the whole has been checked against
-//! the sender's state hash; then the core decides whether the snapshot is still wanted.
+//! Nothing of the present state changes before the last piece has arrived and the whole has been checked against
+//! the sender's state hash; then the core decides whether the snapshot is still wanted. Values are durable in the log
+//! when their pieces are acknowledged, and never in memory together.
+//!
+//! One transfer at a time. A newer one, of a new leader or of a sender that began anew, takes its place from the
+//! beginning; what is left of an older one is not heard any more.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use evenkeel_proto::peer as pb;
-use evenkeel_raft::{NodeId, Term};
+use evenkeel_raft::{Mutant, NodeId, Term};
 use evenkeel_storage::checkpoint::BlockDecoder;
+use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::apply::Staged;
@@ -19,54 +24,102 @@ use crate::node::Input;
 use crate::peer;
 use crate::reader::Pin;
 use crate::records::Rebuild;
+use crate::snapshot_assembly::Assembly;
+use crate::snapshot_send::PIECE_BYTES_MAX;
+use crate::snapshot_window::{self, Piece};
 use crate::version;
 use crate::wal::LogWork;
 
-/// Chunks of one transfer waiting to be taken in; the sender sends one at a time.
-const CHUNK_QUEUE: usize = 4;
-/// A transfer without news for this long is forgotten.
+/// Pieces waiting to be taken in; a sender has fewer under way.
+const PIECE_QUEUE: usize = 2 * snapshot_window::PIECES_MAX;
+/// Bytes whose values are stored together.
+const BATCH_BYTES: usize = 1024 * 1024;
+/// A transfer without news for this long is forgotten. Its sender gives up earlier.
 const IDLE_MAX: Duration = Duration::from_secs(60);
+/// Transfers remembered as over.
+const OVER_MAX: usize = 16;
 
-/// The driver's side: hands chunks to the task of their transfer.
+/// The driver's side: hands pieces to the task of their transfer.
 pub struct Receiver {
     member: Arc<Member>,
     log: mpsc::Sender<LogWork>,
     current: Option<Current>,
+    /// Transfers whose place was taken: a late piece of theirs must not take it back.
+    over: VecDeque<(NodeId, u64)>,
+    tasks: u64,
 }
 
 struct Current {
     from: NodeId,
     transfer: u64,
-    chunks: mpsc::Sender<pb::SnapshotChunk>,
+    term: u64,
+    pieces: mpsc::Sender<pb::SnapshotChunk>,
     heard: Duration,
 }
 
 impl Receiver {
     /// A receiver that stores values through `log`.
     pub fn new(member: Arc<Member>, log: mpsc::Sender<LogWork>) -> Receiver {
-        Receiver { member, log, current: None }
+        Receiver { member, log, current: None, over: VecDeque::new(), tasks: 0 }
     }
 
-    /// Takes a chunk. A new transfer replaces the one before; its chunks must begin at the beginning.
+    /// Takes a piece.
     pub fn chunk(&mut self, from: NodeId, chunk: pb::SnapshotChunk) {
-        let now = self.member.now();
-        let known = self.current.as_ref().is_some_and(|c| c.from == from && c.transfer == chunk.transfer);
-        if !known {
-            if chunk.offset != 0 {
-                let error = "the beginning of this transfer is not here".to_owned();
-                let ack = pb::SnapshotAck { transfer: chunk.transfer, received: 0, done: false, error };
-                acknowledge(&self.member, from, ack);
-                return;
-            }
-            let (chunks, queue) = mpsc::channel(CHUNK_QUEUE);
-            let task = Task { member: Arc::clone(&self.member), log: self.log.clone(), from, queue, pins: Vec::new() };
-            tokio::spawn(task.run());
-            self.current = Some(Current { from, transfer: chunk.transfer, chunks, heard: now });
+        let (id, now) = ((from, chunk.transfer), self.member.now());
+        if PIECE_BYTES_MAX < chunk.data.len() || self.over.contains(&id) {
+            return;
         }
-        let current = self.current.as_mut().expect("just set");
+        if self.current.as_ref().is_none_or(|c| (c.from, c.transfer) != id) && !self.begin(from, &chunk) {
+            return;
+        }
+        let current = self.current.as_mut().expect("begun, if it was not there");
         current.heard = now;
+        current.term = current.term.max(chunk.term);
         // A full queue means that the sender repeats itself: it will again.
-        let _ = current.chunks.try_send(chunk);
+        if let Err(TrySendError::Closed(_)) = current.pieces.try_send(chunk) {
+            // It could not be taken in, and the word of that may have been lost.
+            self.refuse(from, id.1, "the transfer has failed here");
+        }
+    }
+
+    /// Makes room for another transfer. False when it has to wait, or comes too late.
+    fn begin(&mut self, from: NodeId, chunk: &pb::SnapshotChunk) -> bool {
+        let index = chunk.meta.as_ref().map_or(0, |meta| meta.index);
+        if index <= self.member.applied().borrow().0 {
+            self.refuse(from, chunk.transfer, "this member is past that entry");
+            return false;
+        }
+        if let Some(current) = &self.current {
+            if chunk.term < current.term || self.member.config().mutants.on(Mutant::SnapshotNoTakeover) {
+                return false;
+            }
+            self.over.push_back((current.from, current.transfer));
+            if OVER_MAX < self.over.len() {
+                self.over.pop_front();
+            }
+        }
+        self.tasks += 1;
+        let (pieces, queue) = mpsc::channel(PIECE_QUEUE);
+        let task = Task {
+            member: Arc::clone(&self.member),
+            log: self.log.clone(),
+            from,
+            transfer: chunk.transfer,
+            name: self.member.env().seed.rotate_left(29).wrapping_add(self.tasks),
+            decoder: BlockDecoder::new(index),
+            rebuild: Rebuild::default(),
+            assembly: Assembly::default(),
+            pins: Vec::new(),
+            done: false,
+        };
+        tokio::spawn(task.run(queue));
+        let heard = self.member.now();
+        self.current = Some(Current { from, transfer: chunk.transfer, term: chunk.term, pieces, heard });
+        true
+    }
+
+    fn refuse(&self, to: NodeId, transfer: u64, why: &str) {
+        acknowledge(&self.member, to, pb::SnapshotAck { transfer, error: why.into(), ..Default::default() });
     }
 
     /// Forgets a transfer that has gone quiet.
@@ -86,66 +139,75 @@ struct Task {
     member: Arc<Member>,
     log: mpsc::Sender<LogWork>,
     from: NodeId,
-    queue: mpsc::Receiver<pb::SnapshotChunk>,
+    transfer: u64,
+    /// Tells the sender whether its pieces are still where it left them.
+    name: u64,
+    decoder: BlockDecoder,
+    rebuild: Rebuild,
+    assembly: Assembly,
     pins: Vec<Pin>,
+    done: bool,
 }
 
 impl Task {
-    async fn run(mut self) {
-        let mut rebuild = Rebuild::default();
-        let mut received = 0;
-        let mut decoder = None;
-        let mut done = false;
-        while let Some(chunk) = self.queue.recv().await {
-            let transfer = chunk.transfer;
-            let outcome = if chunk.offset != received || done {
-                Ok(done) // a repetition, or out of turn: say again how far we are
-            } else if crc32c::crc32c(&chunk.data) != chunk.crc {
-                Ok(false)
-            } else {
-                received += chunk.data.len() as u64;
-                let index = chunk.meta.as_ref().map_or(0, |meta| meta.index);
-                let decoder = decoder.get_or_insert_with(|| BlockDecoder::new(index));
-                self.take(&mut rebuild, decoder, chunk).await
-            };
-            let (finished, error) = match outcome {
-                Ok(finished) => (finished, String::new()),
-                Err(reason) => (false, reason),
-            };
-            done |= finished;
+    async fn run(mut self, mut queue: mpsc::Receiver<pb::SnapshotChunk>) {
+        while let Some(first) = queue.recv().await {
+            let (meta, mut term) = (first.meta.clone().unwrap_or_default(), first.term);
+            self.arrived(first);
+            while let Ok(more) = queue.try_recv() {
+                term = term.max(more.term);
+                self.arrived(more);
+            }
+            let error = self.take_in(&meta, term).await.err().unwrap_or_default();
             let failed = !error.is_empty();
-            acknowledge(&self.member, self.from, pb::SnapshotAck { transfer, received, done, error });
+            let ack = pb::SnapshotAck {
+                transfer: self.transfer,
+                received: self.assembly.received(),
+                done: self.done,
+                error,
+                held: self.assembly.held(),
+                receiver: self.name,
+            };
+            acknowledge(&self.member, self.from, ack);
             if failed {
                 return;
             }
         }
     }
 
-    async fn take(
-        &mut self,
-        rebuild: &mut Rebuild,
-        decoder: &mut BlockDecoder,
-        chunk: pb::SnapshotChunk,
-    ) -> Result<bool, String> {
-        decoder.feed(&chunk.data);
-        while let Some(block) = decoder.next_block().map_err(|e| e.to_string())? {
-            for (kind, record) in block.records() {
-                rebuild.take(kind, record).map_err(|e| e.to_string())?;
+    fn arrived(&mut self, chunk: pb::SnapshotChunk) {
+        if crc32c::crc32c(&chunk.data) == chunk.crc {
+            self.assembly.take(Piece { offset: chunk.offset, data: chunk.data, last: chunk.last });
+        }
+    }
+
+    /// Takes in what follows the part that is here.
+    async fn take_in(&mut self, meta: &pb::SnapshotMeta, term: u64) -> Result<(), String> {
+        let (mut bytes, mut last) = (0, false);
+        while let Some(piece) = self.assembly.next() {
+            bytes += piece.data.len();
+            last = piece.last;
+            self.decoder.feed(&piece.data);
+            while let Some(block) = self.decoder.next_block().map_err(|e| e.to_string())? {
+                for (kind, record) in block.records() {
+                    self.rebuild.take(kind, record).map_err(|e| e.to_string())?;
+                }
+            }
+            if BATCH_BYTES <= bytes {
+                self.carry().await?;
+                bytes = 0;
             }
         }
-        if !rebuild.values().is_empty() {
-            let places = self.carry(rebuild.values().to_vec()).await?;
-            self.pins.push(self.member.values().pin(&places));
-            rebuild.placed(&places).map_err(|e| e.to_string())?;
+        self.carry().await?;
+        if last { self.finish(meta, term).await } else { Ok(()) }
+    }
+
+    async fn finish(&mut self, meta: &pb::SnapshotMeta, term: u64) -> Result<(), String> {
+        if !self.decoder.ended() {
+            return Err("the last piece is not the end of the snapshot".into());
         }
-        if !chunk.last {
-            return Ok(false);
-        }
-        if !decoder.ended() {
-            return Err("the last chunk is not the end of the snapshot".into());
-        }
-        let meta = peer::meta_from_proto(&chunk.meta.unwrap_or_default());
-        let state = std::mem::take(rebuild).finish().map_err(|e| e.to_string())?;
+        let meta = peer::meta_from_proto(meta);
+        let state = std::mem::take(&mut self.rebuild).finish().map_err(|e| e.to_string())?;
         if state.store.applied() != (meta.index.0, meta.term.0) {
             return Err("the state is not the one that was announced".into());
         }
@@ -153,18 +215,27 @@ impl Task {
             self.member.fail(refused.to_string());
             return Err(refused.to_string());
         }
+        if let Err(refused) = version::storage::follow(self.member.config().release, state.cluster().version) {
+            self.member.fail(refused.to_string());
+            return Err(refused.to_string());
+        }
         let pins = std::mem::take(&mut self.pins);
-        let staged = Staged { from: self.from, term: Term(chunk.term), meta, state, pins };
+        let staged = Staged { from: self.from, term: Term(term), meta, state, pins };
         let sent = self.member.inputs().send(Input::SnapshotArrived(Box::new(staged))).await;
-        sent.map(|()| true).map_err(|_| "this member stops".into())
+        self.done = sent.is_ok();
+        sent.map_err(|_| "this member stops".into())
     }
 
-    async fn carry(&self, values: Vec<Bytes>) -> Result<Vec<evenkeel_storage::Place>, String> {
-        let (reply, places) = oneshot::channel();
-        let sent = self.log.send(LogWork::Carry { values, reply }).await;
-        if sent.is_err() {
-            return Err("this member stops".into());
+    /// Stores the values that came along.
+    async fn carry(&mut self) -> Result<(), String> {
+        if self.rebuild.values().is_empty() {
+            return Ok(());
         }
-        places.await.map_err(|_| "this member stops".into())
+        let (reply, answer) = oneshot::channel();
+        let work = LogWork::Carry { values: self.rebuild.values().to_vec(), reply };
+        self.log.send(work).await.map_err(|_| "this member stops")?;
+        let (places, pin) = answer.await.map_err(|_| "this member stops")?;
+        self.pins.push(pin);
+        self.rebuild.placed(&places).map_err(|e| e.to_string())
     }
 }

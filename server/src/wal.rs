@@ -17,6 +17,7 @@ use crate::apply::{ApplyWork, Staged};
 use crate::checkpoint;
 use crate::env::{Event, point};
 use crate::member::Member;
+use crate::reader::Pin;
 
 /// Hand-overs waiting for the log task. The driver waits when this is full: back-pressure, bounded by the core's
 /// limit on uncommitted bytes.
@@ -39,8 +40,8 @@ pub enum LogWork {
     Carry {
         /// The values.
         values: Vec<Bytes>,
-        /// Where they are.
-        reply: oneshot::Sender<Vec<Place>>,
+        /// Where they are, counted as in use.
+        reply: oneshot::Sender<(Vec<Place>, Pin)>,
     },
     /// A checkpoint is durable; what only older ones needed may go.
     Release {
@@ -167,9 +168,11 @@ impl LogTask {
         self.commit(vec![write], Some(marker)).await.map_err(failed)
     }
 
-    async fn carry(&mut self, values: Vec<Bytes>, reply: oneshot::Sender<Vec<Place>>) -> Result<(), WalError> {
+    async fn carry(&mut self, values: Vec<Bytes>, reply: oneshot::Sender<(Vec<Place>, Pin)>) -> Result<(), WalError> {
         let committed = self.wal.commit(Batch { carries: &values, ..Batch::default() }).await?;
-        let _ = reply.send(committed.carry_places);
+        // Here, for the next work may free segments that nobody uses.
+        let pin = self.member.values().pin(&committed.carry_places);
+        let _ = reply.send((committed.carry_places, pin));
         Ok(())
     }
 }

@@ -29,6 +29,14 @@ pub enum Mutant {
     SyncInDriver,
     /// No snapshot is sent to a member that lacks entries.
     NoSnapshots,
+    /// A snapshot of which a piece is lost is sent from the beginning.
+    SnapshotRestart,
+    /// A receiver of a snapshot stays with the transfer it began, whoever leads by now.
+    SnapshotNoTakeover,
+    /// Segments are freed although a snapshot is still read from them.
+    SnapshotNoHold,
+    /// The log is forgotten although the receiver of a snapshot will need it.
+    SnapshotNoRetention,
     /// Linearizable reads go through the log.
     ReadThroughLog,
     /// A watch begins now, whatever start revision was asked for.

@@ -242,6 +242,7 @@ fn config(values: &Values, warnings: &mut Vec<String>) -> Result<Config, Refusal
         initial_election_tick_advance: values.is_true("initial-election-tick-advance"),
         snapshot_count: at_least_one(values, "snapshot-count")?,
         snapshot_catchup_entries: values.unsigned("snapshot-catchup-entries"),
+        snapshot_transfer_rate: values.unsigned("snapshot-transfer-rate"),
         max_request_bytes: request_bytes(values, warnings)?,
         max_txn_ops: usize::try_from(at_least_one(values, "max-txn-ops")?).unwrap_or(usize::MAX),
         quota_backend_bytes: quota(values.signed("quota-backend-bytes"), warnings),

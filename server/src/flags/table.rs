@@ -151,6 +151,7 @@ const CLUSTERING: &[Flag] = &[
     flag("pre-vote", Bool, "true", Used, "Ask before calling an election."),
     flag("max-learners", Int, "1", Tolerated, "Learners at one time."),
     flag("snapshot-catchup-entries", Uint, "5000", Used, "Entries kept for slow followers."),
+    flag("snapshot-transfer-rate", Uint, "67108864", Used, "Bytes per second of snapshots sent to members (0 is no limit). Not in etcd."),
     flag("enable-grpc-gateway", Bool, "true", Tolerated, "Serve JSON over HTTP."),
     flag("v2-deprecation", OneOf(&["write-only", "write-only-drop-data", "gone"]), "gone", Tolerated, "Phase of etcd's v2 store."),
 ];

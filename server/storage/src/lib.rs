@@ -28,7 +28,7 @@ mod cache;
 
 pub use checkpoint::{CheckpointHeader, CheckpointReader, CheckpointWriter};
 pub use disk::{Disk, File, OpenMode, Pending};
-pub use value_log::{SegmentUse, ValueError, ValueLog, value_crc};
+pub use value_log::{Hold, SegmentUse, ValueError, ValueLog, value_crc};
 pub use wal::{Batch, Committed, LogStart, Options, Place, Recovered, Release, Wal, WalError};
 
 /// The longest single record, in the log and in a checkpoint: 256 MiB.

@@ -101,6 +101,27 @@ pub struct ValueLog {
     disk: Arc<dyn Disk>,
     segments: Mutex<BTreeMap<u32, SegmentEntry>>,
     cache: Mutex<Cache>,
+    holds: Mutex<Holds>,
+}
+
+/// What is held: by number, the newest segment that existed when the hold was taken.
+#[derive(Default)]
+struct Holds {
+    next: u64,
+    upto: BTreeMap<u64, u32>,
+}
+
+/// As long as it lives, no segment is freed that existed when it was taken: see [`ValueLog::hold`].
+#[must_use = "nothing is held once it is dropped"]
+pub struct Hold {
+    log: Arc<ValueLog>,
+    number: u64,
+}
+
+impl Drop for Hold {
+    fn drop(&mut self) {
+        lock(&self.log.holds).upto.remove(&self.number);
+    }
 }
 
 /// A panic while a lock was held has ended the work it guarded; the tables themselves are whole after every call.
@@ -110,19 +131,37 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 impl ValueLog {
     pub(crate) fn new(disk: Arc<dyn Disk>, cache_bytes: usize) -> ValueLog {
-        ValueLog { disk, segments: Mutex::default(), cache: Mutex::new(Cache::new(cache_bytes)) }
+        ValueLog {
+            disk,
+            segments: Mutex::default(),
+            cache: Mutex::new(Cache::new(cache_bytes)),
+            holds: Mutex::default(),
+        }
     }
 
     /// Reads a value and verifies it.
     pub fn read(&self, segment: u32, offset: u32, len: u32, crc: u32) -> Result<Bytes, ValueError> {
-        if len == 0 {
-            return Ok(Bytes::new());
-        }
-        if let Some(value) = lock(&self.cache).get((segment, offset))
-            && value.len() == len as usize
-        {
+        if let Some(value) = self.cached(segment, offset, len) {
             return Ok(value);
         }
+        let value = self.read_stored(segment, offset, len, crc)?;
+        lock(&self.cache).insert((segment, offset), value.clone());
+        Ok(value)
+    }
+
+    /// As [`ValueLog::read`], for a value that is not likely to be read again soon: the cache is left to others.
+    pub fn read_once(&self, segment: u32, offset: u32, len: u32, crc: u32) -> Result<Bytes, ValueError> {
+        self.cached(segment, offset, len).map_or_else(|| self.read_stored(segment, offset, len, crc), Ok)
+    }
+
+    fn cached(&self, segment: u32, offset: u32, len: u32) -> Option<Bytes> {
+        if len == 0 {
+            return Some(Bytes::new());
+        }
+        lock(&self.cache).get((segment, offset)).filter(|value| value.len() == len as usize)
+    }
+
+    fn read_stored(&self, segment: u32, offset: u32, len: u32, crc: u32) -> Result<Bytes, ValueError> {
         let (file, used) = self.file(segment)?;
         let damaged = || ValueError::Damaged { file: segment::path(segment), offset, len };
         if u64::from(used) < u64::from(offset) + u64::from(len) {
@@ -138,9 +177,21 @@ impl ValueLog {
         if value_crc(&buffer) != crc {
             return Err(damaged());
         }
-        let value = buffer.freeze();
-        lock(&self.cache).insert((segment, offset), value.clone());
-        Ok(value)
+        Ok(buffer.freeze())
+    }
+
+    /// Keeps every segment there is now, whatever is released, for somebody who goes on reading an older state.
+    pub fn hold(self: &Arc<Self>) -> Hold {
+        let newest = lock(&self.segments).keys().next_back().copied().unwrap_or(0);
+        let mut holds = lock(&self.holds);
+        holds.next += 1;
+        let number = holds.next;
+        holds.upto.insert(number, newest);
+        Hold { log: Arc::clone(self), number }
+    }
+
+    pub(crate) fn is_held(&self, segment: u32) -> bool {
+        lock(&self.holds).upto.values().any(|upto| segment <= *upto)
     }
 
     /// Keeps a copy of a value just written, which is likely to be read soon.

@@ -38,6 +38,10 @@ pub struct Seen {
     pub appended: Vec<(Duration, u64)>,
     /// Snapshots it sent that were taken.
     pub snapshots_sent: u64,
+    /// The most entries its log has held in memory.
+    pub log_entries: u64,
+    /// The most payload bytes.
+    pub log_bytes: u64,
 }
 
 /// One member's reporter; lives as long as the run, over restarts of the member.
@@ -256,6 +260,10 @@ impl Observer for Look {
                 };
                 self.feed.observe(Observation::Applied { member, applied });
             }
+            Event::LogHeld { entries, bytes } => self.change(|seen| {
+                seen.log_entries = seen.log_entries.max(entries);
+                seen.log_bytes = seen.log_bytes.max(bytes);
+            }),
             Event::Checkpoint { index } => {
                 self.feed.log("checkpoint", &[node, ("index", Value::U64(index.0))]);
                 self.feed.happened("checkpoint", Some(member.0));

@@ -45,6 +45,7 @@ impl Wal {
             let needed = keep.start.segment <= segment.segment
                 || keep.keep_from <= segment.last_index
                 || 0 < segment.live_bytes
+                || self.values.is_held(segment.segment)
                 || !keep.unused.contains(&segment.segment);
             if needed {
                 continue;

@@ -1,0 +1,78 @@
+//! How much of the log stays in memory.
+//!
+//! As etcd 3.6 and later, the log in memory does not wait for checkpoints: entries behind the applied index go as
+//! soon as there are more than `snapshot_catchup_entries` of them, or more than `raft_log_bytes` bytes. A follower
+//! that is not further behind catches up from here; one that is gets a snapshot.
+//!
+//! While a snapshot is on its way, and until its receiver has caught up with what happened meanwhile, the entries
+//! behind that snapshot stay, or the receiver would need another one at once. That is bounded, too: a receiver
+//! without progress is not waited for, and beyond [`RETAINED_BYTES_MAX`] nobody is.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use evenkeel_raft::{Index, NodeId, Raft};
+
+/// Bytes of entries that stay for receivers of snapshots. Beyond, they have to start over.
+pub const RETAINED_BYTES_MAX: usize = 256 * 1024 * 1024;
+/// A receiver that has its snapshot and makes no progress for so long is not waited for any more.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// The bounds.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Entries behind the applied index.
+    pub entries: u64,
+    /// Their payload bytes.
+    pub bytes: usize,
+}
+
+struct Receiver {
+    /// It needs the entries after this one.
+    from: Index,
+    /// The transfer is over: since when the receiver has made no progress.
+    following_since: Option<Duration>,
+}
+
+/// See the module's text.
+#[derive(Default)]
+pub struct Retention {
+    receivers: BTreeMap<NodeId, Receiver>,
+}
+
+impl Retention {
+    /// A snapshot of the state after `index` is on its way to `peer`.
+    pub fn began(&mut self, peer: NodeId, index: Index) {
+        self.receivers.insert(peer, Receiver { from: index, following_since: None });
+    }
+
+    /// It has arrived, or will not.
+    pub fn ended(&mut self, peer: NodeId, delivered: bool, now: Duration) {
+        if !delivered {
+            self.receivers.remove(&peer);
+        } else if let Some(receiver) = self.receivers.get_mut(&peer) {
+            receiver.following_since = Some(now);
+        }
+    }
+
+    /// The newest entry that may be forgotten, given what was `applied`.
+    pub fn forgettable(&mut self, raft: &Raft, applied: Index, limits: Limits, now: Duration) -> Index {
+        if RETAINED_BYTES_MAX < raft.log_bytes() {
+            self.receivers.clear();
+        }
+        let upto = Index(applied.0.saturating_sub(limits.entries));
+        self.receivers.retain(|peer, receiver| {
+            let Some(since) = &mut receiver.following_since else { return true };
+            let Some((_, progress)) = raft.progress().find(|(id, _)| id == peer) else { return false };
+            if receiver.from < progress.matched {
+                (receiver.from, *since) = (progress.matched, now);
+            }
+            progress.matched < upto && now < *since + PATIENCE
+        });
+        match self.receivers.values().map(|receiver| receiver.from).min() {
+            Some(needed) => upto.min(needed),
+            None if limits.bytes < raft.log_bytes() => upto.max(raft.newest_within(limits.bytes)).min(applied),
+            None => upto,
+        }
+    }
+}
