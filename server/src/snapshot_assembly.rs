@@ -33,7 +33,7 @@ impl Assembly {
     }
 
     /// The next piece of the stream, when it is here. It counts as received.
-    pub fn next(&mut self) -> Option<Piece> {
+    pub fn pop(&mut self) -> Option<Piece> {
         let piece = self.held.remove(&self.received)?;
         self.bytes -= piece.data.len();
         self.received += piece.data.len() as u64;
@@ -64,12 +64,12 @@ mod tests {
     fn pieces_behind_a_gap_wait_for_it() {
         let mut assembly = Assembly::default();
         assembly.take(piece(10, 5, true));
-        assert_eq!((assembly.next(), assembly.held()), (None, vec![10]));
+        assert_eq!((assembly.pop(), assembly.held()), (None, vec![10]));
         assembly.take(piece(0, 10, false));
-        assert_eq!(assembly.next().map(|piece| piece.offset), Some(0));
-        assert_eq!(assembly.next().map(|piece| piece.offset), Some(10));
+        assert_eq!(assembly.pop().map(|piece| piece.offset), Some(0));
+        assert_eq!(assembly.pop().map(|piece| piece.offset), Some(10));
         assembly.take(piece(15, 5, false));
-        assert_eq!((assembly.next(), assembly.received()), (None, 15), "nothing follows the end");
+        assert_eq!((assembly.pop(), assembly.received()), (None, 15), "nothing follows the end");
     }
 
     #[test]
@@ -80,7 +80,7 @@ mod tests {
         }
         assert_eq!(assembly.held().len(), HELD_MAX);
         assembly.take(piece(0, 10, false));
-        let taken = std::iter::from_fn(|| assembly.next()).count();
+        let taken = std::iter::from_fn(|| assembly.pop()).count();
         assert_eq!((taken, assembly.bytes), (HELD_MAX + 1, 0));
     }
 }

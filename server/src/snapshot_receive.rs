@@ -184,7 +184,7 @@ impl Task {
     /// Takes in what follows the part that is here.
     async fn take_in(&mut self, meta: &pb::SnapshotMeta, term: u64) -> Result<(), String> {
         let (mut bytes, mut last) = (0, false);
-        while let Some(piece) = self.assembly.next() {
+        while let Some(piece) = self.assembly.pop() {
             bytes += piece.data.len();
             last = piece.last;
             self.decoder.feed(&piece.data);

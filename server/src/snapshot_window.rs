@@ -251,10 +251,10 @@ mod tests {
                     }
                     let arrived = network.swap_remove(draw.next() as usize % network.len());
                     assembly.take(arrived);
-                    while let Some(piece) = assembly.next() {
+                    while let Some(piece) = assembly.pop() {
                         got.extend_from_slice(&piece.data);
                     }
-                    if draw.next() % 3 != 0 {
+                    if !draw.next().is_multiple_of(3) {
                         window.acknowledged(assembly.received(), &assembly.held(), now);
                     }
                 }
