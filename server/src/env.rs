@@ -223,6 +223,13 @@ pub enum Event<'a> {
         /// It holds the state after this entry.
         index: Index,
     },
+    /// A transfer of a snapshot began, at the beginning.
+    SnapshotBegun {
+        /// The receiver.
+        to: NodeId,
+        /// The state after this entry.
+        index: Index,
+    },
     /// A snapshot was sent to a member and taken.
     SnapshotSent {
         /// The receiver.

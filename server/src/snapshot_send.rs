@@ -92,12 +92,14 @@ pub fn begin(member: &Arc<Member>, to: NodeId, first: Index) -> Index {
     }
     let (state, hold) = member.held_state();
     let (index, term) = state.store.applied();
-    let meta = SnapshotMeta { index: Index(index), term: Term(term), configuration: state.cluster().configuration.clone() };
+    let meta =
+        SnapshotMeta { index: Index(index), term: Term(term), configuration: state.cluster().configuration.clone() };
     // Distinct between process lives as well: a receiver may still hold half of an earlier one's transfer.
     let count = transfers.next.fetch_add(1, Ordering::Relaxed);
     let transfer = member.env().seed.rotate_left(17).wrapping_add(count).max(1);
     let (answers, queue) = mpsc::channel(ANSWER_QUEUE);
     transfers.running.lock().expect("not poisoned").insert(to, Running { transfer, index: Index(index), answers });
+    member.env().observer.observe(Event::SnapshotBegun { to, index: Index(index) });
     let sender = Sender {
         member: Arc::clone(member),
         to,

@@ -91,6 +91,12 @@ section! {
         segment_bytes: Bytes = Some(Bytes(1 << 20)),
         /// Applied entries between checkpoints.
         checkpoint_every: u64 = Some(1_000),
+        /// Bytes per second of snapshots that a member sends; 0 is no limit.
+        snapshot_rate: Bytes = Some(Bytes(64 << 20)),
+        /// Bytes of one piece of a snapshot.
+        snapshot_piece: Bytes = Some(Bytes(256 << 10)),
+        /// Payload bytes of applied entries kept in memory.
+        raft_log_bytes: Bytes = Some(Bytes(64 << 20)),
         /// Connections between members.
         net: Net = Net::defaults(),
         /// Disks.

@@ -172,6 +172,9 @@ pub const PROBES: &[ProbeDoc] = &[
     probe("acks", CLIENT, Kind::Number, true, "acknowledged operations"),
     probe("wal_appends", NODE, Kind::Number, true, "entries a member appended to its log on disk"),
     probe("fsyncs", NODE, Kind::Number, true, "syncs of a member's disk"),
+    probe("log_entries", NODE, Kind::Number, false, "the most entries a member's log has held in memory so far"),
+    probe("log_bytes", NODE, Kind::Number, false, "the most payload bytes a member's log has held in memory so far"),
+    probe("disk_bytes", NODE, Kind::Number, false, "bytes of all files on a member's disk"),
     probe("snapshots_sent", &[], Kind::Number, true, "snapshots sent to members that lagged"),
     probe("snapshots_installed", &[], Kind::Number, true, "snapshots installed by members that lagged"),
     probe("restarts", &[], Kind::Number, true, "boots of members after their first"),
@@ -216,6 +219,7 @@ pub const EVENTS: &[EventDoc] = &[
         tests: &[("from", Kind::Text), ("to", Kind::Text)],
         ..event("snapshot", true, "a member installed a snapshot; releases of sender and receiver")
     },
+    event("snapshot_begin", true, "a leader began to send a snapshot, or began anew"),
     event("heal", false, "the fault of a step ended"),
     event("boot", true, "a member started"),
     event("fault.power_loss", true, "a member lost power"),

@@ -1,5 +1,7 @@
 //! What all runs of a file say together.
 
+use std::collections::BTreeMap;
+
 use evenkeel_scenario::expect::{ExpectKind, ExpectKindSpec};
 use evenkeel_scenario::{Cell, Judgement, RunSummary, Value, judge};
 
@@ -47,4 +49,19 @@ pub fn summary(report: &RunReport, cell: &Cell) -> RunSummary {
         outcomes: report.outcomes.iter().map(outcome).collect(),
         metrics: metrics.collect(),
     }
+}
+
+/// What a cell is compared with others by: each metric that all its runs have, with its mean (durations in seconds).
+pub fn means(runs: &[RunSummary], cell: &Cell) -> BTreeMap<String, f64> {
+    let runs: Vec<&RunSummary> = runs.iter().filter(|run| run.cell == *cell).collect();
+    let value = |value: &Value| match value {
+        Value::Number(number) => Some(*number),
+        Value::Duration(length) => Some(length.0 as f64 / 1e9),
+        _ => None,
+    };
+    let mean = |name: &String| {
+        let values: Option<Vec<f64>> = runs.iter().map(|run| run.metrics.get(name).and_then(value)).collect();
+        values.map(|values| (name.clone(), values.iter().sum::<f64>() / values.len() as f64))
+    };
+    runs.first().map_or_else(BTreeMap::new, |first| first.metrics.keys().filter_map(mean).collect())
 }

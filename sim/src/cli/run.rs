@@ -1,5 +1,6 @@
 //! `sim run`.
 
+use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -7,7 +8,7 @@ use std::time::{Duration, Instant};
 use evenkeel_scenario::RunSummary;
 
 use super::args::{Format, Selection};
-use super::judge::{Scope, Told, judge_file, summary};
+use super::judge::{Scope, Told, judge_file, means, summary};
 use super::plan::{Job, Plan};
 use super::progress::Progress;
 use super::runner::{Extras, default_parallel, run_jobs};
@@ -59,6 +60,8 @@ pub struct FileResult {
     pub wall: Duration,
     /// What its runs say together.
     pub told: Vec<Told>,
+    /// By cell, as `cells`: what it is compared with others by, each with its mean over the runs.
+    pub means: Vec<BTreeMap<String, f64>>,
     summaries: Vec<(Job, RunSummary)>,
 }
 
@@ -95,6 +98,7 @@ pub fn run(
             all_cells: file.chosen.len() == file.cells.len(),
         };
         result.told = judge_file(file, &runs, scope);
+        result.means = file.chosen.iter().map(|cell| means(&runs, &file.cells[*cell])).collect();
     }
     match format {
         Format::Text => text::summary(&plan, &results, start.elapsed(), out)?,

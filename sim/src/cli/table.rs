@@ -66,6 +66,18 @@ pub fn count(count: u64) -> String {
     }
 }
 
+/// `0`, `0.35`, `12.3`, `950`, and as [`count`] from a thousand on.
+pub fn average(value: f64) -> String {
+    match value.abs() {
+        magnitude if magnitude < 1e-9 => "0".to_owned(),
+        magnitude if magnitude < 10.0 => format!("{value:.2}"),
+        magnitude if magnitude < 100.0 => format!("{value:.1}"),
+        magnitude if magnitude < 1000.0 => format!("{value:.0}"),
+        _ if 0.0 < value => count(value.round() as u64),
+        _ => format!("-{}", count(-value.round() as u64)),
+    }
+}
+
 /// How much faster than real time: `870x`.
 pub fn speed_up(simulated: Duration, cpu: Duration) -> String {
     let ratio = simulated.as_secs_f64() / cpu.as_secs_f64().max(1e-9);
@@ -97,6 +109,10 @@ mod tests {
         {
             assert_eq!(duration(Duration::from_millis(millis)), text);
         }
+        assert_eq!(
+            [0.0, 0.351, 12.34, 950.2, 12_345.0, -2_000.0].map(average),
+            ["0", "0.35", "12.3", "950", "12.3k", "-2.0k"]
+        );
         assert_eq!([count(999), count(12_345), count(4_500_000)], ["999", "12.3k", "4.5M"]);
         assert_eq!(speed_up(Duration::from_secs(870), Duration::from_secs(1)), "870x");
     }

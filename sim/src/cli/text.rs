@@ -1,12 +1,12 @@
 //! Results for people: failures as they come, tables at the end.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Write};
 use std::time::Duration;
 
 use super::plan::{Plan, cell_key};
 use super::run::{FileResult, Tally};
-use super::table::{Table, count, duration, speed_up};
+use super::table::{Table, average, count, duration, speed_up};
 use crate::chain::moment;
 use crate::report::{RunReport, Verdict};
 
@@ -76,16 +76,23 @@ fn time(at_ns: u64) -> String {
 pub fn summary(plan: &Plan, results: &[FileResult], wall: Duration, out: &mut dyn Write) -> io::Result<()> {
     for (file, result) in plan.files.iter().zip(results) {
         if 1 < file.chosen.len() {
-            let mut table = Table::new(&["cell", ">seeds", ">simulated", ">speed-up", ">events", "verdict"]);
-            for (cell, tally) in file.chosen.iter().zip(&result.cells) {
-                table.row([
+            // What cells are compared by stands in columns of its own: the mean over the cell's runs.
+            let compared: BTreeSet<&String> = result.means.iter().flat_map(BTreeMap::keys).collect();
+            let columns: Vec<String> = compared.iter().map(|name| format!(">{name}")).collect();
+            let mut headings = vec!["cell", ">seeds", ">simulated", ">speed-up", ">events"];
+            headings.extend(columns.iter().map(String::as_str));
+            headings.push("verdict");
+            let mut table = Table::new(&headings);
+            for ((cell, tally), means) in file.chosen.iter().zip(&result.cells).zip(&result.means) {
+                let plain = [
                     cell_key(&file.cells[*cell]),
                     tally.runs.to_string(),
                     duration(tally.simulated),
                     speed_up(tally.simulated, tally.cpu),
                     count(tally.events),
-                    verdict(tally, true),
-                ]);
+                ];
+                let means = compared.iter().map(|name| means.get(*name).map_or("-".to_owned(), |mean| average(*mean)));
+                table.row(plain.into_iter().chain(means).chain([verdict(tally, true)]));
             }
             write!(out, "{}\n{}", file.scenario.name, indented(&table.render()))?;
             writeln!(out)?;

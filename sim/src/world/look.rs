@@ -268,6 +268,11 @@ impl Observer for Look {
                 self.feed.log("checkpoint", &[node, ("index", Value::U64(index.0))]);
                 self.feed.happened("checkpoint", Some(member.0));
             }
+            Event::SnapshotBegun { to, index } => {
+                let to = self.names.number(to.0);
+                self.feed.log("snapshot_begun", &[node, ("to", Value::U64(to)), ("index", Value::U64(index.0))]);
+                self.feed.happened("snapshot_begin", Some(member.0));
+            }
             Event::SnapshotSent { to, index } => {
                 let to = self.names.number(to.0);
                 self.feed.log("snapshot_sent", &[node, ("to", Value::U64(to)), ("index", Value::U64(index.0))]);

@@ -76,6 +76,26 @@ pub const GALLERY: &[Plant] = &[
         mutant: Mutant::NoSnapshots,
         about: "no snapshot is sent to a member that lacks entries",
     },
+    Plant {
+        name: "snapshot-restart",
+        mutant: Mutant::SnapshotRestart,
+        about: "a snapshot of which a piece is lost is sent from the beginning",
+    },
+    Plant {
+        name: "snapshot-no-takeover",
+        mutant: Mutant::SnapshotNoTakeover,
+        about: "a receiver stays with the snapshot it began to receive, whoever leads by now",
+    },
+    Plant {
+        name: "snapshot-no-hold",
+        mutant: Mutant::SnapshotNoHold,
+        about: "segments are freed although a snapshot is still read from them",
+    },
+    Plant {
+        name: "snapshot-no-retention",
+        mutant: Mutant::SnapshotNoRetention,
+        about: "the log is forgotten although the receiver of a snapshot will need it",
+    },
     Plant { name: "read-through-log", mutant: Mutant::ReadThroughLog, about: "linearizable reads go through the log" },
     Plant {
         name: "watch-from-now",

@@ -105,6 +105,9 @@ impl Probes for View {
             "commit" => self.of_members(call, |m| number(m.look.with(|seen| seen.committed))),
             "applied" => self.of_members(call, |m| number(m.look.with(|seen| seen.applied))),
             "revision" => self.of_members(call, |m| number(m.look.with(|seen| seen.revision))),
+            "log_entries" => self.of_members(call, |m| number(m.look.with(|seen| seen.log_entries))),
+            "log_bytes" => self.of_members(call, |m| number(m.look.with(|seen| seen.log_bytes))),
+            "disk_bytes" => self.of_members(call, |m| number(m.disk.files().iter().map(|(_, len)| len).sum::<u64>())),
             "wal_appends" => self.of_members(call, |m| {
                 let inside = |at: &Duration| from <= *at && *at <= to;
                 let appended = |seen: &super::look::Seen| {
