@@ -215,10 +215,6 @@ impl Task {
             self.member.fail(refused.to_string());
             return Err(refused.to_string());
         }
-        if let Err(refused) = version::storage::follow(self.member.config().release, state.cluster().version) {
-            self.member.fail(refused.to_string());
-            return Err(refused.to_string());
-        }
         let pins = std::mem::take(&mut self.pins);
         let staged = Staged { from: self.from, term: Term(term), meta, state, pins };
         let sent = self.member.inputs().send(Input::SnapshotArrived(Box::new(staged))).await;
