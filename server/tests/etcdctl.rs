@@ -185,14 +185,44 @@ fn members(ctl: &Ctl) {
     assert_eq!(ctl.ok(&["alarm", "list"]), "");
 }
 
-fn everything(program: &Path, with_scheme: bool) {
+/// What etcd 3.7.3 answered to the same commands.
+fn downgrades(ctl: &Ctl) {
+    let member = |field: &str, value: &Value| {
+        let status = ctl.json(&["endpoint", "status"]);
+        status.as_array().unwrap().iter().all(|member| member["Status"][field] == *value)
+    };
+    let reach = |storage: &str| {
+        let deadline = std::time::Instant::now() + support::PATIENCE;
+        while !member("storageVersion", &Value::from(storage)) {
+            assert!(std::time::Instant::now() < deadline, "the storage version does not become {storage}");
+        }
+    };
+    reach("3.7.0");
+    assert_eq!(ctl.ok(&["downgrade", "validate", "3.6"]), "Downgrade validate success, cluster version 3.7\n");
+    let refused = |arguments: &[&str], text: &str| {
+        let complaint = ctl.fails(arguments);
+        assert!(complaint.ends_with(&format!("Error: {text}\n")), "{arguments:?}: {complaint}");
+    };
+    refused(&["downgrade", "validate", "3.5"], "etcdserver: invalid downgrade target version");
+    refused(&["downgrade", "validate", "three"], "etcdserver: wrong downgrade target version format");
+    assert_eq!(ctl.ok(&["downgrade", "cancel"]), "Downgrade cancel success, cluster version 3.7\n");
+    assert_eq!(ctl.ok(&["downgrade", "enable", "3.6"]), "Downgrade enable success, cluster version 3.7\n");
+    reach("3.6.0");
+    assert!(member("downgradeInfo", &serde_json::json!({"enabled": true, "targetVersion": "3.6.0"})));
+    refused(&["downgrade", "enable", "3.5"], "etcdserver: cluster has a downgrade job in progress");
+    assert_eq!(ctl.ok(&["downgrade", "cancel"]), "Downgrade cancel success, cluster version 3.6\n");
+    reach("3.7.0");
+}
+
+fn everything(program: &Path, with_scheme: bool, more: &[fn(&Ctl)]) {
     let cluster = Cluster::serving(3);
     // Both forms are usual. Given a scheme, the `endpoint status` of 3.4 sends an `:authority` that is none
     // (`http://127.0.0.1:2379`), and our HTTP/2 library resets the stream (hyperium/h2 issue 525).
     let endpoints = cluster.endpoints().join(",");
     let endpoints = if with_scheme { endpoints } else { endpoints.replace("http://", "") };
     let ctl = Ctl { program: program.to_owned(), cluster, endpoints };
-    for part in [keys, transactions, watches, leases, compaction, members] {
+    let parts: &[fn(&Ctl)] = &[keys, transactions, watches, leases, compaction, members];
+    for part in parts.iter().chain(more) {
         part(&ctl);
     }
 }
@@ -200,7 +230,7 @@ fn everything(program: &Path, with_scheme: bool) {
 #[test]
 fn etcdctl_works() {
     if let Some(program) = program() {
-        everything(&program, true);
+        everything(&program, true, &[downgrades]);
     }
 }
 
@@ -209,7 +239,7 @@ fn etcdctl_works() {
 fn etcdctl_of_3_4_works() {
     let program = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/oracle/debian/etcdctl");
     if program.exists() {
-        everything(&program, false);
+        everything(&program, false, &[]);
     } else {
         eprintln!("not tested: there is no {}; run scripts/oracle debian", program.display());
     }

@@ -143,6 +143,11 @@ impl Node {
         &self.arguments
     }
 
+    /// Adds an argument for its next starts; it overrides an earlier one for the same flag.
+    pub fn add(&mut self, argument: &str) {
+        self.arguments.push(argument.to_owned());
+    }
+
     /// Its data directory.
     pub fn data(&self) -> &Path {
         &self.data
@@ -163,6 +168,13 @@ impl Node {
     pub fn logged(&mut self, text: &str) -> String {
         let process = self.process.as_mut().expect("it runs");
         process.line(text).unwrap_or_else(|| panic!("{} ended before it said {text:?}", self.name))
+    }
+
+    /// Waits until it ends by itself; returns how it ended and the whole log.
+    pub fn ends(&mut self) -> (ExitStatus, String) {
+        let mut process = self.process.take().expect("it runs");
+        let status = process.wait();
+        (status, process.log.join("\n"))
     }
 
     /// SIGKILL, and the end of it.
