@@ -31,8 +31,8 @@ pub trait Inspect: Send + Sync + 'static {
     fn facts(&self) -> Facts;
     /// Reads a key as a client would. The error is the text that a client would get.
     fn read(&self, serializable: bool) -> BoxFuture<'_, Result<(), String>>;
-    /// Resolves when the member stops, for whatever reason.
-    fn stopping(&self) -> BoxFuture<'_, ()>;
+    /// Resolves when clients are to go elsewhere: the member leaves, or stops at once.
+    fn leaving(&self) -> BoxFuture<'_, ()>;
 }
 
 /// What is looked up when asked for, instead of counted.

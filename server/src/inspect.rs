@@ -62,7 +62,7 @@ impl Inspect for Member {
         })
     }
 
-    fn stopping(&self) -> BoxFuture<'_, ()> {
-        Box::pin(Member::stopping(self))
+    fn leaving(&self) -> BoxFuture<'_, ()> {
+        Box::pin(Member::leaving(self))
     }
 }

@@ -18,6 +18,7 @@ pub mod error;
 pub mod front;
 pub mod handover;
 pub mod lease;
+pub mod leaving;
 pub mod member;
 pub mod metrics;
 pub mod node;
@@ -54,6 +55,7 @@ pub mod log;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use evenkeel_raft::{Index, NodeId};
 use tokio::sync::{mpsc, watch};
@@ -62,6 +64,9 @@ pub use boot::ServeError;
 use config::Config;
 use env::{Env, Event, Peer};
 use member::Member;
+
+/// After a member has stopped, its clients may read for so long what it still had to say.
+const LAST_WORDS: Duration = Duration::from_secs(1);
 
 /// A running member.
 pub struct Server {
@@ -112,25 +117,7 @@ pub async fn serve(config: Config, env: Env) -> Result<Server, ServeError> {
     let node = node::Node::new(booted.raft, Arc::clone(&member), input_queue, inbox_queue, log, apply, persisted);
     listeners.serve_metrics(member.clone());
     let services = service::Services::new(Arc::clone(&member));
-    let serving = {
-        let member = Arc::clone(&member);
-        async move {
-            tokio::select! {
-                biased;
-                () = member.stopping() => return,
-                () = publish::attributes(&member) => {}
-            }
-            if member.ended().is_some() {
-                return;
-            }
-            member.env().observer.observe(Event::Ready);
-            member.became_ready();
-            tracing::info!("ready to serve client requests");
-            if let Err(error) = listeners.serve(services, member.clone()).await {
-                member.fail(format!("serving clients failed: {error}"));
-            }
-        }
-    };
+    let serving = serve_clients(Arc::clone(&member), listeners, services);
     let watched = |name, task| tokio::spawn(watched(Arc::clone(&member), name, task));
     let tasks = vec![
         watched("log", Box::pin(log_task.run()) as Task),
@@ -141,6 +128,37 @@ pub async fn serve(config: Config, env: Env) -> Result<Server, ServeError> {
         watched("front", Box::pin(serving)),
     ];
     Ok(Server { member, tasks })
+}
+
+/// Serves clients from the moment the cluster knows this member until it leaves.
+async fn serve_clients(member: Arc<Member>, listeners: front::Listeners, services: service::Services) {
+    let served = async {
+        tokio::select! {
+            biased;
+            () = member.leaving() => return,
+            () = publish::attributes(&member) => {}
+        }
+        if member.ended().is_some() {
+            return;
+        }
+        member.env().observer.observe(Event::Ready);
+        member.became_ready();
+        tracing::info!("ready to serve client requests");
+        if let Err(error) = listeners.serve(services, member.clone()).await {
+            member.fail(format!("serving clients failed: {error}"));
+        }
+    };
+    let cut = async {
+        member.stopping().await;
+        member.env().clock.sleep(LAST_WORDS).await;
+    };
+    tokio::select! {
+        biased;
+        () = served => {}
+        () = cut => {}
+    }
+    member.leave_taking().front_closed();
+    member.stopping().await;
 }
 
 type Task = Pin<Box<dyn Future<Output = ()> + Send>>;
@@ -188,9 +206,19 @@ impl Server {
         self.member.ended().unwrap_or(Ok(()))
     }
 
-    /// Stops the member: no new requests, everything handed to the log is written, all tasks end.
+    /// Stops the member in good order (see [`leaving`]): leadership is handed over, requests in flight are answered,
+    /// everything handed to the log is written, all tasks end.
     pub async fn stop(self) {
-        self.member.stop();
+        let member = &self.member;
+        tokio::select! {
+            biased;
+            () = member.stopping() => {}
+            () = member.leave() => {}
+            () = member.env().clock.sleep(member.request_timeout()) => {
+                tracing::warn!("not everybody was served in time; stopping all the same");
+            }
+        }
+        member.stop();
         for task in self.tasks {
             let _ = task.await;
         }

@@ -19,6 +19,7 @@ use crate::contacts::Contacts;
 use crate::env::{Env, Event};
 use crate::error::RequestError;
 use crate::lease::Leases;
+use crate::leaving::Leaving;
 use crate::metrics::Metrics;
 use crate::node::Input;
 use crate::peer;
@@ -99,6 +100,7 @@ pub struct Member {
     places: Places,
     waiters: Waiters,
     contacts: Contacts,
+    leaving: Leaving,
     transferring: watch::Sender<Option<NodeId>>,
     next_request: AtomicU64,
     next_lease: AtomicU64,
@@ -140,6 +142,7 @@ impl Member {
             places: Places::default(),
             waiters: Waiters::default(),
             contacts: Contacts::new(config.election_timeout),
+            leaving: Leaving::default(),
             transferring: watch::Sender::new(None),
             next_request: AtomicU64::new(first_request),
             next_lease: AtomicU64::new(seeds.next()),
@@ -223,6 +226,11 @@ impl Member {
     /// Since when the others have been heard.
     pub fn contacts(&self) -> &Contacts {
         &self.contacts
+    }
+
+    /// How far it has come in stopping.
+    pub(crate) fn leave_taking(&self) -> &Leaving {
+        &self.leaving
     }
 
     /// Whom leadership is being transferred to.

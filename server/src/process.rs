@@ -20,7 +20,8 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 mod notify;
 
-/// A server that does not stop by itself is ended after this. What was acknowledged is on disk.
+/// A server that has served its last client, and still does not end, is ended after this. What was acknowledged is on
+/// disk.
 const STOP_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Runs the process.
@@ -99,6 +100,7 @@ async fn serve(settings: &Settings) -> Result<SignalKind, String> {
     network.show(server.member().clone());
     let ended_by = until_the_end(&server, &mut signals).await?;
     tracing::info!(signal = ended_by.as_raw_value(), "received signal; shutting down");
+    let patience = server.member().request_timeout() + STOP_TIMEOUT;
     let stopping = async {
         server.stop().await;
         network.stop();
@@ -107,7 +109,7 @@ async fn serve(settings: &Settings) -> Result<SignalKind, String> {
         biased;
         () = stopping => tracing::info!("closed etcd server"),
         _ = signals.next() => tracing::warn!("received another signal; not waiting for the rest"),
-        () = tokio::time::sleep(STOP_TIMEOUT) => tracing::warn!("not everything ended in time; stopping all the same"),
+        () = tokio::time::sleep(patience) => tracing::warn!("not everything ended in time; stopping all the same"),
     }
     Ok(ended_by)
 }

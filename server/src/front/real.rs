@@ -80,7 +80,7 @@ impl Listeners {
         }
     }
 
-    /// Serves clients until the member stops. Resolves when all connections have ended.
+    /// Serves clients until the member leaves. Resolves when all connections have ended.
     pub async fn serve(mut self, services: Services, inspect: Arc<dyn Inspect>) -> io::Result<()> {
         let tuning = Tuning {
             sent: Some(inspect.metrics().client_sent_bytes.clone()),
@@ -94,7 +94,7 @@ impl Listeners {
         for listener in self.clients {
             self.serving.spawn(accept::serve(listener, answer.clone(), tuning.clone(), self.stop.subscribe()));
         }
-        inspect.stopping().await;
+        inspect.leaving().await;
         self.stop.send_replace(true);
         while self.serving.join_next().await.is_some() {}
         Ok(())

@@ -44,7 +44,7 @@ impl Listeners {
     /// There are no metrics ports in simulation.
     pub fn serve_metrics(&mut self, _: Arc<dyn Inspect>) {}
 
-    /// Serves clients until the member stops.
+    /// Serves clients until the member leaves.
     pub async fn serve(self, services: Services, inspect: Arc<dyn Inspect>) -> io::Result<()> {
         let serving: Vec<_> = self
             .clients
@@ -59,7 +59,7 @@ impl Listeners {
                     .add_service(AuthServer::new(services.auth.clone()))
                     .add_service(HealthServer::new(services.health.clone()));
                 let inspect = Arc::clone(&inspect);
-                tokio::spawn(async move { router.serve_with_shutdown(address, inspect.stopping()).await })
+                tokio::spawn(async move { router.serve_with_shutdown(address, inspect.leaving()).await })
             })
             .collect();
         for task in serving {

@@ -31,7 +31,7 @@ impl Inspect for Fake {
         Box::pin(async move { error.map_or(Ok(()), |error| Err(error.to_owned())) })
     }
 
-    fn stopping(&self) -> BoxFuture<'_, ()> {
+    fn leaving(&self) -> BoxFuture<'_, ()> {
         Box::pin(std::future::pending())
     }
 }

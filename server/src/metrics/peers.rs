@@ -23,9 +23,9 @@ pub struct PeerOut {
     pub sent_bytes: IntCounter,
     /// Messages dropped and connections lost.
     pub failures: IntCounter,
-    /// Open streams.
+    /// 1 while it can be reached.
     pub active: IntGauge,
-    /// Streams that broke.
+    /// How often that ended.
     pub disconnected: IntCounter,
 }
 

@@ -90,6 +90,7 @@ where
     F: Future<Output = Result<R, Status>>,
 {
     let guard = member.metrics().rpc(method.service, method.name, method.kind);
+    let _in_flight = member.leave_taking().request();
     let result = match method.admit(member, request.metadata()) {
         Ok(()) => answer(request.into_inner()).await,
         Err(error) => Err(error.into()),
@@ -155,23 +156,23 @@ where
 
 /// Why a long-lived stream must end although its client wants it to go on.
 pub(super) struct Ending {
-    stopping: BoxFuture<'static, ()>,
+    leaving: BoxFuture<'static, ()>,
     leader_lost: Option<BoxFuture<'static, ()>>,
 }
 
 impl Ending {
     pub(super) fn new(member: &Arc<Member>, wants_leader: bool) -> Ending {
-        let stopping = {
+        let leaving = {
             let member = Arc::clone(member);
             Box::pin(async move {
-                member.stopping().await;
+                member.leaving().await;
             })
         };
         let leader_lost = wants_leader.then(|| {
             let member = Arc::clone(member);
             Box::pin(async move { member.leader_lost().await }) as BoxFuture<'static, ()>
         });
-        Ending { stopping, leader_lost }
+        Ending { leaving, leader_lost }
     }
 
     /// Resolves once, when the stream must end. Safe to drop and call again before that.
@@ -179,11 +180,11 @@ impl Ending {
         match &mut self.leader_lost {
             Some(leader_lost) => tokio::select! {
                 biased;
-                () = &mut self.stopping => RequestError::Stopped,
+                () = &mut self.leaving => RequestError::Stopped,
                 () = leader_lost => RequestError::NoLeader,
             },
             None => {
-                (&mut self.stopping).await;
+                (&mut self.leaving).await;
                 RequestError::Stopped
             }
         }

@@ -2,14 +2,19 @@
 //!
 //! Two connections, because a heartbeat behind megabytes of entries would be late whatever HTTP/2 promises: both
 //! share one TCP stream otherwise. A lane that breaks forgets what waits (Raft sends again), tells the member, and
-//! connects anew with growing pauses.
+//! connects anew: at once the first time, then with growing pauses.
+//!
+//! When that first attempt is *refused*, nobody listens there any more: the peer's process is gone, and the member is
+//! told so ([`Inbound::Reset`]). An attempt that succeeds, or stays without an answer, says nothing of the kind.
+#![allow(clippy::disallowed_methods, reason = "this is where the real clocks are read")]
 
+use std::io;
 use std::sync::Arc;
-use std::time::Duration;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use evenkeel_proto::peer::peer_client::PeerClient;
-use evenkeel_raft::NodeId;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tonic::transport::Endpoint;
@@ -42,6 +47,7 @@ pub(super) struct Link {
 impl Link {
     pub(super) fn open(peer: Peer, inbox: mpsc::Sender<Inbound>, counters: PeerOut) -> Link {
         let (urgent, bulk) = (Queue::new(URGENT), Queue::new(BULK));
+        let open = Arc::new(AtomicUsize::new(0));
         let lane = |queue: &Arc<Queue>, name| {
             let lane = Lane {
                 name,
@@ -49,6 +55,7 @@ impl Link {
                 queue: Arc::clone(queue),
                 inbox: inbox.clone(),
                 counters: counters.clone(),
+                open: Arc::clone(&open),
             };
             tokio::spawn(lane.run())
         };
@@ -88,36 +95,64 @@ struct Lane {
     queue: Arc<Queue>,
     inbox: mpsc::Sender<Inbound>,
     counters: PeerOut,
+    /// Lanes of this link that are up.
+    open: Arc<AtomicUsize>,
+}
+
+/// How an attempt to stream ended.
+struct Broken {
+    /// How long the connection was up, if it ever was.
+    lived: Option<Duration>,
+    /// Nobody listens there.
+    refused: bool,
+    reason: String,
+}
+
+impl Broken {
+    fn unconnected(error: &(dyn std::error::Error + 'static)) -> Broken {
+        Broken { lived: None, refused: is_refusal(error), reason: chain(error) }
+    }
 }
 
 impl Lane {
     async fn run(self) {
+        let mut urls = self.peer.urls.iter().cycle();
+        let Some(mut url) = urls.next() else { return };
         let mut pause = PAUSE_MIN;
         let mut reported = false;
-        for url in self.peer.urls.iter().cycle() {
-            let mut connected = false;
-            let reason = self.stream(url, &mut connected).await;
-            let NodeId(peer) = self.peer.id;
-            if connected {
+        // The connection was up before this attempt.
+        let mut was_up = false;
+        loop {
+            let Broken { lived, refused, reason } = self.stream(url).await;
+            let peer = self.peer.id;
+            if lived.is_some() {
                 pause = PAUSE_MIN;
                 reported = false;
             }
             if !reported {
-                tracing::warn!(peer = format!("{peer:x}"), url, lane = self.name, %reason, "lost the connection to a peer");
+                tracing::warn!(%peer, url, lane = self.name, %reason, "lost the connection to a peer");
                 reported = true;
             }
             self.counters.failures.inc();
             self.queue.clear();
-            if self.inbox.send(Inbound::Down { peer: self.peer.id }).await.is_err() {
+            let news = if was_up && refused { Inbound::Reset { peer } } else { Inbound::Down { peer } };
+            if self.inbox.send(news).await.is_err() {
                 return; // the member has stopped
             }
-            tokio::time::sleep(pause).await;
-            pause = (pause * 2).min(PAUSE_MAX);
+            was_up = lived.is_some();
+            // One that breaks at once would have us spin.
+            if lived.is_none_or(|lived| lived < PAUSE_MIN) {
+                tokio::time::sleep(pause).await;
+                pause = (pause * 2).min(PAUSE_MAX);
+            }
+            if !was_up {
+                url = urls.next().expect("it has no end");
+            }
         }
     }
 
-    /// Sends until something breaks; says what.
-    async fn stream(&self, url: &str, connected: &mut bool) -> String {
+    /// Sends until something breaks.
+    async fn stream(&self, url: &str) -> Broken {
         let endpoint = match Endpoint::from_shared(url.to_owned()) {
             Ok(endpoint) => endpoint
                 .connect_timeout(CONNECT_TIMEOUT)
@@ -127,37 +162,55 @@ impl Lane {
                 .http2_keep_alive_interval(PING_INTERVAL)
                 .keep_alive_timeout(PING_TIMEOUT)
                 .keep_alive_while_idle(true),
-            Err(error) => return error.to_string(),
+            Err(error) => return Broken::unconnected(&error),
         };
         let channel = match endpoint.connect().await {
             Ok(channel) => channel,
-            Err(error) => return chain(&error),
+            Err(error) => return Broken::unconnected(&error),
         };
-        *connected = true;
-        let _open = Open::new(&self.counters);
+        let connected = Instant::now();
+        let _open = Open::new(self);
         let mut client = PeerClient::new(channel).max_encoding_message_size(usize::MAX);
-        match client.stream(self.queue.drain()).await {
+        let reason = match client.stream(self.queue.drain()).await {
             Ok(_) => "the peer ended the stream".to_owned(),
             Err(status) => format!("{:?}: {}", status.code(), status.message()),
-        }
+        };
+        Broken { lived: Some(connected.elapsed()), refused: false, reason }
     }
 }
 
-/// Counts a stream as long as it lives, however it ends.
-struct Open<'a>(&'a PeerOut);
+/// A peer is active while any lane to it is up, however that ends.
+struct Open<'a>(&'a Lane);
 
 impl Open<'_> {
-    fn new(counters: &PeerOut) -> Open<'_> {
-        counters.active.inc();
-        Open(counters)
+    fn new(lane: &Lane) -> Open<'_> {
+        if lane.open.fetch_add(1, Ordering::AcqRel) == 0 {
+            lane.counters.active.set(1);
+        }
+        Open(lane)
     }
 }
 
 impl Drop for Open<'_> {
     fn drop(&mut self) {
-        self.0.active.dec();
-        self.0.disconnected.inc();
+        let Lane { open, counters, .. } = self.0;
+        if open.fetch_sub(1, Ordering::AcqRel) == 1 {
+            counters.active.set(0);
+            counters.disconnected.inc();
+        }
     }
+}
+
+/// Whether a connection was refused: the machine is there, and nobody listens.
+fn is_refusal(error: &(dyn std::error::Error + 'static)) -> bool {
+    let mut cause = Some(error);
+    while let Some(error) = cause {
+        if error.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::ConnectionRefused) {
+            return true;
+        }
+        cause = error.source();
+    }
+    false
 }
 
 /// An error with its causes: tonic's own text is only "transport error".
