@@ -88,11 +88,13 @@ impl Configuration {
 pub(crate) struct Configurations {
     /// By the index of their entries, oldest first; never empty.
     stack: Vec<(Index, Configuration)>,
+    /// The newest is not the one the world knows.
+    is_news: bool,
 }
 
 impl Configurations {
     pub(crate) fn new(index: Index, configuration: Configuration) -> Configurations {
-        Configurations { stack: alloc::vec![(index, configuration)] }
+        Configurations { stack: alloc::vec![(index, configuration)], is_news: true }
     }
 
     pub(crate) fn newest(&self) -> &(Index, Configuration) {
@@ -108,12 +110,20 @@ impl Configurations {
     pub(crate) fn appended(&mut self, entry: &Entry) {
         if let Payload::Config(config) = &entry.payload {
             self.stack.push((entry.index, config.configuration.clone()));
+            self.is_news = true;
         }
     }
 
     pub(crate) fn truncated(&mut self, keep: Index) {
+        let before = self.stack.len();
         self.stack.retain(|(index, _)| *index <= keep);
+        self.is_news |= self.stack.len() < before;
         assert!(!self.stack.is_empty(), "the committed configuration was cut away at {keep}");
+    }
+
+    /// Whether the world is to be told of the newest.
+    pub(crate) fn take_news(&mut self) -> bool {
+        core::mem::take(&mut self.is_news)
     }
 
     pub(crate) fn committed(&mut self, upto: Index) {

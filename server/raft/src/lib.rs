@@ -96,8 +96,6 @@ pub struct Raft {
     snapshots_wanted: Vec<NodeId>,
     /// The standing the world knows.
     told: Standing,
-    /// The entry of the configuration the world knows.
-    told_configuration: Option<Index>,
 }
 
 impl Raft {
@@ -136,7 +134,6 @@ impl Raft {
             read_states: Vec::new(),
             snapshots_wanted: Vec::new(),
             told: Standing { term: hard_state.term, ..Standing::default() },
-            told_configuration: None,
         };
         raft.restart_election_clock();
         raft.check();
@@ -177,8 +174,7 @@ impl Raft {
         let write = self.hand_overs.take(self.config.id, self.hard_state, &self.log, &mut messages);
         let committed = self.deliver();
         let standing = self.standing();
-        let newest = self.configuration_index();
-        let reconfigured = self.told_configuration.replace(newest) != Some(newest);
+        let reconfigured = self.configurations.take_news();
         let ready = Ready {
             standing: (mem::replace(&mut self.told, standing) != standing).then_some(standing),
             configuration: reconfigured.then(|| self.configuration().clone()),

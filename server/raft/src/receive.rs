@@ -107,10 +107,7 @@ fn is_possible(message: &Message) -> bool {
         Body::AppendAccepted { matched } => matched.0 <= NUMBER_MAX,
         Body::AppendRejected { prev_index, hint_index, .. } => prev_index.0 <= NUMBER_MAX && hint_index.0 <= NUMBER_MAX,
         Body::Snapshot { meta } => {
-            0 < meta.index.0
-                && is_position(meta.index, meta.term)
-                && meta.term <= term
-                && meta.configuration.is_possible()
+            is_position(meta.index, meta.term) && meta.term <= term && meta.configuration.is_possible()
         }
         Body::VoteResponse { .. }
         | Body::Heartbeat { .. }

@@ -6,6 +6,7 @@
 //!
 //! | Snapshot | Then |
 //! |---|---|
+//! | we know no configuration | it replaces everything, even when it is the empty state the cluster was founded with |
 //! | not after our commit index | nothing new: the leader hears what we hold |
 //! | its last entry is in our log | the log stays, everything up to there is committed |
 //! | otherwise | it replaces log and state machine, durably, before anything after it |
@@ -18,11 +19,12 @@ use crate::types::{Index, NodeId, SnapshotMeta};
 
 impl Raft {
     pub(crate) fn snapshot_arrived(&mut self, leader: NodeId, meta: SnapshotMeta) {
-        if meta.index <= self.committed {
+        let joins = self.configuration().voters.is_empty();
+        if meta.index <= self.committed && !joins {
             return self.accept(leader, self.committed);
         }
         let index = meta.index;
-        if self.log.term_at(index) == Some(meta.term) {
+        if self.log.term_at(index) == Some(meta.term) && !joins {
             self.committed = index;
             self.configurations.committed(index);
         } else {

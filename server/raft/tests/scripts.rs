@@ -15,7 +15,7 @@
 //! | `crash ID`, `restart ID`, `compact ID INDEX`, `unreachable ID PEER` | crashes lose what is not durable |
 //! | `change ID +N ~N -N…`, `join N` | a wish about voters (+), learners (~), the gone (-); an empty member starts |
 //! | `transfer ID TO`, `suspect ID PEER` | leadership changes hands; PEER's process is known to be gone |
-//! | `trace on\|off`, `packets`, `log ID`, `status`, `progress ID` | show more |
+//! | `trace on\|off`, `packets`, `log ID`, `status`, `configuration ID`, `progress ID` | show more |
 #![allow(clippy::disallowed_methods, reason = "scripts are files")]
 
 mod support;
@@ -25,7 +25,7 @@ use std::fmt::Write as _;
 use std::path::Path;
 
 use evenkeel_raft::*;
-use support::{Cluster, Packet, describe, show_entry};
+use support::{Cluster, Packet, describe, show_configuration, show_entry};
 
 #[test]
 fn scripts() {
@@ -33,7 +33,7 @@ fn scripts() {
     let mut paths: Vec<_> =
         folder.read_dir().expect("the folder").map(|entry| entry.expect("an entry").path()).collect();
     paths.sort();
-    assert!(paths.len() >= 30, "scripts are missing");
+    assert!(paths.len() >= 110, "scripts are missing");
     let update = std::env::var_os("UPDATE").is_some();
     let mut wrong = Vec::new();
     for path in paths {
@@ -214,6 +214,11 @@ impl Script {
                 let lines: Vec<String> = cluster.ids().into_iter().map(show).collect();
                 cluster.events.extend(lines);
             }
+            "configuration" => {
+                let raft = cluster.raft(id(1)).expect("running");
+                let line = format!("n{} acts on {}", words[1], show_configuration(raft.configuration()));
+                cluster.events.push(line);
+            }
             "progress" => {
                 let show = |(peer, view): (NodeId, ProgressView)| {
                     let ProgressView { matched, next, state, active } = view;
@@ -271,8 +276,8 @@ impl Script {
     }
 
     fn deliver(&mut self, packet: Packet) {
-        let is_cut = self.cut.contains(&(packet.from, packet.to));
         let cluster = self.cluster.as_mut().expect("a cluster");
+        let is_cut = self.cut.contains(&(packet.from, packet.to)) || !cluster.members.contains_key(&packet.to);
         if self.trace {
             cluster.events.push(format!("{}{}", show_packet(&packet), if is_cut { " (lost)" } else { "" }));
         }

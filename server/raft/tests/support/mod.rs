@@ -192,11 +192,7 @@ impl Cluster {
             if let Some(snapshot) = &write.snapshot {
                 self.event(id, format_args!("installs snapshot {}", snapshot.index));
             }
-            let member = self.member(id);
-            member.writes.push_back(write);
-            if !member.holds_writes {
-                self.persist(id, usize::MAX);
-            }
+            self.member(id).writes.push_back(write);
         }
         if let Some(last) = ready.committed.last().map(|entry| entry.index) {
             for entry in &ready.committed {
@@ -226,6 +222,9 @@ impl Cluster {
             let term = self.raft(id).expect("alive").standing().term;
             let message = Message { term, body: Body::Snapshot { meta } };
             self.packets.push_back(Packet { from: id, to: peer, message });
+        }
+        if !self.members[&id].holds_writes {
+            self.persist(id, usize::MAX);
         }
     }
 
