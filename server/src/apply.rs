@@ -147,6 +147,9 @@ impl Applier {
         let (revision, state_hash) = self.member.change(|state| {
             change(state);
             state.store.note_applied(index.0, term.0);
+            // Each term's first entry is of this kind.
+            let use_remaining = level::LEASE_TIME <= state.cluster().level();
+            self.member.leases().caught_up(term.0, &state.store, use_remaining, self.member.lease_now());
             (state.store.revision().0, state.hash())
         });
         let values = self.member.values();

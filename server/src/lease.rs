@@ -5,6 +5,8 @@
 //!
 //! - A new leader gives every lease what it had left at its last checkpoint, or else its full time to live, and one
 //!   election timeout more: no lease dies because the cluster was without a leader.
+//!   It begins when the leader has applied an entry of its own term: before, its state may lack a checkpoint, or that
+//!   one was taken back.
 //! - A lease past its deadline is never renewed; it waits for its revocation. So a renewal that succeeded and a
 //!   revocation cannot pass each other.
 //! - After every wait a renewal looks again whether the lease is still there, and still the same.
@@ -24,7 +26,6 @@ use tokio::sync::watch;
 use crate::error::RequestError;
 use crate::member::Member;
 use crate::version;
-use crate::version::level;
 
 pub mod deadlines;
 pub mod expiry;
@@ -37,11 +38,8 @@ impl Member {
     pub(crate) fn reign_began(self: &Arc<Self>, term: u64) {
         let no_grace = self.config().mutants.on(Mutant::LeaseNoGrace);
         let grace = if no_grace { None } else { Some(self.config().election_timeout) };
-        self.with_state(|state| {
-            let use_remaining = level::LEASE_TIME <= state.cluster().level();
-            let terms = Terms { grace, use_remaining, checkpoint_interval: self.config().lease_checkpoint_interval };
-            self.leases().reign_began(term, terms, &state.store, self.lease_now());
-        });
+        let terms = Terms { grace, checkpoint_interval: self.config().lease_checkpoint_interval };
+        self.leases().reign_began(term, terms);
         version::monitor::spawn(self, term);
     }
 

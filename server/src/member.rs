@@ -326,11 +326,6 @@ impl Member {
         change(&mut self.state.write().expect("not poisoned"))
     }
 
-    /// Looks at the state under its lock, so that the apply task changes nothing meanwhile, lease deadlines included.
-    pub(crate) fn with_state(&self, look: impl FnOnce(&State)) {
-        look(&self.state.read().expect("not poisoned"));
-    }
-
     /// Replaces the state by a snapshot's.
     pub fn install(&self, state: State) {
         let mut current = self.state.write().expect("not poisoned");

@@ -28,8 +28,6 @@ pub struct Leases {
 pub struct Terms {
     /// Added for the time without a leader; none is a planted bug: then leases have no time at all.
     pub grace: Option<Duration>,
-    /// Whether the remaining time of a checkpoint counts.
-    pub use_remaining: bool,
     /// Between two checkpoints of a lease that is not renewed; none when there are no checkpoints.
     pub checkpoint_interval: Option<Duration>,
 }
@@ -37,6 +35,9 @@ pub struct Terms {
 struct Reign {
     term: u64,
     terms: Terms,
+    /// An entry of the term is applied. Before that the state may lack what earlier leaders promised.
+    caught_up: bool,
+    use_remaining: bool,
     leases: BTreeMap<LeaseId, Timed>,
     /// By deadline.
     due: BTreeSet<(Duration, LeaseId)>,
@@ -96,10 +97,21 @@ impl Leases {
         self.reign.lock().expect("not poisoned")
     }
 
-    /// A reign begins: every lease gets what it had left, else its whole time to live, and the grace. Where that lets
-    /// too many end at once, some get more.
-    pub fn reign_began(&self, term: u64, terms: Terms, store: &Store, now: Duration) {
-        *self.lock() = Some(Reign::new(term, terms, store, now));
+    /// A reign begins. It knows no leases before it has caught up.
+    pub fn reign_began(&self, term: u64, terms: Terms) {
+        *self.lock() = Some(Reign::new(term, terms));
+    }
+
+    /// An entry of `term` was applied, so everything that earlier leaders promised is in the state. If this is the
+    /// first one of a reign, every lease gets what it had left, else its whole time to live, and the grace. Where that
+    /// lets too many end at once, some get more.
+    /// `use_remaining` says whether what they had left counts.
+    pub fn caught_up(&self, term: u64, store: &Store, use_remaining: bool, now: Duration) {
+        let mut reign = self.lock();
+        if let Some(reign) = reign.as_mut().filter(|reign| reign.term == term && !reign.caught_up) {
+            reign.use_remaining = use_remaining;
+            reign.begin(store, now);
+        }
     }
 
     /// The reign is over.
@@ -110,21 +122,18 @@ impl Leases {
     /// The state was replaced by a snapshot's.
     pub fn replaced(&self, store: &Store, now: Duration) {
         let mut reign = self.lock();
-        if let Some(Reign { term, terms, .. }) = &*reign {
-            *reign = Some(Reign::new(*term, *terms, store, now));
+        if let Some(reign) = reign.as_mut().filter(|reign| reign.caught_up) {
+            *reign = Reign { use_remaining: reign.use_remaining, ..Reign::new(reign.term, reign.terms) };
+            reign.begin(store, now);
         }
     }
 
     /// A command was applied, and this is the state after it.
     pub fn applied(&self, command: &Command, store: &Store, now: Duration) {
         let mut reign = self.lock();
-        let Some(reign) = &mut *reign else { return };
-        match command {
-            Command::LeaseGrant { id, .. } | Command::LeaseRevoke { id, .. } => reign.follow(*id, store, now),
-            Command::LeaseCheckpoint(checkpoints) => {
-                checkpoints.iter().for_each(|checkpoint| reign.checkpoint_applied(checkpoint.id, store, now));
-            }
-            _ => {}
+        let Some(reign) = reign.as_mut().filter(|reign| reign.caught_up) else { return };
+        if let Command::LeaseGrant { id, .. } | Command::LeaseRevoke { id, .. } = command {
+            reign.follow(*id, store, now);
         }
     }
 
@@ -229,17 +238,21 @@ impl Leases {
 }
 
 impl Reign {
-    fn new(term: u64, terms: Terms, store: &Store, now: Duration) -> Reign {
-        let empty = (BTreeMap::new(), BTreeSet::new(), BTreeSet::new());
-        let mut reign = Reign { term, terms, leases: empty.0, due: empty.1, unchecked: empty.2 };
+    fn new(term: u64, terms: Terms) -> Reign {
+        let (leases, due, unchecked) = Default::default();
+        Reign { term, terms, caught_up: false, use_remaining: true, leases, due, unchecked }
+    }
+
+    fn begin(&mut self, store: &Store, now: Duration) {
+        assert!(self.leases.is_empty(), "before a reign has caught up it knows no leases");
+        self.caught_up = true;
         let mut deadlines: Vec<(Duration, LeaseId)> =
-            store.leases().map(|(id, lease)| (terms.deadline(lease, now), id)).collect();
+            store.leases().map(|(id, lease)| (self.first_deadline(lease, now), id)).collect();
         deadlines.sort_unstable();
         spread(&mut deadlines);
         for (deadline, id) in deadlines {
-            reign.insert(id, store.lease(id).expect("it was there just now"), deadline, now);
+            self.insert(id, store.lease(id).expect("it was there just now"), deadline, now);
         }
-        reign
     }
 
     fn insert(&mut self, id: LeaseId, lease: &Lease, deadline: Duration, now: Duration) {
@@ -279,20 +292,8 @@ impl Reign {
         }
     }
 
-    /// A checkpoint of an earlier reign, applied in this one, shortens what the lease was given at the beginning. One of
-    /// this reign changes nothing: at best it says when the lease ends anyway.
-    fn checkpoint_applied(&mut self, id: LeaseId, store: &Store, now: Duration) {
-        let Some((lease, timed)) = store.lease(id).zip(self.leases.get(&id)) else { return };
-        let deadline = self.terms.deadline(lease, now);
-        if lease.remaining_seconds != 0 && deadline < timed.deadline {
-            self.move_deadline(id, deadline);
-        }
-    }
-}
-
-impl Terms {
-    fn deadline(&self, lease: &Lease, now: Duration) -> Duration {
-        let Some(grace) = self.grace else { return now };
+    fn first_deadline(&self, lease: &Lease, now: Duration) -> Duration {
+        let Some(grace) = self.terms.grace else { return now };
         let whole = seconds(lease.ttl_seconds);
         let counts = self.use_remaining && lease.remaining_seconds != 0;
         let left = if counts { seconds(lease.remaining_seconds).min(whole) } else { whole };

@@ -104,6 +104,16 @@ section! {
         serializable: Share = Some(Share(0.0)),
         /// How long they wait for an answer.
         timeout: Nanos = Some(Nanos::from_secs(5)),
+        /// Leases that each keeps at once, at most.
+        leases: u64 = Some(3),
+        /// How long a lease is asked to live, in whole seconds, drawn for each.
+        lease_ttl: Spread<Nanos> = Some(Spread { low: Nanos::from_secs(2), high: Nanos::from_secs(4) }),
+        /// How often a lease is kept alive before it is left alone, drawn for each.
+        lease_renewals: Spread<f64> = Some(Spread { low: 0.0, high: 5.0 }),
+        /// When it is kept alive, as a share of its time to live, drawn each time: 1 is at its end.
+        lease_renew_at: Spread<f64> = Some(Spread::fixed(1.0 / 3.0)),
+        /// How many revisions ahead of the newest one a watch starts that starts in the future, drawn for each.
+        watch_ahead: Spread<f64> = Some(Spread { low: 1.0, high: 5.0 }),
         /// The release their API is from; the cluster's when left out.
         api: Option<Release> = unset(),
     }

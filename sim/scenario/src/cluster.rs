@@ -97,6 +97,8 @@ section! {
         snapshot_piece: Bytes = Some(Bytes(256 << 10)),
         /// Payload bytes of applied entries kept in memory.
         raft_log_bytes: Bytes = Some(Bytes(64 << 20)),
+        /// Between two checkpoints of how long a lease has left; 0s is none.
+        lease_checkpoint: Nanos = Some(Nanos::from_secs(300)),
         /// Connections between members.
         net: Net = Net::defaults(),
         /// Disks.

@@ -45,7 +45,7 @@ pub use decision::{Decisions, Label};
 pub use expect::{Expect, ExpectKind};
 pub use expr::eval::{EvalError, Occurrence, Probes};
 pub use expr::{Event, EventFilter, Expr, ProbeCall, Window};
-pub use field::{Bytes, Setting, Share, Spread, Word};
+pub use field::{Bytes, Scalar, Setting, Share, Spread, Word};
 pub use matrix::{Cell, ParamValue};
 pub use monitor::{Monitor, Outcome, Violation, Watch};
 pub use problem::{Problem, nearest};

@@ -12,7 +12,7 @@ use evenkeel_check::history::*;
 use evenkeel_check::{ClientId, LeaseId, MemberId, OpId, Revision};
 use evenkeel_scenario::client::{Client as Group, KeyShape, Operation};
 use evenkeel_scenario::decision::unit;
-use evenkeel_scenario::{Label, Selector};
+use evenkeel_scenario::{Label, Scalar, Selector, Spread};
 
 use super::connection::Connection;
 use super::feed::Feed;
@@ -25,8 +25,6 @@ use crate::draw::Draws;
 const WATCHES_MAX: u64 = 3;
 /// Share of operations after which a client turns to another member without a reason.
 const MOVES: f64 = 0.05;
-/// Leases that one client keeps at most.
-const LEASES_MAX: u64 = 3;
 
 /// What all clients of a run share.
 pub struct Shared {
@@ -97,6 +95,11 @@ impl Client {
     /// A duration between both.
     pub fn between(&self, what: &'static str, low: Duration, high: Duration) -> Duration {
         self.shared.draws.within(self.about(what), &(low..high))
+    }
+
+    /// One value of a spread, from this client's own choices about `what`.
+    pub fn at<T: Scalar>(&self, what: &'static str, spread: &Spread<T>) -> T {
+        spread.at(self.shared.draws.draw(self.about(what)))
     }
 
     /// Whether the run's load has ended.
@@ -240,7 +243,7 @@ impl Client {
                 Request::Range(self.read(KeyRange::one(self.key())))
             }
             Operation::Lease => {
-                if self.kept[1].fetch_add(1, Ordering::Relaxed) < LEASES_MAX {
+                if self.kept[1].fetch_add(1, Ordering::Relaxed) < self.group.knobs.leases {
                     tokio::spawn(leases::keep(self.clone()));
                 } else {
                     self.kept[1].fetch_sub(1, Ordering::Relaxed);

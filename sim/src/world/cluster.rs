@@ -263,6 +263,7 @@ fn config(number: u64, settings: &Settings) -> Config {
         wal_segment_bytes: settings.segment_bytes.0 as u32,
         value_cache_bytes: 256 * 1024,
         watch_progress_notify_interval: Duration::from_secs(5),
+        lease_checkpoint_interval: Some(settings.lease_checkpoint.to_std()).filter(|interval| !interval.is_zero()),
         mutants: mutants::of(settings, number),
         ..Config::default()
     }

@@ -15,7 +15,8 @@ pub async fn keep(client: Client) {
 }
 
 async fn live(client: &Client) {
-    let ttl = 2 + client.below("lease", 3) as i64;
+    let knobs = &client.group.knobs;
+    let ttl = client.at("lease-ttl", &knobs.lease_ttl).to_std().as_secs().max(1) as i64;
     let grant = Request::LeaseGrant { lease: LeaseId::NONE, ttl };
     let (_, outcome) = client.call(client.member(), grant).await;
     let Outcome::Ok(_, Body::LeaseGrant { lease, ttl }) = outcome else { return };
@@ -23,8 +24,9 @@ async fn live(client: &Client) {
         let put = Put { key: client.key(), value: client.value(), lease, prev_kv: false };
         client.call(client.member(), Request::Put(put)).await;
     }
-    for _ in 0..client.below("lease", 6) {
-        client.pause(Duration::from_secs(ttl.max(1) as u64) / 3).await;
+    for _ in 0..client.at("lease-renewals", &knobs.lease_renewals).round() as u64 {
+        let share = client.at("lease-pace", &knobs.lease_renew_at).max(0.0);
+        client.pause(Duration::from_secs(ttl.max(1) as u64).mul_f64(share)).await;
         if client.stopped() {
             return;
         }

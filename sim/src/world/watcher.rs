@@ -35,7 +35,7 @@ pub async fn keep(client: Client) {
     let newest = client.shared.newest.load(Ordering::Relaxed);
     let start = match client.below("watch", 4) {
         0 => Revision(0),
-        1 => Revision((newest + 1 + client.below("watch", 5) as i64).max(1)),
+        1 => Revision(newest + client.at("watch-ahead", &client.group.knobs.watch_ahead).round().max(1.0) as i64),
         _ => Revision((newest - client.below("watch", 30) as i64).max(1)),
     };
     let mut request = WatchRequest {

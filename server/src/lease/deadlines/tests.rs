@@ -7,7 +7,7 @@ use super::*;
 const TERM: u64 = 3;
 const GRACE: Duration = Duration::from_secs(1);
 const INTERVAL: Duration = Duration::from_secs(10);
-const TERMS: Terms = Terms { grace: Some(GRACE), use_remaining: true, checkpoint_interval: Some(INTERVAL) };
+const TERMS: Terms = Terms { grace: Some(GRACE), checkpoint_interval: Some(INTERVAL) };
 
 struct NoValues;
 
@@ -38,7 +38,8 @@ impl Rig {
     }
 
     fn begin(&mut self, terms: Terms) {
-        self.leases.reign_began(TERM, terms, &self.store, self.now);
+        self.leases.reign_began(TERM, terms);
+        self.leases.caught_up(TERM, &self.store, true, self.now);
     }
 
     fn apply(&mut self, command: Command) {
@@ -131,19 +132,36 @@ fn a_new_leader_gives_what_was_left_and_the_grace() {
         let mut rig = Rig::leading(&[(1, 60)]);
         let id = LeaseId(1);
         rig.apply(Command::LeaseCheckpoint(vec![LeaseCheckpoint { id, remaining_seconds, granted_at: None }]));
-        rig.begin(Terms { use_remaining, ..TERMS });
+        rig.leases.reign_began(TERM, TERMS);
+        rig.leases.caught_up(TERM, &rig.store, use_remaining, rig.now);
         assert_eq!(rig.left(1), Some(expected), "{remaining_seconds} s left, which counts: {use_remaining}");
     }
 }
 
 #[test]
-fn a_late_checkpoint_of_an_earlier_reign_still_counts() {
+fn a_reign_begins_with_what_earlier_leaders_have_promised() {
     let mut rig = Rig::leading(&[(1, 60)]);
-    rig.begin(TERMS);
     let checkpoint = LeaseCheckpoint { id: LeaseId(1), remaining_seconds: 20, granted_at: None };
     rig.apply(Command::LeaseCheckpoint(vec![checkpoint]));
-    assert_eq!(rig.left(1), Some(21));
-    assert_eq!(rig.renew(1), Renewal::Checkpointed, "what was left has to be taken back first");
+    rig.leases.reign_began(TERM, TERMS);
+    rig.leases.caught_up(TERM - 1, &rig.store, true, rig.now);
+    assert_eq!((rig.left(1), rig.renew(1), rig.due()), (None, Renewal::Changed, vec![]), "it knows nothing yet");
+    // The leader before took the checkpoint back, renewed the lease, and was gone.
+    rig.apply(Command::LeaseCheckpoint(vec![LeaseCheckpoint { remaining_seconds: 0, ..checkpoint }]));
+    rig.leases.caught_up(TERM, &rig.store, true, rig.now);
+    assert_eq!(rig.left(1), Some(61));
+    rig.pass(1);
+    rig.leases.caught_up(TERM, &rig.store, true, rig.now);
+    assert_eq!(rig.left(1), Some(60), "it begins once");
+}
+
+#[test]
+fn what_an_earlier_leader_checkpointed_is_taken_back_too() {
+    let mut rig = Rig::leading(&[(1, 60)]);
+    let checkpoint = LeaseCheckpoint { id: LeaseId(1), remaining_seconds: 20, granted_at: None };
+    rig.apply(Command::LeaseCheckpoint(vec![checkpoint]));
+    rig.begin(TERMS);
+    assert_eq!((rig.left(1), rig.renew(1)), (Some(21), Renewal::Checkpointed));
     rig.apply(Command::LeaseCheckpoint(vec![LeaseCheckpoint { remaining_seconds: 0, ..checkpoint }]));
     assert_eq!((rig.left(1), rig.renew(1), rig.left(1)), (Some(21), Renewal::Renewed, Some(60)));
 }
