@@ -68,4 +68,4 @@ pub use revision::{LeaseId, Revision};
 pub use store::{Store, Usage};
 pub use txn_check::TXN_DEPTH_MAX;
 pub use value::{ValueRef, Values};
-pub use watch::{Batch, BatchRevision, Pull, PullLimit, WatchSpec, WatcherId, Watchers};
+pub use watch::{Batch, BatchRevision, Missed, Pull, PullLimit, Slice, WatchSpec, WatcherId, Watchers};

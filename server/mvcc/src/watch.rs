@@ -29,6 +29,7 @@ mod history;
 mod index;
 
 pub use batch::{Batch, BatchRevision, PullLimit};
+pub use history::Slice;
 use index::Index;
 
 /// Names a watcher, for as long as the process runs.
@@ -109,6 +110,15 @@ pub enum Pull {
     Gone,
 }
 
+/// What a watcher wants next lies behind the ring, in the store's history: see [`Slice`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Missed {
+    /// Its cursor.
+    pub from: Revision,
+    /// The last revision that the ring does not hold.
+    pub to: Revision,
+}
+
 /// All watchers of one member.
 pub struct Watchers {
     log: EventLog,
@@ -174,29 +184,55 @@ impl Watchers {
     /// Takes what is waiting for a watcher: whole revisions, oldest first, at least one when there is any, and no more
     /// than `limit` if that is possible without splitting one. `store` is the current store.
     pub fn pull(&mut self, id: WatcherId, store: &Store, limit: PullLimit) -> Pull {
+        loop {
+            let Missed { from, to } = match self.pull_recent(id, store, limit) {
+                Ok(pull) => return pull,
+                Err(missed) => missed,
+            };
+            let spec = self.watchers[&id].spec.clone();
+            let mut slice = Slice::new(store.clone(), spec, from, to, limit);
+            while !slice.look(usize::MAX) {}
+            let (revisions, next) = slice.take(limit, store.compacted());
+            let head = self.advance(id, from, next).expect("nobody else moves it");
+            if !revisions.is_empty() {
+                return Pull::Batch(Batch { revisions, next, head });
+            }
+        }
+    }
+
+    /// As [`Watchers::pull`], but only from the ring: whoever shares the watchers with others looks through history
+    /// without them, and then says how far with [`Watchers::advance`].
+    pub fn pull_recent(&mut self, id: WatcherId, store: &Store, limit: PullLimit) -> Result<Pull, Missed> {
         let head = self.log.head();
         assert!(head <= store.revision, "the store has what was published: {head} and {}", store.revision);
-        let Some(watcher) = self.watchers.get_mut(&id) else { return Pull::Gone };
-        while watcher.behind {
+        let Some(watcher) = self.watchers.get_mut(&id) else { return Ok(Pull::Gone) };
+        if watcher.behind {
             if watcher.cursor < store.compacted {
-                return Pull::Compacted { compact_revision: store.compacted() };
+                return Ok(Pull::Compacted { compact_revision: store.compacted() });
             }
-            let (revisions, next) = if self.log.first() <= watcher.cursor {
-                batch::from_log(&self.log, &watcher.spec, watcher.cursor, limit, store.compacted)
-            } else {
-                history::from_store(store, &watcher.spec, watcher.cursor, self.log.first() - 1, limit)
-            };
+            if watcher.cursor < self.log.first() {
+                return Err(Missed { from: Revision(watcher.cursor), to: Revision(self.log.first() - 1) });
+            }
+            let (revisions, next) = batch::from_log(&self.log, &watcher.spec, watcher.cursor, limit, store.compacted);
             assert!(watcher.cursor <= next, "a cursor never goes back");
             watcher.cursor = next;
             if !revisions.is_empty() {
-                return Pull::Batch(Batch { revisions, next: Revision(next), head: Revision(head) });
+                return Ok(Pull::Batch(Batch { revisions, next: Revision(next), head: Revision(head) }));
             }
-            if head < next {
-                watcher.behind = false;
-                self.behind -= 1;
-            }
+            assert!(head < next, "the ring was looked through to its end");
+            watcher.behind = false;
+            self.behind -= 1;
         }
-        Pull::UpToDate { revision: Revision(head) }
+        Ok(Pull::UpToDate { revision: Revision(head) })
+    }
+
+    /// Notes that a watcher behind the ring, whose cursor was `from`, was given everything below `next`. Gives the
+    /// newest published revision; none when there is no such watcher there any more.
+    pub fn advance(&mut self, id: WatcherId, from: Revision, next: Revision) -> Option<Revision> {
+        let watcher = self.watchers.get_mut(&id).filter(|watcher| watcher.behind && watcher.cursor == from.0)?;
+        assert!(from <= next, "a cursor never goes back");
+        watcher.cursor = next.0;
+        Some(Revision(self.log.head()))
     }
 
     /// The revision up to which a watcher may be told that it has seen everything: only when it is synced, and its

@@ -7,7 +7,8 @@
 //! The same source compiles against tonic and against the simulator's tonic, which has no layers, no deadlines and
 //! no flow control. So every limit is kept here: streams are pulled, and nothing queues for a slow client.
 
-pub mod compose;
+pub mod catch_up;
+mod compose;
 pub mod lease;
 pub mod translate;
 pub mod watch_hub;

@@ -25,6 +25,7 @@ use pb::watch_request::RequestUnion;
 use tokio::sync::Notify;
 use tonic::{Request, Response, Status, Streaming};
 
+use super::catch_up::{CatchUp, Turn};
 use super::fragment::fragments;
 use super::rpc::{self, Answers, Ending, Method, Source};
 use super::watch_hub::{Delivery, Progress, StreamId};
@@ -104,8 +105,13 @@ impl<R: Requests> Source for WatchSource<R> {
                 self.take(request)?;
                 continue;
             }
-            if self.stream.deliver()? {
-                continue;
+            match self.stream.deliver()? {
+                Delivered::Something => continue,
+                Delivered::Pause => {
+                    tokio::task::yield_now().await;
+                    continue;
+                }
+                Delivered::Nothing => {}
             }
             let WatchSource { requests, ending, stream } = self;
             tokio::select! {
@@ -137,6 +143,16 @@ async fn next_request<R: Requests>(requests: &mut Option<R>) -> Option<Result<pb
     }
 }
 
+/// What came of a look at what is to be sent.
+enum Delivered {
+    /// Something was put out, or may be with the next look.
+    Something,
+    /// As before, but let others run first.
+    Pause,
+    /// There is nothing.
+    Nothing,
+}
+
 /// One of the stream's watchers.
 struct Watching {
     id: i64,
@@ -159,6 +175,8 @@ struct WatchStream {
     /// round of progress.
     outbox: VecDeque<pb::WatchResponse>,
     requests_turn: bool,
+    /// Of its watchers that are far behind.
+    catch_up: CatchUp,
     /// The client asked for the progress of the whole stream.
     progress_asked: bool,
     progress_interval: Duration,
@@ -184,6 +202,7 @@ impl WatchStream {
             next_auto_id: 0,
             outbox: VecDeque::new(),
             requests_turn: false,
+            catch_up: CatchUp::new(member.watches().large_slices()),
             progress_asked: false,
             progress_interval,
             progress_timer: member.env().clock.sleep(progress_interval),
@@ -255,31 +274,40 @@ impl WatchStream {
     fn cancel(&mut self, id: i64) {
         let Some(watcher) = self.by_id.remove(&id) else { return };
         self.watching.remove(&watcher);
+        self.catch_up.forget(watcher);
         self.member.watches().cancel(self.hub_stream, watcher);
         let header = self.header(self.member.watches().head());
         self.outbox.push_back(pb::WatchResponse { header, watch_id: id, canceled: true, ..Default::default() });
     }
 
-    /// Puts out what comes next without waiting. False when there is nothing.
-    fn deliver(&mut self) -> Result<bool, RequestError> {
+    /// Puts out what comes next without waiting.
+    fn deliver(&mut self) -> Result<Delivered, RequestError> {
         let member = Arc::clone(&self.member);
         if let Some((watcher, delivery)) = member.watches().pull(self.hub_stream, || member.view()) {
             match delivery {
                 Delivery::Batch(batch) => self.events(watcher, &batch)?,
+                Delivery::Missed(spec, missed) => {
+                    let view = || member.view();
+                    match self.catch_up.turn(member.watches(), watcher, (spec, missed), view) {
+                        Turn::Done(Some(batch)) => self.events(watcher, &batch)?,
+                        Turn::Done(None) => {}
+                        Turn::Pause => return Ok(Delivered::Pause),
+                    }
+                }
                 Delivery::Compacted { compact_revision } => self.compacted(watcher, compact_revision),
             }
-            return Ok(true);
+            return Ok(Delivered::Something);
         }
         if !self.progress_asked {
-            return Ok(false);
+            return Ok(Delivered::Nothing);
         }
         match member.watches().progress_all(self.hub_stream) {
             Progress::Synced(revision) => self.progress(NO_WATCH, revision),
-            Progress::Behind => return Ok(true), // Published just now: pull it first.
+            Progress::Behind => return Ok(Delivered::Something), // Published just now: pull it first.
             Progress::None => {}
         }
         self.progress_asked = false;
-        Ok(!self.outbox.is_empty())
+        Ok(if self.outbox.is_empty() { Delivered::Nothing } else { Delivered::Something })
     }
 
     fn events(&mut self, watcher: WatcherId, batch: &evenkeel_mvcc::Batch) -> Result<(), RequestError> {
@@ -311,6 +339,7 @@ impl WatchStream {
 
     fn compacted(&mut self, watcher: WatcherId, compacted: Revision) {
         let watching = self.watching.remove(&watcher).expect("the hub knows the stream's watchers only");
+        self.catch_up.forget(watcher);
         self.by_id.remove(&watching.id);
         self.outbox.push_back(pb::WatchResponse {
             header: self.header(Revision(0)),

@@ -4,15 +4,19 @@
 //! something to pull, each at most once. So what a stream can owe is bounded by its watchers, however slow its client
 //! is, and events themselves are never queued: they stay in the shared log, or in the store's history.
 //!
+//! What the log no longer holds is looked for by the stream itself, outside the hub: see [`super::catch_up`].
+//!
 //! Lock order: the member's state before the hub. The apply task publishes while it changes the state, so nothing
 //! here takes a look at the state while it holds the hub.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use evenkeel_mvcc::{Batch, Pull, PullLimit, Revision, RevisionEvents, Store, WatchSpec, WatcherId, Watchers};
+use evenkeel_mvcc::{Batch, Missed, Pull, PullLimit, Revision, RevisionEvents, Store, WatchSpec, WatcherId, Watchers};
 use evenkeel_raft::{Mutant, Mutants};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, Semaphore};
+
+use super::catch_up::LARGE_SLICES_MAX;
 
 /// Events kept for quick reading, in all.
 pub const EVENT_LOG_EVENTS_MAX: usize = 1 << 15;
@@ -21,11 +25,12 @@ pub const STREAM_WATCHERS_MAX: usize = 1 << 17;
 /// Watchers on one member.
 pub const MEMBER_WATCHERS_MAX: usize = 1 << 20;
 /// What one response may carry, as far as a revision is not split for it.
-const BATCH: PullLimit = PullLimit { events: 1_000, bytes: 1 << 20 };
+pub const BATCH: PullLimit = PullLimit { events: 1_000, bytes: 1 << 20 };
 
 /// See the module's text.
 pub struct WatchHub {
     inner: Mutex<Inner>,
+    large_slices: Arc<Semaphore>,
 }
 
 struct Inner {
@@ -52,6 +57,9 @@ struct Stream {
 pub enum Delivery {
     /// Events.
     Batch(Batch),
+    /// What comes next has to be looked for in the history. The watcher keeps its turn; then say how far it came with
+    /// [`WatchHub::advance`].
+    Missed(WatchSpec, Missed),
     /// The revision it wants next is gone, and so is the watcher.
     Compacted {
         /// The oldest revision that can be watched from.
@@ -96,7 +104,12 @@ impl WatchHub {
             streams: BTreeMap::new(),
             next_stream: 0,
         };
-        WatchHub { inner: Mutex::new(inner) }
+        WatchHub { inner: Mutex::new(inner), large_slices: Arc::new(Semaphore::new(LARGE_SLICES_MAX)) }
+    }
+
+    /// How many streams may yet keep a large part of the history.
+    pub fn large_slices(&self) -> Arc<Semaphore> {
+        Arc::clone(&self.large_slices)
     }
 
     fn inner(&self) -> MutexGuard<'_, Inner> {
@@ -191,6 +204,11 @@ impl WatchHub {
         }
     }
 
+    /// Notes what a watcher was given from the history: see [`Watchers::advance`].
+    pub fn advance(&self, watcher: WatcherId, from: Revision, next: Revision) -> Option<Revision> {
+        self.inner().watchers.advance(watcher, from, next)
+    }
+
     /// The newest published revision.
     pub fn head(&self) -> Revision {
         self.inner().watchers.head()
@@ -248,7 +266,15 @@ impl Inner {
 
     fn pull(&mut self, id: StreamId, store: &Store) -> Option<(WatcherId, Delivery)> {
         while let Some(watcher) = self.streams.get_mut(&id)?.ready.pop_front() {
-            match self.watchers.pull(watcher, store, BATCH) {
+            let pull = match self.watchers.pull_recent(watcher, store, BATCH) {
+                Ok(pull) => pull,
+                Err(missed) => {
+                    let spec = self.watchers.spec(watcher).expect("it was asked for").clone();
+                    self.streams.get_mut(&id)?.ready.push_back(watcher);
+                    return Some((watcher, Delivery::Missed(spec, missed)));
+                }
+            };
+            match pull {
                 Pull::Batch(batch) => {
                     // There may be more, and only an empty pull makes it synced. After the others.
                     self.streams.get_mut(&id)?.ready.push_back(watcher);

@@ -37,8 +37,8 @@ pub struct BatchRevision {
 }
 
 impl BatchRevision {
-    pub(super) fn whole(source: RevisionEvents) -> BatchRevision {
-        BatchRevision { source: Arc::new(source), wanted: None }
+    pub(super) fn whole(source: Arc<RevisionEvents>) -> BatchRevision {
+        BatchRevision { source, wanted: None }
     }
 
     /// The revision.
@@ -106,7 +106,7 @@ pub(super) fn from_log(
 
 /// The revision before the floor cannot be read any more, so the rows it left are not handed out either: the same
 /// answer as from the store's history, and no reference to values that are gone.
-fn without_compacted_prev(source: &Arc<RevisionEvents>, compacted: i64) -> Arc<RevisionEvents> {
+pub(super) fn without_compacted_prev(source: &Arc<RevisionEvents>, compacted: i64) -> Arc<RevisionEvents> {
     if compacted < source.revision.0 {
         return Arc::clone(source);
     }

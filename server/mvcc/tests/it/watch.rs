@@ -221,4 +221,41 @@ proptest! {
             while run.pull(id, last) {}
         }
     }
+
+    #[test]
+    fn a_slice_of_history_is_whole_however_it_is_looked_for_and_taken(
+        commands in vec(random::command(), 1..50),
+        spec in spec(),
+        (size, taken) in (limit(), limit()),
+        keys in 1..4usize,
+        bounds in (0..30i64, 0..30i64),
+    ) {
+        let mut pair = Pair::new();
+        for command in commands {
+            pair.apply(command);
+        }
+        let run = Run { pair, watchers: Watchers::new(Revision(1), 0), expected: BTreeMap::new() };
+        let store = &run.pair.store;
+        let to = bounds.1.min(store.revision().0).max(1);
+        let from = bounds.0.clamp(store.compacted().0.clamp(1, to), to);
+        prop_assume!(store.compacted().0 <= from);
+        let (mut cursor, mut told) = (Revision(from), Vec::new());
+        while cursor.0 <= to {
+            let mut slice = Slice::new(store.clone(), spec.clone(), cursor, Revision(to), size);
+            while !slice.look(keys) {}
+            loop {
+                let (revisions, next) = slice.take(taken, store.compacted());
+                prop_assert!(cursor < next);
+                prop_assert!(revisions.iter().all(|r| cursor <= r.revision() && r.revision() < next));
+                told.extend(revisions.iter().map(|r| (r.revision().0, r.events().cloned().collect::<Vec<_>>())));
+                cursor = next;
+                if slice.is_taken() {
+                    break;
+                }
+            }
+        }
+        let due = (from..=to).map(|main| (main, run.wanted(&spec, main))).filter(|(_, events)| !events.is_empty());
+        prop_assert_eq!(told, due.collect::<Vec<_>>());
+        prop_assert_eq!(cursor.0, to + 1);
+    }
 }

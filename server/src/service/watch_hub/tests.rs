@@ -1,5 +1,6 @@
 use evenkeel_mvcc::{Command, Interval, Key, LeaseId, Put, ValueRef, Values};
 
+use super::super::catch_up::{CatchUp, Turn};
 use super::*;
 
 struct NoValues;
@@ -45,6 +46,11 @@ impl Rig {
         self.apply(Command::Put(put));
     }
 
+    /// As after a restart: what happened is in the history only.
+    fn restart_ring(&mut self) {
+        self.hub = WatchHub::new(&self.store);
+    }
+
     fn watch(&self, stream: StreamId, key: &str, start_revision: i64) -> WatcherId {
         let interval = Interval::from_wire(key.as_bytes(), b"");
         let spec = WatchSpec { start_revision, ..WatchSpec::from_now(interval) };
@@ -53,9 +59,17 @@ impl Rig {
 
     /// The next delivery of a stream, as its watcher and the revisions in it.
     fn pull(&self, stream: StreamId) -> Option<(WatcherId, Vec<i64>)> {
-        let (watcher, delivery) = self.hub.pull(stream, || self.store.clone())?;
+        let mut catch_up = CatchUp::new(self.hub.large_slices());
+        let (watcher, delivery) = loop {
+            let (watcher, delivery) = self.hub.pull(stream, || self.store.clone())?;
+            let Delivery::Missed(spec, missed) = delivery else { break (watcher, delivery) };
+            if let Turn::Done(Some(batch)) = catch_up.turn(&self.hub, watcher, (spec, missed), || self.store.clone()) {
+                break (watcher, Delivery::Batch(batch));
+            }
+        };
         match delivery {
             Delivery::Batch(batch) => Some((watcher, batch.revisions.iter().map(|r| r.revision().0).collect())),
+            Delivery::Missed(..) => unreachable!("it was looked for"),
             Delivery::Compacted { compact_revision } => Some((watcher, vec![-compact_revision.0])),
         }
     }
@@ -184,4 +198,56 @@ fn a_view_older_than_what_was_published_is_taken_again() {
     let pulled = rig.hub.pull(stream, || views.borrow_mut().pop().expect("two looks are enough"));
     assert_eq!(pulled.map(|(id, _)| id), Some(watcher));
     assert!(views.borrow().is_empty());
+}
+
+#[test]
+fn slow_watchers_of_a_stream_catch_up_by_turns() {
+    let mut rig = Rig::new();
+    (0..2_500).for_each(|key| rig.put(&format!("{:04}", key % 1_250)));
+    rig.restart_ring();
+    let (stream, _) = rig.hub.open();
+    let all = |start_revision| WatchSpec { start_revision, ..WatchSpec::from_now(Interval::from_wire(b"0", &[0])) };
+    let watchers = [1, 1_000].map(|start| rig.hub.create(stream, all(start)).expect("there is room").0);
+    let mut catch_up = CatchUp::new(rig.hub.large_slices());
+    let (mut seen, mut batches) = (BTreeMap::from([(watchers[0], 2), (watchers[1], 1_000)]), 0);
+    while let Some((watcher, Delivery::Missed(spec, missed))) = rig.hub.pull(stream, || rig.store.clone()) {
+        let turn = catch_up.turn(&rig.hub, watcher, (spec, missed), || rig.store.clone());
+        let Turn::Done(Some(batch)) = turn else { continue };
+        let next = seen.get_mut(&watcher).expect("one of the two");
+        let revisions: Vec<i64> = batch.revisions.iter().map(|revision| revision.revision().0).collect();
+        assert_eq!(revisions, (*next..batch.next.0).collect::<Vec<_>>(), "whole and in order");
+        assert!(revisions.len() <= BATCH.events);
+        (*next, batches) = (batch.next.0, batches + 1);
+    }
+    assert_eq!(seen.into_values().collect::<Vec<_>>(), [2_502, 2_502]);
+    assert_eq!(batches, 3 + 2);
+    assert_eq!(rig.hub.large_slices().available_permits(), LARGE_SLICES_MAX, "nothing is kept that was taken");
+}
+
+#[test]
+fn only_some_streams_keep_a_large_part_of_history() {
+    let mut rig = Rig::new();
+    (0..2_500).for_each(|key| rig.put(&format!("{key:04}")));
+    rig.restart_ring();
+    let spec = WatchSpec { start_revision: 1, ..WatchSpec::from_now(Interval::from_wire(b"0", &[0])) };
+    let mut catching_up = Vec::new();
+    for number in 0..LARGE_SLICES_MAX + 2 {
+        let (stream, _) = rig.hub.open();
+        rig.hub.create(stream, spec.clone()).expect("there is room");
+        let mut catch_up = CatchUp::new(rig.hub.large_slices());
+        let Some((watcher, Delivery::Missed(spec, missed))) = rig.hub.pull(stream, || rig.store.clone()) else {
+            panic!("it is behind")
+        };
+        let Turn::Done(Some(batch)) = catch_up.turn(&rig.hub, watcher, (spec, missed), || rig.store.clone()) else {
+            panic!("few keys are looked at in one turn")
+        };
+        assert_eq!(batch.revisions.len(), BATCH.events, "stream {number} is served all the same");
+        let left = LARGE_SLICES_MAX.saturating_sub(number + 1);
+        assert_eq!(rig.hub.large_slices().available_permits(), left);
+        catching_up.push((watcher, catch_up));
+    }
+    for (watcher, catch_up) in &mut catching_up {
+        catch_up.forget(*watcher);
+    }
+    assert_eq!(rig.hub.large_slices().available_permits(), LARGE_SLICES_MAX);
 }
