@@ -38,7 +38,8 @@ impl Member {
     pub(crate) fn reign_began(self: &Arc<Self>, term: u64) {
         let no_grace = self.config().mutants.on(Mutant::LeaseNoGrace);
         let grace = if no_grace { None } else { Some(self.config().election_timeout) };
-        let terms = Terms { grace, checkpoint_interval: self.config().lease_checkpoint_interval };
+        let spread = !self.config().mutants.on(Mutant::LeasesAllAtOnce);
+        let terms = Terms { grace, spread, checkpoint_interval: self.config().lease_checkpoint_interval };
         self.leases().reign_began(term, terms);
         version::monitor::spawn(self, term);
     }

@@ -48,6 +48,8 @@ pub enum Mutant {
     /// A leader revokes due leases on what it last knew: it does not confirm that it still leads, and its proposal is
     /// forwarded to whoever does (etcd 15247).
     OldLeaderRevokes,
+    /// Due leases are revoked without a limit, and a new leader does not spread them.
+    LeasesAllAtOnce,
     /// A renewal that had to wait does not look again whether the lease is still there (etcd 20615). Here it waits for
     /// the revocation of a lease past its deadline, or until a checkpoint is taken back.
     RenewAfterRevoke,

@@ -28,6 +28,8 @@ pub struct Leases {
 pub struct Terms {
     /// Added for the time without a leader; none is a planted bug: then leases have no time at all.
     pub grace: Option<Duration>,
+    /// Whether leases that would end at once are spread; that they are not is a planted bug.
+    pub spread: bool,
     /// Between two checkpoints of a lease that is not renewed; none when there are no checkpoints.
     pub checkpoint_interval: Option<Duration>,
 }
@@ -249,7 +251,9 @@ impl Reign {
         let mut deadlines: Vec<(Duration, LeaseId)> =
             store.leases().map(|(id, lease)| (self.first_deadline(lease, now), id)).collect();
         deadlines.sort_unstable();
-        spread(&mut deadlines);
+        if self.terms.spread {
+            spread(&mut deadlines);
+        }
         for (deadline, id) in deadlines {
             self.insert(id, store.lease(id).expect("it was there just now"), deadline, now);
         }

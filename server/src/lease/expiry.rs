@@ -54,7 +54,9 @@ async fn next_turn(member: &Member) -> bool {
 }
 
 async fn revoke_due(member: &Member) {
-    let Some((term, due)) = member.leases().due(member.lease_now(), REVOKED_PER_SCAN) else { return };
+    let unlimited = member.config().mutants.on(Mutant::LeasesAllAtOnce);
+    let (per_scan, at_once) = if unlimited { (usize::MAX, usize::MAX) } else { (REVOKED_PER_SCAN, REVOKING_AT_ONCE) };
+    let Some((term, due)) = member.leases().due(member.lease_now(), per_scan) else { return };
     // The planted bug believes what it knew when it looked, and lets whoever leads have the proposal.
     let believes = member.config().mutants.on(Mutant::OldLeaderRevokes);
     // Somebody else may lead by now, and renew: only a leadership confirmed after the look counts.
@@ -62,7 +64,7 @@ async fn revoke_due(member: &Member) {
         return;
     }
     point(member.env(), "lease.before_revoke").await;
-    for chunk in due.chunks(REVOKING_AT_ONCE) {
+    for chunk in due.chunks(at_once) {
         let known = chunk.iter().filter(|due| believes || member.leases().is_known(**due));
         let only_in_term = (!believes).then_some(term);
         let revocations = futures_util::future::join_all(known.map(|due| revoke(member, *due, only_in_term)));

@@ -6,7 +6,9 @@ use std::time::Duration;
 use evenkeel_proto::etcdserverpb as pb;
 use evenkeel_proto::etcdserverpb::lease_server::Lease;
 use futures_core::Stream;
-use futures_util::StreamExt;
+use futures_core::future::BoxFuture;
+use futures_util::stream::FuturesOrdered;
+use futures_util::{FutureExt, StreamExt};
 use tonic::{Request, Response, Status, Streaming};
 
 use super::rpc::{self, Answers, Ending, Method, Source};
@@ -15,6 +17,8 @@ use crate::member::Member;
 
 const SERVICE: &str = "etcdserverpb.Lease";
 
+/// Renewals of one stream under way at once.
+const STREAM_RENEWALS_MAX: usize = 256;
 /// The longest time to live: what etcd allows.
 pub const LEASE_TTL_MAX_SECONDS: i64 = 9_000_000_000;
 
@@ -61,6 +65,13 @@ impl LeaseService {
         Ok(pb::LeaseRevokeResponse { header: Some(self.member.header(reply.revision)) })
     }
 
+    async fn renew(self, id: i64) -> Result<pb::LeaseKeepAliveResponse, Status> {
+        // Filled before renewing: a lease revoked at revision 3 must not seem alive at revision 4.
+        let header = self.header();
+        let ttl = self.member.lease_renew(id).await?;
+        Ok(pb::LeaseKeepAliveResponse { header, id, ttl })
+    }
+
     async fn time_to_live(&self, request: pb::LeaseTimeToLiveRequest) -> Result<pb::LeaseTimeToLiveResponse, Status> {
         let lease = self.member.lease_time_to_live(request.id, request.keys).await?;
         Ok(pb::LeaseTimeToLiveResponse {
@@ -105,7 +116,7 @@ impl Lease for LeaseService {
     ) -> Result<Response<Self::LeaseKeepAliveStream>, Status> {
         let method = Method::bidi_stream(SERVICE, "LeaseKeepAlive");
         rpc::streaming(&self.member, method, request, |requests, ending| async move {
-            Ok(KeepAlive { service: self.clone(), requests, ending })
+            Ok(KeepAlive::new(self.clone(), requests, ending))
         })
         .await
     }
@@ -127,11 +138,20 @@ impl Lease for LeaseService {
     }
 }
 
-/// Renews one lease after the other, as the client asks.
+/// Renews leases as the client asks, and answers in that order. Renewals of one stream wait together: the confirmation
+/// of leadership that one needs serves all.
 struct KeepAlive<R> {
     service: LeaseService,
-    requests: R,
+    /// `None` once the client asks nothing more.
+    requests: Option<R>,
+    renewals: FuturesOrdered<BoxFuture<'static, Result<pb::LeaseKeepAliveResponse, Status>>>,
     ending: Ending,
+}
+
+impl<R> KeepAlive<R> {
+    fn new(service: LeaseService, requests: R, ending: Ending) -> KeepAlive<R> {
+        KeepAlive { service, requests: Some(requests), renewals: FuturesOrdered::new(), ending }
+    }
 }
 
 impl<R> Source for KeepAlive<R>
@@ -141,21 +161,28 @@ where
     type Answer = pb::LeaseKeepAliveResponse;
 
     async fn next(&mut self) -> Result<Option<pb::LeaseKeepAliveResponse>, Status> {
-        let KeepAlive { service, requests, ending } = self;
-        let renew = async {
-            // A client that went away ends its stream cleanly in one world and with an error in the other.
-            let Some(Ok(request)) = requests.next().await else { return Ok(None) };
-            // Filled before renewing: a lease revoked at revision 3 must not seem alive at revision 4.
-            let header = service.header();
-            let ttl = service.member.lease_renew(request.id).await?;
-            Ok(Some(pb::LeaseKeepAliveResponse { header, id: request.id, ttl }))
-        };
-        tokio::select! {
-            biased;
-            ended = ending.reached() => Err(ended.into()),
-            renewed = renew => renewed,
+        loop {
+            let KeepAlive { service, requests, renewals, ending } = self;
+            if requests.is_none() && renewals.is_empty() {
+                return Ok(None);
+            }
+            let asks = requests.is_some() && renewals.len() < STREAM_RENEWALS_MAX;
+            tokio::select! {
+                biased;
+                ended = ending.reached() => return Err(ended.into()),
+                Some(renewed) = renewals.next() => return renewed.map(Some),
+                request = next_request(requests), if asks => match request {
+                    Some(Ok(request)) => renewals.push_back(service.clone().renew(request.id).boxed()),
+                    // A client that went away ends its stream cleanly in one world and with an error in the other.
+                    Some(Err(_)) | None => *requests = None,
+                },
+            }
         }
     }
+}
+
+async fn next_request<R: Stream + Unpin>(requests: &mut Option<R>) -> Option<R::Item> {
+    requests.as_mut()?.next().await
 }
 
 #[cfg(all(test, not(madsim)))]

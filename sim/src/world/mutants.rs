@@ -114,6 +114,11 @@ pub const GALLERY: &[Plant] = &[
         about: "a deposed leader's expiry is forwarded to its successor",
     },
     Plant {
+        name: "leases-all-at-once",
+        mutant: Mutant::LeasesAllAtOnce,
+        about: "due leases are revoked without a limit, and a new leader does not spread them",
+    },
+    Plant {
         name: "renew-after-revoke",
         mutant: Mutant::RenewAfterRevoke,
         about: "a renewal that had to wait does not look whether the lease is still there",

@@ -7,7 +7,7 @@ use super::*;
 const TERM: u64 = 3;
 const GRACE: Duration = Duration::from_secs(1);
 const INTERVAL: Duration = Duration::from_secs(10);
-const TERMS: Terms = Terms { grace: Some(GRACE), checkpoint_interval: Some(INTERVAL) };
+const TERMS: Terms = Terms { grace: Some(GRACE), spread: true, checkpoint_interval: Some(INTERVAL) };
 
 struct NoValues;
 

@@ -33,7 +33,7 @@ async fn leases_are_granted_renewed_listed_and_revoked() {
     assert_eq!((unknown.ttl, unknown.granted_ttl), (-1, 0));
 
     let (asking, requests) = Asking::new();
-    let mut alive = KeepAlive { service: leases.clone(), requests, ending: Ending::new(&rig.member, true) };
+    let mut alive = KeepAlive::new(leases.clone(), requests, Ending::new(&rig.member, true));
     for (id, ttl) in [(-7, 60), (99, 0)] {
         asking.ask(pb::LeaseKeepAliveRequest { id });
         let answer = rig::next(&mut alive).await.unwrap().expect("an answer");
@@ -49,5 +49,39 @@ async fn leases_are_granted_renewed_listed_and_revoked() {
     assert_eq!(gone.count, 0);
     let listed = leases.leases().await.unwrap().leases;
     assert!(listed.iter().any(|lease| lease.id == 8) && listed.iter().all(|lease| lease.id != -7), "{listed:?}");
+    rig.stop();
+}
+
+#[tokio::test]
+async fn renewals_of_a_stream_are_answered_in_order() {
+    let rig = Rig::start().await;
+    let leases = &rig.services.lease;
+    let count = 3 * STREAM_RENEWALS_MAX as i64;
+    for id in (1..=count).filter(|id| id % 3 != 0) {
+        leases.lease_grant(Request::new(pb::LeaseGrantRequest { ttl: 60, id })).await.unwrap();
+    }
+    let (asking, requests) = Asking::new();
+    let mut alive = KeepAlive::new(leases.clone(), requests, Ending::new(&rig.member, true));
+    (1..=count).for_each(|id| asking.ask(pb::LeaseKeepAliveRequest { id }));
+    drop(asking);
+    for id in 1..=count {
+        let answer = rig::next(&mut alive).await.unwrap().expect("an answer");
+        assert_eq!((answer.id, answer.ttl), (id, if id % 3 == 0 { 0 } else { 60 }));
+    }
+    assert_eq!(rig::next(&mut alive).await.unwrap(), None);
+    rig.stop();
+}
+
+#[tokio::test]
+async fn a_checkpointed_lease_is_renewed_for_its_whole_time() {
+    let rig = Rig::start_with(|config| config.lease_checkpoint_interval = Some(Duration::from_millis(1))).await;
+    rig.services.lease.lease_grant(Request::new(pb::LeaseGrantRequest { ttl: 60, id: 7 })).await.unwrap();
+    let remaining = || rig.member.view().lease(evenkeel_mvcc::LeaseId(7)).expect("it lives").remaining_seconds;
+    let mut applied = rig.member.applied();
+    while remaining() == 0 {
+        applied.changed().await.expect("the member runs");
+    }
+    assert_eq!(rig.member.lease_renew(7).await.unwrap(), 60);
+    assert_eq!(rig.member.lease_time_to_live(7, false).await.unwrap().granted_ttl, 60);
     rig.stop();
 }
