@@ -9,7 +9,7 @@ use bytes::Bytes;
 use evenkeel_mvcc::{Command, Response, Store};
 use evenkeel_proto::etcdserverpb as pb;
 use evenkeel_raft::types::SnapshotMeta;
-use evenkeel_raft::{Entry, NodeId, Payload, Term};
+use evenkeel_raft::{ConfigEntry, Entry, NodeId, Payload, Term};
 use evenkeel_storage::Place;
 use prost::Message;
 use tokio::sync::mpsc;
@@ -18,6 +18,7 @@ use crate::checkpoint::Checkpointer;
 use crate::env::Event;
 use crate::error::RequestError;
 use crate::member::{Member, Reply};
+use crate::membership;
 use crate::quota;
 use crate::reader::Pin;
 use crate::service::translate;
@@ -103,10 +104,7 @@ impl Applier {
                 }
                 Payload::Config(config) => {
                     self.member.places().take(entry.index);
-                    let configuration = config.configuration.clone();
-                    self.apply_unseen(entry.index, entry.term, |state| {
-                        state.change_cluster(|cluster| cluster.configuration = configuration);
-                    });
+                    answers.extend(self.configure(entry.index, entry.term, &config)?);
                 }
                 Payload::Data(data) => {
                     let Some(place) = self.place(entry.index).await else { return Ok(()) };
@@ -126,6 +124,24 @@ impl Applier {
             self.checkpointer.applied(&self.member, index, bytes);
         }
         Ok(())
+    }
+
+    /// Applies a configuration, and what it says about the members.
+    fn configure(
+        &self,
+        index: evenkeel_raft::Index,
+        term: Term,
+        config: &ConfigEntry,
+    ) -> Result<Option<(u64, Answer)>, String> {
+        let mut outcome = Err(String::new());
+        self.apply_unseen(index, term, |state| {
+            state.change_cluster(|cluster| outcome = membership::apply::apply(cluster, config));
+        });
+        let outcome = outcome.map_err(|error| format!("entry {index} cannot be decoded: {error}"))?;
+        self.member.membership_changed();
+        let revision = self.member.view().revision().0;
+        let answer = outcome.result.map(|()| Reply { result: Ok(Response::Compact), revision });
+        Ok(self.member.awaits(outcome.request_id).then_some((outcome.request_id, answer)))
     }
 
     /// Where the entry's payload lies; none when the member stops first.

@@ -17,6 +17,7 @@ use crate::env::MessageKind;
 use crate::error::RequestError;
 use crate::lease::LeaseTtl;
 use crate::member::Member;
+use crate::membership::MembershipChange;
 use crate::peer;
 
 /// Questions open at once.
@@ -58,7 +59,7 @@ impl Asks {
         match answer.answer {
             Some(said) => Ok(said),
             None if answer.error == NOT_LEADER => Err(RequestError::NotLeader),
-            None => Err(RequestError::Timeout),
+            None => Err(RequestError::told(&answer.error).unwrap_or(RequestError::Timeout)),
         }
     }
 
@@ -74,6 +75,19 @@ impl Asks {
     pub async fn versions(&self, member: &Member, of: NodeId) -> Result<pb::VersionsTold, RequestError> {
         match self.ask(member, of, Question::Versions(pb::Versions {})).await? {
             Said::VersionsTold(told) => Ok(told),
+            _ => Err(RequestError::LeaderChanged),
+        }
+    }
+
+    /// Asks the leader to change who belongs to the cluster. [`RequestError::LeaderChanged`] when no answer came.
+    pub async fn change_membership(
+        &self,
+        member: &Member,
+        leader: NodeId,
+        change: MembershipChange,
+    ) -> Result<pb::MembershipChanged, RequestError> {
+        match self.ask(member, leader, Question::ChangeMembership(change)).await? {
+            Said::MembershipChanged(done) => Ok(done),
             _ => Err(RequestError::LeaderChanged),
         }
     }
@@ -118,6 +132,9 @@ pub fn answer(member: &Arc<Member>, from: NodeId, ask: pb::Ask) {
                 Said::LeaseTtl(pb::LeaseTtl { ttl: found.ttl, granted_ttl: found.granted_ttl, keys: found.keys })
             }),
             Some(Question::Versions(_)) => Ok(Said::VersionsTold(member.versions())),
+            Some(Question::ChangeMembership(change)) => {
+                member.change_as_leader(change).await.map(Said::MembershipChanged)
+            }
             None => return,
         };
         let (error, answer) = match said {

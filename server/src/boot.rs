@@ -12,12 +12,13 @@ use evenkeel_raft::types::SnapshotMeta;
 use evenkeel_raft::{HardState, Index, Raft, Restored, Term};
 use evenkeel_storage::checkpoint::stored_identity;
 use evenkeel_storage::wal::{Identity, Options};
-use evenkeel_storage::{Disk, LogStart, Place, Wal};
-use sha1::{Digest, Sha1};
+use evenkeel_storage::{LogStart, Place, Wal};
 
 use crate::checkpoint;
 use crate::config::{ClusterState, Config};
+use crate::env::Env;
 use crate::member::Ids;
+use crate::membership::{self, alone, cluster_id, join, sorted};
 use crate::state::{Cluster, MemberInfo, State};
 use crate::version::{self, Release};
 
@@ -57,23 +58,9 @@ pub struct Booted {
     pub places: Vec<(Index, Place)>,
 }
 
-/// A member's id: the first eight bytes of SHA-1 over its sorted peer URLs and the cluster's token, as etcd's.
+/// A founding member's id, as etcd's.
 pub fn member_id(peer_urls: &[String], token: &str) -> u64 {
-    let mut urls: Vec<&str> = peer_urls.iter().map(String::as_str).collect();
-    urls.sort_unstable();
-    first_eight(Sha1::digest(urls.concat() + token).as_slice())
-}
-
-/// A cluster's id: the same over its first members' sorted ids.
-pub fn cluster_id(members: impl IntoIterator<Item = u64>) -> u64 {
-    let mut ids: Vec<u64> = members.into_iter().collect();
-    ids.sort_unstable();
-    let bytes: Vec<u8> = ids.into_iter().flat_map(u64::to_be_bytes).collect();
-    first_eight(Sha1::digest(bytes).as_slice())
-}
-
-fn first_eight(digest: &[u8]) -> u64 {
-    u64::from_be_bytes(digest[..8].try_into().expect("a digest has 20 bytes"))
+    membership::member_id(peer_urls, token, None)
 }
 
 /// The founding members of the configuration, and this one's id.
@@ -99,11 +86,6 @@ fn founders(config: &Config) -> Result<(Ids, Cluster), ServeError> {
             config.name, config.name
         )));
     };
-    let sorted = |urls: &[String]| {
-        let mut urls = urls.to_vec();
-        urls.sort_unstable();
-        urls
-    };
     if sorted(urls) != sorted(&config.initial_advertise_peer_urls) {
         return Err(ServeError::Config(format!(
             "--initial-cluster has {} for member {:?}, but --initial-advertise-peer-urls is {}; make them equal",
@@ -116,8 +98,9 @@ fn founders(config: &Config) -> Result<(Ids, Cluster), ServeError> {
     Ok((ids, Cluster::founded(members)))
 }
 
-/// Founds a cluster or comes back from the data directory.
-pub async fn boot(config: &Config, disk: &Arc<dyn Disk>, seed: u64) -> Result<Booted, ServeError> {
+/// Founds a cluster, joins one, or comes back from the data directory.
+pub async fn boot(config: &Config, env: &Env) -> Result<Booted, ServeError> {
+    let (disk, seed) = (&env.disk, env.seed);
     let data = |error: &dyn fmt::Display| ServeError::Data(format!("data directory {}: {error}", config.data_dir));
     let stored = stored_identity(&**disk).map_err(|e| data(&e))?;
     let (ids, cluster) = match stored {
@@ -128,29 +111,43 @@ pub async fn boot(config: &Config, disk: &Arc<dyn Disk>, seed: u64) -> Result<Bo
             check_directory(config, ids)?;
             (ids, Cluster::default())
         }
-        None if config.initial_cluster_state == ClusterState::Existing => {
+        None if config.force_new_cluster => {
             return Err(ServeError::Config(
-                "joining an existing cluster is not supported yet; start the member with --initial-cluster-state new \
-                 and all members in --initial-cluster"
+                "--force-new-cluster needs a member with data, and this data directory is empty; start it on the data of \
+                 a member of the lost cluster"
                     .into(),
             ));
         }
-        None => founders(config)?,
+        None if config.initial_cluster_state == ClusterState::Existing => {
+            founders(config)?;
+            join::existing(config, env).await?
+        }
+        None => {
+            let (ids, cluster) = founders(config)?;
+            join::may_found(config, env, ids).await?;
+            (ids, cluster)
+        }
     };
     let identity = Identity { cluster_id: ids.cluster, member_id: ids.member };
     match checkpoint::newest(&**disk, identity).map_err(|e| data(&e))? {
         Some(found) => {
+            if found.state.cluster().removed.contains(&ids.member) {
+                return Err(ServeError::Data(membership::REMOVED.into()));
+            }
             let storage = version::storage::admit(config.release, found.storage, found.state.cluster().version)
                 .map_err(|e| data(&e))?;
-            let (wal, recovered) =
+            let (mut wal, mut recovered) =
                 Wal::open(Arc::clone(disk), options(config, ids), found.start).await.map_err(|e| data(&e))?;
-            if let Some(repair) = recovered.repaired {
+            if let Some(repair) = recovered.repaired.take() {
                 tracing::warn!(
                     file = repair.file,
                     offset = repair.offset,
                     bytes = repair.bytes,
                     "removed a torn, unacknowledged write at the end of the log"
                 );
+            }
+            if config.force_new_cluster {
+                alone::begin(ids, &found.state, &mut wal, &mut recovered).await?;
             }
             let places = recovered.entries.iter().map(|(entry, place)| (entry.index, *place)).collect();
             let restored = Restored {
@@ -185,7 +182,7 @@ pub async fn boot(config: &Config, disk: &Arc<dyn Disk>, seed: u64) -> Result<Bo
 
 /// A directory of another cluster or member is refused. A cluster's founding flags describe it for ever.
 fn check_directory(config: &Config, stored: Ids) -> Result<(), ServeError> {
-    if config.initial_cluster_state == ClusterState::Existing {
+    if config.initial_cluster_state == ClusterState::Existing || config.force_new_cluster {
         return Ok(());
     }
     let (told, _) = founders(config)?;

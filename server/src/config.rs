@@ -81,6 +81,16 @@ pub struct Config {
     pub warning_apply_duration: Duration,
     /// Between two checkpoints of how long a lease has left; none when leases begin anew with each leader.
     pub lease_checkpoint_interval: Option<Duration>,
+    /// Refuse changes of membership that could lose the quorum.
+    pub strict_reconfig_check: bool,
+    /// Learners at one time.
+    pub max_learners: usize,
+    /// Begin anew with this member's data, as a cluster of one.
+    pub force_new_cluster: bool,
+    /// With an empty disk, take the place of the member with these peer URLs.
+    pub replace: bool,
+    /// As the leader, promote every learner as soon as it has caught up.
+    pub auto_promote_learners: bool,
     /// Planted bugs (testbed builds only).
     pub mutants: Mutants,
 }
@@ -152,6 +162,11 @@ impl Default for Config {
             value_cache_bytes: 64 * 1024 * 1024,
             warning_apply_duration: Duration::from_millis(100),
             lease_checkpoint_interval: Some(LEASE_CHECKPOINT_INTERVAL),
+            strict_reconfig_check: true,
+            max_learners: 1,
+            force_new_cluster: false,
+            replace: false,
+            auto_promote_learners: false,
             mutants: Mutants::NONE,
         }
     }

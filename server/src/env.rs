@@ -11,7 +11,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use evenkeel_raft::{Index, NodeId, Standing, Term};
 use evenkeel_storage::Disk;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
 use crate::version::Release;
 use crate::version::release::Version;
@@ -79,7 +79,7 @@ pub struct Peer {
 }
 
 /// What the network hands in.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub enum Inbound {
     /// A message, still encoded. The sender's id is claimed by the connection and checked against the message.
     Message {
@@ -87,6 +87,13 @@ pub enum Inbound {
         from: NodeId,
         /// The encoded envelope.
         bytes: Bytes,
+    },
+    /// A question of somebody who may not be a member.
+    Query {
+        /// The encoded question.
+        bytes: Bytes,
+        /// Takes the encoded answer; dropped when there is none.
+        reply: oneshot::Sender<Bytes>,
     },
     /// Messages to this member cannot be delivered at present.
     Down {
@@ -110,7 +117,13 @@ pub trait Network: Send + Sync {
     fn set_peers(&self, peers: Vec<Peer>);
     /// Queues one encoded message. Never blocks; drops it when the queue to `to` is full.
     fn send(&self, to: NodeId, kind: MessageKind, bytes: Bytes);
+    /// Asks whoever listens at `url`, member or not. Works before [`Network::start`]. Ends within [`QUERY_TIMEOUT`];
+    /// the error says why there is no answer. The question may arrive although it failed, but never twice.
+    fn query(&self, url: String, bytes: Bytes) -> Pin<Box<dyn Future<Output = Result<Bytes, String>> + Send>>;
 }
+
+/// A question without an answer for this long has failed. Longer than a change of membership may take.
+pub const QUERY_TIMEOUT: Duration = Duration::from_secs(8);
 
 /// A member's clocks. Both may run too fast or too slow in simulation, and the wall clock may jump.
 pub trait Clock: Send + Sync {

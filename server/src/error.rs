@@ -28,6 +28,11 @@ macro_rules! errors {
                 }
             }
 
+            /// Back from the text.
+            pub fn told(text: &str) -> Option<RequestError> {
+                RequestError::ALL.iter().copied().find(|error| error.text() == text)
+            }
+
             /// The text on the wire.
             pub const fn text(self) -> &'static str {
                 match self {

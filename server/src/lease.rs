@@ -25,6 +25,7 @@ use tokio::sync::watch;
 
 use crate::error::RequestError;
 use crate::member::Member;
+use crate::membership::promote;
 use crate::version;
 
 pub mod deadlines;
@@ -42,6 +43,7 @@ impl Member {
         let terms = Terms { grace, spread, checkpoint_interval: self.config().lease_checkpoint_interval };
         self.leases().reign_began(term, terms);
         version::monitor::spawn(self, term);
+        tokio::spawn(promote::learners(Arc::clone(self), term));
     }
 
     /// Renews a lease, here or on the leader. Gives its time to live, or 0 when there is no such lease.

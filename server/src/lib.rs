@@ -20,6 +20,7 @@ pub mod handover;
 pub mod lease;
 pub mod leaving;
 pub mod member;
+pub mod membership;
 pub mod metrics;
 pub mod node;
 pub mod parking;
@@ -62,7 +63,7 @@ use tokio::sync::{mpsc, watch};
 
 pub use boot::ServeError;
 use config::Config;
-use env::{Env, Event, Peer};
+use env::{Env, Event};
 use member::Member;
 
 /// After a member has stopped, its clients may read for so long what it still had to say.
@@ -78,7 +79,7 @@ pub struct Server {
 /// cluster knows this member.
 pub async fn serve(config: Config, env: Env) -> Result<Server, ServeError> {
     let mut listeners = front::bind(&config).await.map_err(|e| ServeError::Listen(e.to_string()))?;
-    let booted = boot::boot(&config, &env.disk, env.seed).await?;
+    let booted = boot::boot(&config, &env).await?;
     let base = booted.raft.first_index().prev().0;
     let log: Vec<_> = (base..=booted.raft.last_index().0)
         .filter_map(|index| Some((Index(index), booted.raft.term_at(Index(index))?)))
@@ -98,11 +99,9 @@ pub async fn serve(config: Config, env: Env) -> Result<Server, ServeError> {
     let reader = reader::Reader::new(booted.wal.values(), &booted.state.store)
         .map_err(|error| ServeError::Data(format!("data directory {}: {error}", config.data_dir)))?;
     let applied = Index(booted.state.store.applied().0);
-    let peers = peers(&booted);
     let member = Member::new(config, booted.ids, env, booted.state, booted.storage, reader, inputs.clone());
     member.places().restore(booted.places.into_iter().filter(|(index, _)| applied < *index));
     member.env().network.start(NodeId(booted.ids.member), booted.ids.cluster, inbox);
-    member.env().network.set_peers(peers);
 
     let (has_persisted, persisted) = watch::channel(Default::default());
     let log_task = wal::LogTask {
@@ -179,14 +178,6 @@ async fn watched(member: Arc<Member>, name: &'static str, task: Task) {
     if fall.0.ended().is_none() {
         fall.0.fail(format!("the {name} task has ended by itself"));
     }
-}
-
-fn peers(booted: &boot::Booted) -> Vec<Peer> {
-    let members = booted.state.cluster().members.iter();
-    members
-        .filter(|(id, _)| **id != booted.ids.member)
-        .map(|(id, info)| Peer { id: NodeId(*id), urls: info.peer_urls.clone() })
-        .collect()
 }
 
 impl Server {

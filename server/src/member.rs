@@ -20,6 +20,8 @@ use crate::env::{Env, Event};
 use crate::error::RequestError;
 use crate::lease::Leases;
 use crate::leaving::Leaving;
+use crate::membership::change::Changes;
+use crate::membership::own::Own;
 use crate::metrics::Metrics;
 use crate::node::Input;
 use crate::peer;
@@ -97,6 +99,8 @@ pub struct Member {
     leases: Leases,
     asks: Asks,
     transfers: Transfers,
+    changes: Changes,
+    membership: Own,
     places: Places,
     waiters: Waiters,
     contacts: Contacts,
@@ -139,6 +143,8 @@ impl Member {
             leases: Leases::default(),
             asks: Asks::default(),
             transfers: Transfers::default(),
+            changes: Changes::default(),
+            membership: Own::new(state.cluster(), ids.member),
             places: Places::default(),
             waiters: Waiters::default(),
             contacts: Contacts::new(config.election_timeout),
@@ -243,6 +249,16 @@ impl Member {
         &self.transfers
     }
 
+    /// Changes of membership that it was asked for as the leader.
+    pub(crate) fn changes(&self) -> &Changes {
+        &self.changes
+    }
+
+    /// How the cluster knows it.
+    pub(crate) fn own(&self) -> &Own {
+        &self.membership
+    }
+
     /// Places of durable entries not yet applied.
     pub fn places(&self) -> &Places {
         &self.places
@@ -335,6 +351,9 @@ impl Member {
         self.watches.reset(&current.store, self.config.mutants);
         self.leases.replaced(&current.store, self.lease_now());
         drop(current);
+        if let Some(member) = self.handle() {
+            member.membership_changed();
+        }
         self.publish_applied(applied);
     }
 
@@ -372,17 +391,13 @@ impl Member {
     /// Where it stands in the log.
     pub fn raft_status(&self) -> RaftStatus {
         let standing = self.standing();
-        let learner = {
-            let state = self.state.read().expect("not poisoned");
-            state.cluster().members.get(&self.ids.member).is_some_and(|m| m.is_learner)
-        };
         RaftStatus {
             leader: standing.leader.map_or(0, |id| id.0),
             term: standing.term.0,
             committed: self.committed.load(Ordering::Relaxed),
             applied: self.applied.borrow().0,
             last_index: self.last_index.load(Ordering::Relaxed),
-            is_learner: learner,
+            is_learner: self.is_learner(),
         }
     }
 
@@ -412,7 +427,7 @@ impl Member {
             return Err(RequestError::TooManyRequests);
         }
         self.check_quota(&request)?;
-        let id = self.next_request.fetch_add(1, Ordering::Relaxed);
+        let id = self.next_request_id();
         let header = request.header.get_or_insert_default();
         header.id = id;
         if level::PROPOSER <= Release::turned_on_by(self.cluster_version()) {
@@ -422,14 +437,12 @@ impl Member {
         if data.len() > self.config.max_request_bytes {
             return Err(RequestError::RequestTooLarge);
         }
-        let answer = self.waiters.add(id);
-        let _waiting = Waiting { member: self, id };
-        self.metrics.proposal_pending(1);
+        let awaited = self.await_answer(id);
         let standing = self.standing();
         self.hand_in(Input::Propose { data: data.into(), only_in_term, id })?;
         let outcome = tokio::select! {
             biased;
-            answer = answer => answer.unwrap_or(Err(RequestError::Stopped)),
+            answer = awaited.answer => answer.unwrap_or(Err(RequestError::Stopped)),
             () = self.stopping() => Err(RequestError::Stopped),
             () = self.env.clock.sleep(self.request_timeout()) => {
                 let lost = self.standing().leader.is_none() || self.standing().leader != standing.leader;
@@ -447,6 +460,18 @@ impl Member {
             TrySendError::Full(_) => RequestError::TooManyRequests,
             TrySendError::Closed(_) => RequestError::Stopped,
         })
+    }
+
+    /// An id that no other request has.
+    pub(crate) fn next_request_id(&self) -> u64 {
+        self.next_request.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// Begins to wait for the request `id`.
+    pub(crate) fn await_answer(&self, id: u64) -> Awaited<'_> {
+        let answer = self.waiters.add(id);
+        self.metrics.proposal_pending(1);
+        Awaited { answer, _waiting: Waiting { member: self, id } }
     }
 
     /// Whether somebody waits for this request.
@@ -471,6 +496,11 @@ impl Member {
             index = index => index.unwrap_or(Err(RequestError::Stopped))?,
             () = self.stopping() => return Err(RequestError::Stopped),
         };
+        self.wait_applied(index, self.now() + self.request_timeout()).await
+    }
+
+    /// Resolves once this member has applied `index`.
+    pub(crate) async fn wait_applied(&self, index: Index, deadline: Duration) -> Result<(), RequestError> {
         if self.applied.borrow().0 >= index.0 {
             return Ok(());
         }
@@ -481,7 +511,7 @@ impl Member {
                 reached.map(|_| ()).map_err(|_| RequestError::Stopped)
             }
             () = self.stopping() => Err(RequestError::Stopped),
-            () = self.env.clock.sleep(self.request_timeout()) => Err(RequestError::Timeout),
+            () = self.env.clock.sleep(deadline.saturating_sub(self.now())) => Err(RequestError::Timeout),
         }
     }
 
@@ -520,8 +550,9 @@ impl Member {
 
     /// Encodes and sends messages of the core.
     pub fn send_all(&self, messages: Vec<(NodeId, Message)>) {
+        let urls = self.peer_urls();
         for (to, message) in messages {
-            let (kind, bytes) = peer::encode_raft(self.ids, to, message);
+            let (kind, bytes) = peer::encode_raft(self.ids, &urls, to, message);
             self.env.network.send(to, kind, bytes);
         }
     }
@@ -583,6 +614,15 @@ impl Member {
         }
     }
 
+    /// Stops the member because it does not belong to the cluster any more.
+    pub(crate) fn expelled(&self, reason: &str) {
+        self.stop.send_if_modified(|stop| {
+            let first = stop.is_none();
+            stop.get_or_insert_with(|| Err(reason.to_owned()));
+            first
+        });
+    }
+
     /// Resolves when the member stops, for whatever reason.
     pub async fn stopping(&self) {
         let _ = self.stop.subscribe().wait_for(Option::is_some).await;
@@ -597,6 +637,12 @@ impl Member {
     pub fn ended(&self) -> Option<Result<(), String>> {
         self.stop.borrow().clone()
     }
+}
+
+/// A request that is waited for.
+pub(crate) struct Awaited<'a> {
+    pub(crate) answer: oneshot::Receiver<Answer>,
+    _waiting: Waiting<'a>,
 }
 
 /// Forgets a waiting request when its caller is gone, for whatever reason.

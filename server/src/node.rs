@@ -13,7 +13,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use evenkeel_raft::message::{Body, Message};
 use evenkeel_raft::ready::{Input as RaftInput, ProposeError, Ready, Role, WriteSeq};
-use evenkeel_raft::{Configuration, Data, Entry, Index, Mutant, NodeId, Raft, Term};
+use evenkeel_raft::{ChangeError, Configuration, Data, Entry, Index, Mutant, NodeId, Raft, Term};
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -21,6 +21,9 @@ use crate::apply::{ApplyWork, Staged};
 use crate::env::{Event, Inbound};
 use crate::error::RequestError;
 use crate::member::{Member, SplitMix};
+use crate::membership::change::Proposal;
+use crate::membership::roster::Roster;
+use crate::membership::{query, rules};
 use crate::parking::{Parked, Parking};
 use crate::reads::Reads;
 use crate::retention::{Limits, Retention};
@@ -64,6 +67,13 @@ pub enum Input {
         /// It was taken.
         delivered: bool,
     },
+    /// A change of who takes part.
+    Change(Proposal),
+    /// What is seen of the others.
+    Health {
+        /// Gets it.
+        reply: oneshot::Sender<rules::Health>,
+    },
     /// A snapshot has arrived completely and waits to replace the state.
     SnapshotArrived(Box<Staged>),
 }
@@ -100,6 +110,7 @@ pub struct Node {
     retention: Retention,
     last_term: u64,
     first_ticks: FirstTicks,
+    roster: Roster,
     /// The newest entry handed to the log task.
     handed: Index,
     /// What the log task has made durable, and how much of it the core knows.
@@ -145,6 +156,7 @@ impl Node {
             retention: Retention::default(),
             last_term,
             first_ticks: FirstTicks::default(),
+            roster: Roster::default(),
         }
     }
 
@@ -157,6 +169,7 @@ impl Node {
         let mut next_tick = clock.sleep(tick);
         let mut stopping = std::pin::pin!(self.member.clone().stopping_owned());
         self.member.publish_standing(self.raft.standing());
+        self.roster.refresh(&self.raft, &self.member, true);
         loop {
             tokio::select! {
                 biased;
@@ -179,6 +192,7 @@ impl Node {
             let index = *applied.borrow_and_update();
             self.applied(index);
             self.forget(index);
+            self.roster.refresh(&self.raft, &self.member, false);
             self.take_more();
             if !self.discharge().await {
                 return;
@@ -235,6 +249,7 @@ impl Node {
             self.raft.step(RaftInput::Read { context });
         }
         self.receiver.tick(now);
+        self.wonder_whether_removed();
     }
 
     fn input(&mut self, input: Input) {
@@ -244,6 +259,10 @@ impl Node {
             Input::Read { reply } => {
                 let now = self.member.env().clock.monotonic();
                 self.reads.add(reply, now);
+            }
+            Input::Change(proposal) => self.change(proposal),
+            Input::Health { reply } => {
+                let _ = reply.send(self.roster.health(&self.raft, &self.member));
             }
             Input::SnapshotDone { peer, delivered } => {
                 self.retention.ended(peer, delivered, self.member.now());
@@ -255,6 +274,30 @@ impl Node {
                 // The core may want an earlier one still, whose write is not handed out yet.
                 self.staged.push(staged);
                 self.raft.step(RaftInput::Message { from, message });
+            }
+        }
+    }
+
+    fn change(&mut self, proposal: Proposal) {
+        let standing = self.raft.standing();
+        let outcome = if standing.term.0 != proposal.term {
+            Err(ChangeError::NotLeader { hint: standing.leader })
+        } else if self.raft.configuration_index() != proposal.configuration_index {
+            Err(ChangeError::InProgress)
+        } else {
+            self.raft.propose_change(&proposal.changes, proposal.data)
+        };
+        let _ = proposal.reply.send(outcome);
+    }
+
+    /// Without a leader for long, a member asks whether it still belongs to the cluster: who was removed is sent
+    /// nothing, not even the entry that says so.
+    fn wonder_whether_removed(&mut self) {
+        let (silent, timeout) = (self.raft.elapsed_since_leader_ticks(), self.member.config().election_ticks());
+        if 2 * timeout <= silent && silent.is_multiple_of(timeout) {
+            let turn = (silent / timeout) as usize;
+            if let Some(url) = self.roster.somebody(turn) {
+                query::whether_removed(&self.member, url);
             }
         }
     }
@@ -293,25 +336,37 @@ impl Node {
             Inbound::Down { peer } => self.raft.step(RaftInput::Unreachable { peer }),
             Inbound::Reset { peer } => self.gone(peer),
             Inbound::Message { from, bytes } => {
-                self.member.contacts().heard(from, self.member.now());
-                self.first_ticks.heard.insert(from);
                 self.message(from, &bytes);
             }
+            Inbound::Query { bytes, reply } => query::answer(&self.member, bytes, reply),
         }
     }
 
     fn message(&mut self, from: NodeId, bytes: &Bytes) {
-        match peer::decode(bytes, self.member.ids(), from) {
-            Ok(peer::Content::Raft(Message { term, body: Body::Propose { data } })) if self.must_wait(term) => {
-                // Its proposer learns nothing when there is no room, and times out.
-                let _ = self.parking.park(data, Parked::Forwarded(term), self.member.now());
+        let now = self.member.now();
+        let content = match peer::decode(bytes, self.member.ids(), from) {
+            Ok((urls, content)) if self.roster.admits(&self.member, from, &urls) => content,
+            refused => {
+                if self.roster.may_log_refusal(now) {
+                    let reason =
+                        refused.err().map_or_else(|| "it is no member of this cluster".into(), |e| e.to_string());
+                    tracing::warn!(%reason, peer = %from, "dropped a message of another member");
+                }
+                return;
             }
-            Ok(peer::Content::Raft(message)) => self.raft.step(RaftInput::Message { from, message }),
-            Ok(peer::Content::SnapshotChunk(chunk)) => self.receiver.chunk(from, chunk),
-            Ok(peer::Content::SnapshotAck(ack)) => self.member.transfers().acknowledged(from, ack),
-            Ok(peer::Content::Ask(question)) => ask::answer(&self.member, from, question),
-            Ok(peer::Content::Answer(answer)) => self.member.asks().answered(answer),
-            Err(reason) => tracing::warn!(%reason, peer = %from, "dropped a message of another member"),
+        };
+        self.first_ticks.heard.insert(from);
+        self.member.contacts().heard(from, now);
+        match content {
+            peer::Content::Raft(Message { term, body: Body::Propose { data } }) if self.must_wait(term) => {
+                // Its proposer learns nothing when there is no room, and times out.
+                let _ = self.parking.park(data, Parked::Forwarded(term), now);
+            }
+            peer::Content::Raft(message) => self.raft.step(RaftInput::Message { from, message }),
+            peer::Content::SnapshotChunk(chunk) => self.receiver.chunk(from, chunk),
+            peer::Content::SnapshotAck(ack) => self.member.transfers().acknowledged(from, ack),
+            peer::Content::Ask(question) => ask::answer(&self.member, from, question),
+            peer::Content::Answer(answer) => self.member.asks().answered(answer),
         }
     }
 
@@ -342,6 +397,7 @@ impl Node {
             }
             if let Some(Configuration { voters, outgoing, learners }) = configuration {
                 tracing::info!(?voters, ?outgoing, ?learners, "raft configuration in force");
+                self.roster.refresh(&self.raft, &self.member, true);
             }
             self.member.send_all(messages);
             if let Some(write) = write {

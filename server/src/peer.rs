@@ -44,15 +44,25 @@ impl std::fmt::Display for Refused {
 }
 
 fn envelope(ids: Ids, to: NodeId, body: pb::envelope::Body) -> Bytes {
-    let envelope = pb::Envelope { cluster_id: ids.cluster, from: ids.member, to: to.0, body: Some(body) };
+    let envelope =
+        pb::Envelope { cluster_id: ids.cluster, from: ids.member, to: to.0, from_urls: Vec::new(), body: Some(body) };
     envelope.encode_to_vec().into()
 }
 
-/// Encodes a message of the core.
-pub fn encode_raft(ids: Ids, to: NodeId, message: Message) -> (MessageKind, Bytes) {
+/// Encodes a message of the core. Candidates and leaders say that they listen at `urls`: who hears them may not know
+/// them yet.
+pub fn encode_raft(ids: Ids, urls: &[String], to: NodeId, message: Message) -> (MessageKind, Bytes) {
+    let introduces = matches!(message.body, Body::VoteRequest { .. } | Body::Heartbeat { .. });
     let (kind, body) = raft_body(message.body);
     let raft = pb::Raft { term: message.term.0, body: Some(body) };
-    (kind, envelope(ids, to, pb::envelope::Body::Raft(raft)))
+    let envelope = pb::Envelope {
+        cluster_id: ids.cluster,
+        from: ids.member,
+        to: to.0,
+        from_urls: if introduces { urls.to_vec() } else { Vec::new() },
+        body: Some(pb::envelope::Body::Raft(raft)),
+    };
+    (kind, envelope.encode_to_vec().into())
 }
 
 /// Encodes a piece of a snapshot.
@@ -75,8 +85,8 @@ pub fn encode_answer(ids: Ids, to: NodeId, answer: pb::Answer) -> Bytes {
     envelope(ids, to, pb::envelope::Body::Answer(answer))
 }
 
-/// Reads an envelope that claims to come from `from`.
-pub fn decode(bytes: &Bytes, ids: Ids, from: NodeId) -> Result<Content, Refused> {
+/// Reads an envelope that claims to come from `from`. Where the sender listens, when it says so, and what it says.
+pub fn decode(bytes: &Bytes, ids: Ids, from: NodeId) -> Result<(Vec<String>, Content), Refused> {
     let refuse = |reason: String| Err(Refused(reason));
     let envelope = match pb::Envelope::decode(bytes.clone()) {
         Ok(envelope) => envelope,
@@ -91,17 +101,18 @@ pub fn decode(bytes: &Bytes, ids: Ids, from: NodeId) -> Result<Content, Refused>
     if envelope.from != from.0 {
         return refuse(format!("it says it is from member {:x}", envelope.from));
     }
-    match envelope.body {
+    let content = match envelope.body {
         Some(pb::envelope::Body::Raft(raft)) => match raft_message(raft) {
-            Ok(message) => Ok(Content::Raft(message)),
-            Err(reason) => refuse(reason.into()),
+            Ok(message) => Content::Raft(message),
+            Err(reason) => return refuse(reason.into()),
         },
-        Some(pb::envelope::Body::SnapshotChunk(chunk)) => Ok(Content::SnapshotChunk(chunk)),
-        Some(pb::envelope::Body::SnapshotAck(ack)) => Ok(Content::SnapshotAck(ack)),
-        Some(pb::envelope::Body::Ask(ask)) => Ok(Content::Ask(ask)),
-        Some(pb::envelope::Body::Answer(answer)) => Ok(Content::Answer(answer)),
-        None => refuse("an empty envelope".into()),
-    }
+        Some(pb::envelope::Body::SnapshotChunk(chunk)) => Content::SnapshotChunk(chunk),
+        Some(pb::envelope::Body::SnapshotAck(ack)) => Content::SnapshotAck(ack),
+        Some(pb::envelope::Body::Ask(ask)) => Content::Ask(ask),
+        Some(pb::envelope::Body::Answer(answer)) => Content::Answer(answer),
+        None => return refuse("an empty envelope".into()),
+    };
+    Ok((envelope.from_urls, content))
 }
 
 fn raft_body(body: Body) -> (MessageKind, pb::raft::Body) {
@@ -288,9 +299,9 @@ mod tests {
     fn every_message_survives_the_wire() {
         for body in samples() {
             let message = Message { term: Term(3), body };
-            let (_, bytes) = encode_raft(THEIRS, NodeId(1), message.clone());
+            let (_, bytes) = encode_raft(THEIRS, &[], NodeId(1), message.clone());
             match decode(&bytes, IDS, NodeId(2)) {
-                Ok(Content::Raft(back)) => assert_eq!(back, message),
+                Ok((_, Content::Raft(back))) => assert_eq!(back, message),
                 other => panic!("{other:?}"),
             }
         }
@@ -300,7 +311,7 @@ mod tests {
     fn strangers_are_refused() {
         let message = || Message { term: Term(1), body: Body::HeartbeatResponse { round: Round(1) } };
         let check = |sender: Ids, to: u64, from: u64, reason: &str| {
-            let (_, bytes) = encode_raft(sender, NodeId(to), message());
+            let (_, bytes) = encode_raft(sender, &[], NodeId(to), message());
             let refused = decode(&bytes, IDS, NodeId(from)).expect_err("refused");
             assert!(refused.to_string().contains(reason), "{refused}");
         };

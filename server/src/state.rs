@@ -25,6 +25,8 @@ pub struct MemberInfo {
     pub client_urls: Vec<String>,
     /// It does not vote.
     pub is_learner: bool,
+    /// The leader promotes it as soon as it has caught up.
+    pub promote_when_ready: bool,
 }
 
 /// What the cluster knows about itself.
@@ -41,6 +43,8 @@ pub struct Cluster {
     pub compaction: Option<(i64, u128)>,
     /// Active alarms: member and kind.
     pub alarms: BTreeSet<(u64, i32)>,
+    /// Ids that were removed; they never return.
+    pub removed: BTreeSet<u64>,
     /// Who votes and who learns, as of the last applied entry; joint in the middle of a change.
     pub configuration: Configuration,
 }
@@ -70,17 +74,7 @@ impl Cluster {
     pub fn to_proto(&self) -> storepb::CheckpointMeta {
         assert!(self.compaction.is_none() || level::COMPACTION_HASH <= self.level(), "stored at this cluster version");
         storepb::CheckpointMeta {
-            members: self
-                .members
-                .iter()
-                .map(|(id, info)| storepb::Member {
-                    id: *id,
-                    name: info.name.clone(),
-                    peer_urls: info.peer_urls.clone(),
-                    client_urls: info.client_urls.clone(),
-                    is_learner: info.is_learner,
-                })
-                .collect(),
+            members: self.members.iter().map(|(id, info)| info.to_proto(*id)).collect(),
             cluster_version: self.version.map(|version| version.to_string()).unwrap_or_default(),
             downgrade_target: self.downgrade.map(|version| version.to_string()).unwrap_or_default(),
             compaction: self.compaction.map(|(revision, hash)| storepb::CompactionHash {
@@ -91,6 +85,7 @@ impl Cluster {
             voters: self.configuration.voters.iter().map(|id| id.0).collect(),
             outgoing: self.configuration.outgoing.iter().map(|id| id.0).collect(),
             learners: self.configuration.learners.iter().map(|id| id.0).collect(),
+            removed: self.removed.iter().copied().collect(),
             ..Default::default()
         }
     }
@@ -106,19 +101,8 @@ impl Cluster {
                 outgoing: ids(meta.outgoing),
                 learners: ids(meta.learners),
             },
-            members: meta
-                .members
-                .into_iter()
-                .map(|m| {
-                    let info = MemberInfo {
-                        name: m.name,
-                        peer_urls: m.peer_urls,
-                        client_urls: m.client_urls,
-                        is_learner: m.is_learner,
-                    };
-                    (m.id, info)
-                })
-                .collect(),
+            members: meta.members.into_iter().map(MemberInfo::from_proto).collect(),
+            removed: meta.removed.into_iter().collect(),
             version,
             downgrade: meta.downgrade_target.parse().ok(),
             compaction: meta.compaction.filter(|_| turned_on).and_then(|compaction| {

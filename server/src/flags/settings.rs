@@ -254,6 +254,11 @@ fn config(values: &Values, warnings: &mut Vec<String>) -> Result<Config, Refusal
         grpc_keepalive_timeout: values.duration("grpc-keepalive-timeout"),
         warning_apply_duration: values.duration("warning-apply-duration"),
         lease_checkpoint_interval: gate(values, "LeaseCheckpoint", true).then_some(LEASE_CHECKPOINT_INTERVAL),
+        strict_reconfig_check: values.is_true("strict-reconfig-check"),
+        max_learners: max_learners(values)?,
+        force_new_cluster: values.is_true("force-new-cluster"),
+        replace: replace(values)?,
+        auto_promote_learners: values.is_true("auto-promote-learners"),
         ..Config::default()
     })
 }
@@ -287,6 +292,20 @@ fn at_least_one(values: &Values, flag: &str) -> Result<u64, Refusal> {
         0 => Err(Refusal::config(format!("--{flag} must be >0; remove it to use the default"))),
         value => Ok(value),
     }
+}
+
+fn max_learners(values: &Values) -> Result<usize, Refusal> {
+    let most = values.signed("max-learners");
+    usize::try_from(most)
+        .map_err(|_| Refusal::config(format!("--max-learners must be 0 or more (set to {most}); remove it to allow 1")))
+}
+
+fn replace(values: &Values) -> Result<bool, Refusal> {
+    let replace = values.is_true("replace");
+    if replace && values.text("initial-cluster-state") != "existing" {
+        return Err(Refusal::config("--replace needs --initial-cluster-state existing: it joins a cluster that runs"));
+    }
+    Ok(replace)
 }
 
 fn downgrade_check(values: &Values) -> Result<Duration, Refusal> {

@@ -147,9 +147,11 @@ const CLUSTERING: &[Flag] = &[
     flag("initial-cluster-state", OneOf(&["new", "existing"]), "new", Used, "Found a cluster, or join one."),
     flag("initial-cluster-token", Text, "etcd-cluster", Used, "Tells clusters with equal URLs apart."),
     flag("advertise-client-urls", Text, "http://localhost:2379", Used, "This member's URLs for clients."),
-    flag("strict-reconfig-check", Bool, "true", Tolerated, "Refuse changes of membership that would lose the quorum."),
+    flag("strict-reconfig-check", Bool, "true", Used, "Refuse changes of membership that would lose the quorum."),
     flag("pre-vote", Bool, "true", Used, "Ask before calling an election."),
-    flag("max-learners", Int, "1", Tolerated, "Learners at one time."),
+    flag("max-learners", Int, "1", Used, "Learners at one time."),
+    flag("auto-promote-learners", Bool, "false", Used, "Evenkeel's own: as the leader, promote every learner as soon as it has caught up."),
+    flag("replace", Bool, "false", Used, "Evenkeel's own: with --initial-cluster-state existing and an empty disk, take the place of the member with these peer URLs."),
     flag("snapshot-catchup-entries", Uint, "5000", Used, "Entries kept for slow followers."),
     flag("snapshot-transfer-rate", Uint, "67108864", Used, "Bytes per second of snapshots sent to members (0 is no limit). Not in etcd."),
     flag("enable-grpc-gateway", Bool, "true", Tolerated, "Serve JSON over HTTP."),
@@ -254,7 +256,7 @@ const MAINTENANCE: &[Flag] = &[
 
 #[rustfmt::skip]
 const UNSAFE: &[Flag] = &[
-    flag("force-new-cluster", Bool, "false", Unsafe, "Make a one-member cluster of this member's data."),
+    flag("force-new-cluster", Bool, "false", Used, "Make a one-member cluster of this member's data."),
     flag("unsafe-no-fsync", Bool, "false", Used, "Do not wait for the disk. A power loss then loses data."),
 ];
 

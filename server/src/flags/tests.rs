@@ -170,7 +170,8 @@ fn bad_configuration_exits_1() {
         ("--auto-compaction-retention 1", "--auto-compaction-retention is not supported yet"),
         ("--auto-compaction-mode x", "unknown auto-compaction-mode \"x\""),
         ("--corrupt-check-time 1h", "--corrupt-check-time is not supported yet"),
-        ("--force-new-cluster", "--force-new-cluster is not supported yet"),
+        ("--replace", "--replace needs --initial-cluster-state existing"),
+        ("--max-learners=-1", "--max-learners must be 0 or more"),
         ("--discovery-srv example.org", "--discovery-srv is not supported yet"),
         ("--wal-dir /w", "--wal-dir is not supported yet"),
         ("--listen-client-http-urls http://127.0.0.1:1", "--listen-client-http-urls is not supported yet"),
@@ -318,7 +319,7 @@ fn a_wrong_file_is_refused_with_its_place() {
             "client-cert-allowed-hostname in the configuration file",
         ),
         ("client-transport-security: {crt-file: /c}", "configuration file f: unknown key crt-file about TLS"),
-        ("force-new-cluster: true", "force-new-cluster in the configuration file is not supported yet"),
+        ("replace: true", "--replace needs --initial-cluster-state existing"),
     ] {
         let (exit, found) = refused(run("--config-file f", &[], file));
         assert_eq!(exit, 1, "{file}");

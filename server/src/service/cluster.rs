@@ -1,18 +1,18 @@
-//! The Cluster service. Changing the membership is not offered yet.
+//! The Cluster service: a change goes to whoever leads (see [`crate::membership`]).
 
 use std::sync::Arc;
 
 use evenkeel_proto::etcdserverpb as pb;
 use evenkeel_proto::etcdserverpb::cluster_server::Cluster;
+use evenkeel_proto::store::Member as Record;
 use tonic::{Request, Response, Status};
 
 use super::rpc::{self, Method};
 use crate::error::RequestError;
 use crate::member::Member;
+use crate::membership::{Change, member_id, sorted, urls_are_valid};
 
 const SERVICE: &str = "etcdserverpb.Cluster";
-
-const UNSUPPORTED: RequestError = RequestError::Unsupported("evenkeel: membership changes are not supported yet");
 
 /// `etcdserverpb.Cluster`.
 #[derive(Clone)]
@@ -30,12 +30,45 @@ impl ClusterService {
         if request.linearizable {
             self.member.read_barrier().await?;
         }
-        // Headers of this service carry no revision.
-        Ok(pb::MemberListResponse { header: Some(self.member.header(0)), members: self.member.members() })
+        Ok(pb::MemberListResponse { header: self.header(), members: self.member.members() })
     }
 
-    async fn refuse<Q, R>(&self, name: &'static str, request: Request<Q>) -> Result<Response<R>, Status> {
-        rpc::unary(&self.member, Method::unary(SERVICE, name), request, |_| async { Err(UNSUPPORTED.into()) }).await
+    async fn add(&self, request: pb::MemberAddRequest) -> Result<pb::MemberAddResponse, Status> {
+        if !urls_are_valid(&request.peer_urls) {
+            return Err(RequestError::MemberBadUrls.into());
+        }
+        let peer_urls = sorted(&request.peer_urls);
+        // The time is this member's and travels in the entry. The token is not part of a later member's id.
+        let id = member_id(&peer_urls, "", Some(self.member.env().clock.wall()));
+        let new = Record { id, peer_urls, is_learner: request.is_learner, ..Record::default() };
+        let member =
+            pb::Member { id, peer_urls: new.peer_urls.clone(), is_learner: new.is_learner, ..pb::Member::default() };
+        let members = self.member.change_membership(Change::Add(new)).await?;
+        Ok(pb::MemberAddResponse { header: self.header(), member: Some(member), members })
+    }
+
+    async fn remove(&self, request: pb::MemberRemoveRequest) -> Result<pb::MemberRemoveResponse, Status> {
+        let members = self.member.change_membership(Change::Remove(request.id)).await?;
+        Ok(pb::MemberRemoveResponse { header: self.header(), members })
+    }
+
+    async fn update(&self, request: pb::MemberUpdateRequest) -> Result<pb::MemberUpdateResponse, Status> {
+        if !urls_are_valid(&request.peer_urls) {
+            return Err(RequestError::MemberBadUrls.into());
+        }
+        let new = Record { id: request.id, peer_urls: sorted(&request.peer_urls), ..Record::default() };
+        let members = self.member.change_membership(Change::Update(new)).await?;
+        Ok(pb::MemberUpdateResponse { header: self.header(), members })
+    }
+
+    async fn promote(&self, request: pb::MemberPromoteRequest) -> Result<pb::MemberPromoteResponse, Status> {
+        let members = self.member.change_membership(Change::Promote(request.id)).await?;
+        Ok(pb::MemberPromoteResponse { header: self.header(), members })
+    }
+
+    // Headers of this service carry no revision.
+    fn header(&self) -> Option<pb::ResponseHeader> {
+        Some(self.member.header(0))
     }
 }
 
@@ -53,27 +86,31 @@ impl Cluster for ClusterService {
         &self,
         request: Request<pb::MemberAddRequest>,
     ) -> Result<Response<pb::MemberAddResponse>, Status> {
-        self.refuse("MemberAdd", request).await
+        let method = Method::unary(SERVICE, "MemberAdd");
+        rpc::unary(&self.member, method, request, |request| self.add(request)).await
     }
 
     async fn member_remove(
         &self,
         request: Request<pb::MemberRemoveRequest>,
     ) -> Result<Response<pb::MemberRemoveResponse>, Status> {
-        self.refuse("MemberRemove", request).await
+        let method = Method::unary(SERVICE, "MemberRemove");
+        rpc::unary(&self.member, method, request, |request| self.remove(request)).await
     }
 
     async fn member_update(
         &self,
         request: Request<pb::MemberUpdateRequest>,
     ) -> Result<Response<pb::MemberUpdateResponse>, Status> {
-        self.refuse("MemberUpdate", request).await
+        let method = Method::unary(SERVICE, "MemberUpdate");
+        rpc::unary(&self.member, method, request, |request| self.update(request)).await
     }
 
     async fn member_promote(
         &self,
         request: Request<pb::MemberPromoteRequest>,
     ) -> Result<Response<pb::MemberPromoteResponse>, Status> {
-        self.refuse("MemberPromote", request).await
+        let method = Method::unary(SERVICE, "MemberPromote");
+        rpc::unary(&self.member, method, request, |request| self.promote(request)).await
     }
 }

@@ -64,7 +64,7 @@ impl Method {
         {
             return Err(RequestError::InvalidClientApiVersion);
         }
-        if !self.learners && member.raft_status().is_learner {
+        if !self.learners && member.is_learner() {
             return Err(RequestError::NotSupportedForLearner);
         }
         if wants_leader(metadata) && member.standing().leader.is_none() {

@@ -7,10 +7,10 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use bytes::Bytes;
-use evenkeel::env::{Inbound, MessageKind, Network, Peer};
+use evenkeel::env::{Inbound, MessageKind, Network, Peer, QUERY_TIMEOUT};
 use evenkeel_raft::NodeId;
 use std::collections::BTreeMap;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
 use super::counters::Counters;
 use super::rule::{Quality, Rule, RuleId};
@@ -53,11 +53,20 @@ pub enum NetEvent<'a> {
     },
 }
 
+/// A question under way.
+struct Open {
+    reply: oneshot::Sender<Result<Bytes, String>>,
+    /// It has arrived; a repetition of it is none.
+    asked: bool,
+}
+
 type Tap = Box<dyn Fn(&NetEvent<'_>) + Send + Sync>;
 
 struct State {
     board: Switchboard,
     inboxes: BTreeMap<NodeId, mpsc::Sender<Inbound>>,
+    questions: BTreeMap<u64, Open>,
+    last_question: u64,
     /// The delivery task looks again at this time.
     armed: Option<Duration>,
     pump: Option<Waker>,
@@ -83,7 +92,14 @@ impl SimNet {
     /// A network in which every link is like `quality`, and its delivery task. Everything is told to `tap`.
     pub fn start(draws: &Draws, quality: Quality, tap: Tap) -> SimNet {
         let board = Switchboard::new(draws, quality);
-        let state = State { board, inboxes: BTreeMap::new(), armed: None, pump: None };
+        let state = State {
+            board,
+            inboxes: BTreeMap::new(),
+            questions: BTreeMap::new(),
+            last_question: 0,
+            armed: None,
+            pump: None,
+        };
         let shared = Arc::new(Shared { time: SimTime::current(), state: Mutex::new(state), tap });
         tokio::spawn(pump(shared.clone()));
         SimNet(shared)
@@ -94,13 +110,19 @@ impl SimNet {
         self.0.with(|state, _| state.board.add(id, name));
     }
 
+    /// See [`Switchboard::listens`].
+    pub fn listens(&self, id: NodeId, url: &str) {
+        self.0.with(|state, _| state.board.listens(id, url));
+    }
+
     /// The network as a process of member `id` sees it that starts now.
     pub fn plug(&self, id: NodeId) -> Arc<dyn Network> {
         let life = self.0.with(|state, _| {
             state.inboxes.remove(&id);
             state.board.up(id)
         });
-        Arc::new(Socket { net: self.0.clone(), id, life, peers: Mutex::new(Vec::new()) })
+        let member = Mutex::new(id);
+        Arc::new(Socket { net: self.0.clone(), id, member, life, peers: Mutex::new(Vec::new()) })
     }
 
     /// The process of member `id` is gone.
@@ -135,15 +157,19 @@ impl SimNet {
 /// One process's end of the network.
 struct Socket {
     net: Arc<Shared>,
+    /// The station.
     id: NodeId,
+    /// Who runs there: known from the start on when it joins.
+    member: Mutex<NodeId>,
     life: Life,
     peers: Mutex<Vec<NodeId>>,
 }
 
 impl Network for Socket {
     fn start(&self, me: NodeId, _cluster: u64, inbox: mpsc::Sender<Inbound>) {
-        assert_eq!(me, self.id, "a member speaks as itself");
+        *self.member.lock().expect("one thread") = me;
         self.net.with(|state, _| {
+            state.board.moves(me, self.id);
             if state.board.lives(self.id, self.life) {
                 state.inboxes.insert(self.id, inbox);
             }
@@ -156,26 +182,100 @@ impl Network for Socket {
     }
 
     fn send(&self, to: NodeId, kind: MessageKind, bytes: Bytes) {
-        if to == self.id || !self.peers.lock().expect("no panic while the peers are locked").contains(&to) {
+        let me = *self.member.lock().expect("one thread");
+        if to == me || !self.peers.lock().expect("no panic while the peers are locked").contains(&to) {
             return;
         }
         let sent = self.net.with(|state, now| {
             if !state.board.lives(self.id, self.life) {
                 return None;
             }
-            let fate = state.board.send(now, self.id, to, kind, bytes.clone());
-            let earlier = match (state.board.next_due(), state.armed) {
-                (Some(due), Some(armed)) => due < armed,
-                (due, None) => due.is_some(),
-                (None, _) => false,
-            };
-            let waker = if earlier { state.pump.take() } else { None };
-            Some((now, fate, waker))
+            let fate = state.board.send(now, me, to, kind, bytes.clone());
+            Some((now, fate, state.earlier()))
         });
         if let Some((at, fate, waker)) = sent {
             waker.into_iter().for_each(Waker::wake);
-            (self.net.tap)(&NetEvent::Sent { at, from: self.id, to, kind, bytes: &bytes, fate });
+            (self.net.tap)(&NetEvent::Sent { at, from: me, to, kind, bytes: &bytes, fate });
         }
+    }
+
+    fn query(&self, url: String, bytes: Bytes) -> Pin<Box<dyn Future<Output = Result<Bytes, String>> + Send>> {
+        let (reply, answer) = oneshot::channel();
+        let me = *self.member.lock().expect("one thread");
+        let (id, life) = (self.id, self.life);
+        let found = self.net.with(|state, _| {
+            let to = state.board.at(&url).filter(|to| *to != id && state.board.lives(id, life))?;
+            state.questions.retain(|_, open| !open.reply.is_closed());
+            state.last_question += 1;
+            state.questions.insert(state.last_question, Open { reply, asked: false });
+            Some((to, state.last_question))
+        });
+        if let Some((to, ticket)) = found {
+            self.net.ask((me, to), ticket, false, bytes);
+        }
+        let net = self.net.clone();
+        Box::pin(async move {
+            tokio::select! {
+                biased;
+                answer = answer => answer.unwrap_or_else(|_| Err(format!("nobody listens at {url}"))),
+                () = net.time.sleep(QUERY_TIMEOUT) => Err(format!("no answer from {url} within {QUERY_TIMEOUT:?}")),
+            }
+        })
+    }
+}
+
+impl State {
+    /// Whom to wake when something is due before the delivery task would look.
+    fn earlier(&mut self) -> Option<Waker> {
+        let earlier = match (self.board.next_due(), self.armed) {
+            (Some(due), Some(armed)) => due < armed,
+            (due, None) => due.is_some(),
+            (None, _) => false,
+        };
+        if earlier { self.pump.take() } else { None }
+    }
+}
+
+impl Shared {
+    /// Puts a question or its answer on its way.
+    fn ask(&self, (from, to): (NodeId, NodeId), ticket: u64, answers: bool, bytes: Bytes) {
+        let (at, fate, waker) = self.with(|state, now| {
+            let fate = state.board.ask(now, (from, to), ticket, answers, bytes.clone());
+            if fate == Fate::Dead {
+                state.questions.remove(&ticket);
+            }
+            (now, fate, state.earlier())
+        });
+        waker.into_iter().for_each(Waker::wake);
+        (self.tap)(&NetEvent::Sent { at, from, to, kind: MessageKind::Ask, bytes: &bytes, fate });
+    }
+
+    /// A question has arrived, or its answer.
+    fn asked(self: &Arc<Self>, (from, to): (NodeId, NodeId), ticket: u64, answers: bool, bytes: Bytes) -> bool {
+        let (question, inbox) = self.with(|state, _| {
+            if answers {
+                let open = state.questions.remove(&ticket);
+                return (open.map(|open| open.reply), None);
+            }
+            let first = state.questions.get_mut(&ticket).is_some_and(|open| !std::mem::replace(&mut open.asked, true));
+            let inbox = if first { state.inboxes.get(&state.board.station(to)).cloned() } else { None };
+            if first && inbox.is_none() {
+                state.questions.remove(&ticket); // It runs, but does not listen yet.
+            }
+            (None, inbox)
+        });
+        if let Some(reply) = question {
+            return reply.send(Ok(bytes)).is_ok();
+        }
+        let Some(inbox) = inbox else { return false };
+        let (reply, answer) = oneshot::channel();
+        let net = self.clone();
+        tokio::spawn(async move {
+            if let Ok(answer) = answer.await {
+                net.ask((to, from), ticket, true, answer);
+            }
+        });
+        inbox.try_send(Inbound::Query { bytes, reply }).is_ok()
     }
 }
 
@@ -228,11 +328,11 @@ fn arm(net: &Shared, cx: &mut Context<'_>) -> Arm {
     })
 }
 
-fn deliver(net: &Shared) {
+fn deliver(net: &Arc<Shared>) {
     while let Some((at, arrival, inbox)) = net.with(|state, now| {
         let arrival = state.board.pop_due(now)?;
-        let (Arrival::Message { to, .. } | Arrival::Down { to, .. }) = &arrival;
-        let inbox = state.inboxes.get(to).cloned();
+        let (Arrival::Message { to, .. } | Arrival::Question { to, .. } | Arrival::Down { to, .. }) = &arrival;
+        let inbox = state.inboxes.get(&state.board.station(*to)).cloned();
         Some((now, arrival, inbox))
     }) {
         match arrival {
@@ -241,6 +341,11 @@ fn deliver(net: &Shared) {
                 let taken = inbox.is_some_and(|inbox| inbox.try_send(inbound).is_ok());
                 net.with(|state, _| state.board.delivered(kind, taken));
                 (net.tap)(&NetEvent::Arrived { at, from, to, kind, bytes: &bytes, taken });
+            }
+            Arrival::Question { from, to, ticket, answers, bytes } => {
+                let taken = net.asked((from, to), ticket, answers, bytes.clone());
+                net.with(|state, _| state.board.delivered(MessageKind::Ask, taken));
+                (net.tap)(&NetEvent::Arrived { at, from, to, kind: MessageKind::Ask, bytes: &bytes, taken });
             }
             Arrival::Down { peer, .. } => {
                 // A full inbox loses the word; the sender will hear again.

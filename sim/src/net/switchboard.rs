@@ -62,6 +62,19 @@ pub enum Arrival {
         /// Its bytes.
         bytes: Bytes,
     },
+    /// A question to whoever listens there, or its answer.
+    Question {
+        /// The asker.
+        from: NodeId,
+        /// Who listens.
+        to: NodeId,
+        /// Names the question.
+        ticket: u64,
+        /// It is the answer, on its way back from `from` to `to`.
+        answers: bool,
+        /// Its bytes.
+        bytes: Bytes,
+    },
     /// The word that messages from `to` to `peer` do not get through.
     Down {
         /// Who is told.
@@ -98,6 +111,7 @@ impl Ord for UnderWay {
 
 struct Station {
     name: String,
+    url: String,
     life: Option<Life>,
 }
 
@@ -106,6 +120,8 @@ pub struct Switchboard {
     draws: Draws,
     quality: Quality,
     stations: BTreeMap<NodeId, Station>,
+    /// Members by the stations they run on, when those were added under other ids.
+    moved: BTreeMap<NodeId, NodeId>,
     links: BTreeMap<(NodeId, NodeId), Link>,
     under_way: BinaryHeap<Reverse<UnderWay>>,
     counters: Counters,
@@ -121,6 +137,7 @@ impl Switchboard {
             draws: draws.clone(),
             quality,
             stations: BTreeMap::new(),
+            moved: BTreeMap::new(),
             links: BTreeMap::new(),
             under_way: BinaryHeap::new(),
             counters: Counters::default(),
@@ -132,8 +149,30 @@ impl Switchboard {
 
     /// Adds a member; `name` is used in decision labels. It is not running yet.
     pub fn add(&mut self, id: NodeId, name: &str) {
-        let before = self.stations.insert(id, Station { name: name.to_owned(), life: None });
+        let before = self.stations.insert(id, Station { name: name.to_owned(), url: String::new(), life: None });
         assert!(before.is_none(), "{name} is there already");
+    }
+
+    /// The station that was added as `id` is found under `url` by who does not know its id.
+    pub fn listens(&mut self, id: NodeId, url: &str) {
+        url.clone_into(&mut self.stations.get_mut(&id).expect("only stations that were added listen").url);
+    }
+
+    /// Who listens there.
+    pub fn at(&self, url: &str) -> Option<NodeId> {
+        self.stations.iter().find(|(_, station)| station.url == url).map(|(id, _)| *id)
+    }
+
+    /// From now on member `id` runs on the station that was added as `station`: a member that joins gets its id then.
+    pub fn moves(&mut self, id: NodeId, station: NodeId) {
+        if id != station {
+            self.moved.insert(id, station);
+        }
+    }
+
+    /// The station on which member `id` runs.
+    pub fn station(&self, id: NodeId) -> NodeId {
+        self.moved.get(&id).copied().unwrap_or(id)
     }
 
     /// A member's process begins to receive. What was sent to an earlier life never arrives.
@@ -151,7 +190,7 @@ impl Switchboard {
 
     /// True when the process with this life is running.
     pub fn lives(&self, id: NodeId, life: Life) -> bool {
-        self.stations.get(&id).is_some_and(|station| station.life == Some(life))
+        self.stations.get(&self.station(id)).is_some_and(|station| station.life == Some(life))
     }
 
     /// Makes one directed link like `quality`.
@@ -177,29 +216,53 @@ impl Switchboard {
     /// The sender gets word ([`Arrival::Down`]) soon when the receiver is not running, and after two seconds in
     /// which a cut let nothing through.
     pub fn send(&mut self, now: Duration, from: NodeId, to: NodeId, kind: MessageKind, bytes: Bytes) -> Fate {
+        let len = bytes.len();
+        self.pass(now, (from, to), kind, len, Arrival::Message { from, to, kind, bytes })
+    }
+
+    /// Decides about a question, or the answer to one, as about a message of [`MessageKind::Ask`].
+    pub fn ask(
+        &mut self,
+        now: Duration,
+        (from, to): (NodeId, NodeId),
+        ticket: u64,
+        answers: bool,
+        bytes: Bytes,
+    ) -> Fate {
+        let len = bytes.len();
+        self.pass(now, (from, to), MessageKind::Ask, len, Arrival::Question { from, to, ticket, answers, bytes })
+    }
+
+    fn pass(
+        &mut self,
+        now: Duration,
+        (from, to): (NodeId, NodeId),
+        kind: MessageKind,
+        len: usize,
+        arrival: Arrival,
+    ) -> Fate {
         assert_ne!(from, to, "a member does not send to itself");
         let counters = self.counters.of_mut(kind);
         counters.sent += 1;
-        counters.sent_bytes += bytes.len() as u64;
-        let life = self.stations.get(&to).and_then(|station| station.life);
+        counters.sent_bytes += len as u64;
+        let life = self.stations.get(&self.station(to)).and_then(|station| station.life);
         let Some(life) = life else {
             self.counters.of_mut(kind).dead += 1;
             self.tell_down(now, from, to, true);
             return Fate::Dead;
         };
         let draws = self.draws.clone();
-        match self.link(from, to).pass(now, kind, bytes.len(), &draws) {
+        match self.link(from, to).pass(now, kind, len, &draws) {
             Passage::Arrives(due, copy) => {
-                let message = Arrival::Message { from, to, kind, bytes };
                 let fate = match copy {
                     None => Fate::Arrives(due),
                     Some(later) => {
                         self.counters.of_mut(kind).duplicated += 1;
-                        self.schedule(later, life, message.clone());
+                        self.schedule(later, life, arrival.clone());
                         Fate::ArrivesTwice(due)
                     }
                 };
-                self.schedule(due, life, message);
+                self.schedule(due, life, arrival);
                 fate
             }
             Passage::Lost => {
@@ -228,7 +291,7 @@ impl Switchboard {
         while self.next_due().is_some_and(|due| due <= now) {
             let Reverse(UnderWay { life, arrival, .. }) = self.under_way.pop().expect("there is a next one");
             let to = match &arrival {
-                Arrival::Message { from, to, bytes, .. } => {
+                Arrival::Message { from, to, bytes, .. } | Arrival::Question { from, to, bytes, .. } => {
                     self.link(*from, *to).arrived(bytes.len());
                     *to
                 }
@@ -260,7 +323,7 @@ impl Switchboard {
     }
 
     fn tell_down(&mut self, now: Duration, from: NodeId, to: NodeId, dead: bool) {
-        let sender = self.stations.get(&from).and_then(|station| station.life);
+        let sender = self.stations.get(&self.station(from)).and_then(|station| station.life);
         let delay = self.quality.latency.start;
         if let Some(life) = sender
             && self.link(from, to).tells_down(now, dead)
@@ -275,6 +338,7 @@ impl Switchboard {
     }
 
     fn link(&mut self, from: NodeId, to: NodeId) -> &mut Link {
+        let (from, to) = (self.station(from), self.station(to));
         let Switchboard { links, stations, draws, quality, .. } = self;
         let name = |id: NodeId| stations.get(&id).map_or_else(|| id.to_string(), |station| station.name.clone());
         links.entry((from, to)).or_insert_with(|| Link::new(&name(from), &name(to), quality.clone(), draws))

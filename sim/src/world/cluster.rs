@@ -92,6 +92,7 @@ impl Cluster {
         let machines = (1..=settings.nodes).map(|n| Machine::new(n, settings, feed, draws, &names)).collect();
         for number in 1..=settings.nodes {
             net.add(NodeId(names.id(number)), &format!("n{number}"));
+            net.listens(NodeId(names.id(number)), &peer_url(number));
         }
         Cluster { machines, net, names, feed: feed.clone(), draws: draws.clone() }
     }

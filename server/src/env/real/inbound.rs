@@ -12,7 +12,7 @@ use futures_core::future::BoxFuture;
 use hyper::body::Incoming;
 use hyper::{Request, Response};
 use prost::Message as _;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 use tonic::body::Body;
 use tonic::{Status, Streaming};
 
@@ -38,39 +38,46 @@ struct Address {
     to: u64,
 }
 
-/// Takes the streams of other members.
+/// Whom the port receives for, from the start on.
+#[derive(Clone, Debug)]
+pub(super) struct Own {
+    pub(super) me: NodeId,
+    pub(super) cluster: u64,
+    pub(super) inbox: mpsc::Sender<Inbound>,
+}
+
+/// Takes the streams of other members. Before the start it says that it is too early: who founds a cluster asks the
+/// others, who may be about to do the same.
 pub(super) struct Receiver {
-    me: NodeId,
-    cluster: u64,
-    inbox: mpsc::Sender<Inbound>,
+    own: Arc<OnceLock<Own>>,
     metrics: PeerMetrics,
     stop: watch::Receiver<bool>,
     refusal_logged: Mutex<Option<Instant>>,
 }
 
 impl Receiver {
-    pub(super) fn new(
-        (me, cluster): (NodeId, u64),
-        inbox: mpsc::Sender<Inbound>,
-        metrics: PeerMetrics,
-        stop: watch::Receiver<bool>,
-    ) -> Receiver {
-        Receiver { me, cluster, inbox, metrics, stop, refusal_logged: Mutex::default() }
+    pub(super) fn new(own: Arc<OnceLock<Own>>, metrics: PeerMetrics, stop: watch::Receiver<bool>) -> Receiver {
+        Receiver { own, metrics, stop, refusal_logged: Mutex::default() }
+    }
+
+    fn own(&self) -> Result<&Own, Status> {
+        self.own.get().ok_or_else(|| Status::unavailable("the member has not started yet"))
     }
 
     /// Who sent this, if it is for us.
-    fn check(&self, envelope: &Bytes) -> Result<NodeId, Status> {
+    fn check(own: &Own, envelope: &Bytes) -> Result<NodeId, Status> {
+        let Own { me, cluster, .. } = own;
         let address = Address::decode(envelope.clone()).map_err(|e| Status::invalid_argument(e.to_string()))?;
-        if address.cluster != self.cluster {
+        if address.cluster != *cluster {
             return Err(Status::failed_precondition(format!(
                 "cluster ID mismatch: this member belongs to cluster {:x}, the message to {:x}",
-                self.cluster, address.cluster
+                cluster, address.cluster
             )));
         }
-        if address.to != self.me.0 || address.from == self.me.0 || address.from == 0 {
+        if address.to != me.0 || address.from == me.0 || address.from == 0 {
             return Err(Status::failed_precondition(format!(
                 "member ID mismatch: this is member {:x}, the message goes from {:x} to {:x}",
-                self.me.0, address.from, address.to
+                me.0, address.from, address.to
             )));
         }
         Ok(NodeId(address.from))
@@ -85,15 +92,16 @@ impl Receiver {
     }
 
     async fn receive(&self, mut frames: Streaming<Frame>) -> Result<(), Status> {
+        let own = self.own()?;
         let mut counters: Option<(NodeId, PeerIn)> = None;
         while let Some(Frame { envelope }) = frames.message().await? {
-            let from = self.check(&envelope).inspect_err(|status| self.log_refusal(status))?;
+            let from = Self::check(own, &envelope).inspect_err(|status| self.log_refusal(status))?;
             let (_, counters) = match &mut counters {
                 Some(counters) if counters.0 == from => counters,
                 other => other.insert((from, self.metrics.inbound(from.0))),
             };
             counters.received_bytes.inc_by(envelope.len() as u64);
-            match self.inbox.try_send(Inbound::Message { from, bytes: envelope }) {
+            match own.inbox.try_send(Inbound::Message { from, bytes: envelope }) {
                 Ok(()) => {}
                 Err(mpsc::error::TrySendError::Full(_)) => counters.failures.inc(),
                 Err(mpsc::error::TrySendError::Closed(_)) => return Err(Status::unavailable("the member has stopped")),
@@ -105,6 +113,23 @@ impl Receiver {
 
 #[tonic::async_trait]
 impl Peer for Receiver {
+    async fn ask(&self, request: tonic::Request<Frame>) -> Result<tonic::Response<Frame>, Status> {
+        let stopped = || Status::unavailable("the member has stopped");
+        let (reply, answer) = oneshot::channel();
+        let question = Inbound::Query { bytes: request.into_inner().envelope, reply };
+        self.own()?
+            .inbox
+            .try_send(question)
+            .map_err(|_| Status::unavailable("the member is too busy or has stopped"))?;
+        let mut stop = self.stop.clone();
+        let envelope = tokio::select! {
+            biased;
+            _ = stop.wait_for(|stop| *stop) => return Err(stopped()),
+            answer = answer => answer.map_err(|_| stopped())?,
+        };
+        Ok(tonic::Response::new(Frame { envelope }))
+    }
+
     async fn stream(&self, request: tonic::Request<Streaming<Frame>>) -> Result<tonic::Response<StreamEnd>, Status> {
         let mut stop = self.stop.clone();
         tokio::select! {

@@ -14,6 +14,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use evenkeel_proto::peer::Frame;
 use evenkeel_proto::peer::peer_client::PeerClient;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
@@ -177,6 +178,14 @@ impl Lane {
         };
         Broken { lived: Some(connected.elapsed()), refused: false, reason }
     }
+}
+
+/// Asks whoever listens at `url`, on a connection of its own.
+pub(super) async fn ask(url: &str, bytes: Bytes) -> Result<Bytes, String> {
+    let endpoint = Endpoint::from_shared(url.to_owned()).map_err(|error| error.to_string())?;
+    let channel = endpoint.connect_timeout(CONNECT_TIMEOUT).connect().await.map_err(|error| chain(&error))?;
+    let answered = PeerClient::new(channel).ask(Frame { envelope: bytes }).await;
+    answered.map(|answer| answer.into_inner().envelope).map_err(|status| status.message().to_owned())
 }
 
 /// A peer is active while any lane to it is up, however that ends.

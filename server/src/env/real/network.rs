@@ -1,7 +1,9 @@
 //! Messages between members over long-lived gRPC streams: one [`Link`] out per member, one port in.
 
 use std::collections::BTreeMap;
+use std::future::Future;
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 use std::time::Duration;
 
@@ -10,10 +12,10 @@ use evenkeel_raft::NodeId;
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
 
-use super::inbound::{PeerPort, Receiver};
-use super::link::Link;
+use super::inbound::{Own, PeerPort, Receiver};
+use super::link::{self, Link};
 use crate::config::Config;
-use crate::env::{Inbound, MessageKind, Network, Peer};
+use crate::env::{Inbound, MessageKind, Network, Peer, QUERY_TIMEOUT};
 use crate::front::Inspect;
 use crate::front::accept::{self, BindError, Tuning};
 use crate::metrics::PeerMetrics;
@@ -29,6 +31,7 @@ pub struct RealNetwork {
     state: Mutex<State>,
     metrics: PeerMetrics,
     inspect: Arc<OnceLock<Arc<dyn Inspect>>>,
+    own: Arc<OnceLock<Own>>,
     stop: watch::Sender<bool>,
 }
 
@@ -48,6 +51,7 @@ impl RealNetwork {
             state: Mutex::new(State { listeners, ..State::default() }),
             metrics: PeerMetrics::new(),
             inspect: Arc::default(),
+            own: Arc::default(),
             stop: watch::Sender::new(false),
         })
     }
@@ -71,6 +75,20 @@ impl RealNetwork {
         state.links.clear();
     }
 
+    /// Serves the ports, from the first question or the start on.
+    fn open(&self) {
+        let listeners = std::mem::take(&mut self.state().listeners);
+        if listeners.is_empty() {
+            return;
+        }
+        let receiver = Receiver::new(Arc::clone(&self.own), self.metrics.clone(), self.stop.subscribe());
+        let port = PeerPort::new(receiver, Arc::clone(&self.inspect));
+        let tuning = Tuning { streams_max: STREAMS_MAX, ping_interval: Some(PING_INTERVAL), ..Tuning::default() };
+        for listener in listeners {
+            tokio::spawn(accept::serve(listener, port.clone(), tuning.clone(), self.stop.subscribe()));
+        }
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().expect("not poisoned")
     }
@@ -78,15 +96,10 @@ impl RealNetwork {
 
 impl Network for RealNetwork {
     fn start(&self, me: NodeId, cluster: u64, inbox: mpsc::Sender<Inbound>) {
-        let mut state = self.state();
-        assert!(state.own.is_none(), "one network serves one member");
-        let receiver = Receiver::new((me, cluster), inbox.clone(), self.metrics.clone(), self.stop.subscribe());
-        let port = PeerPort::new(receiver, Arc::clone(&self.inspect));
-        let tuning = Tuning { streams_max: STREAMS_MAX, ping_interval: Some(PING_INTERVAL), ..Tuning::default() };
-        for listener in std::mem::take(&mut state.listeners) {
-            tokio::spawn(accept::serve(listener, port.clone(), tuning.clone(), self.stop.subscribe()));
-        }
-        state.own = Some((me, inbox));
+        let own = Own { me, cluster, inbox: inbox.clone() };
+        assert!(self.own.set(own).is_ok(), "one network serves one member");
+        self.open();
+        self.state().own = Some((me, inbox));
     }
 
     fn set_peers(&self, peers: Vec<Peer>) {
@@ -105,5 +118,13 @@ impl Network for RealNetwork {
         if let Some(link) = self.state().links.get(&to) {
             link.send(kind, bytes);
         }
+    }
+
+    fn query(&self, url: String, bytes: Bytes) -> Pin<Box<dyn Future<Output = Result<Bytes, String>> + Send>> {
+        self.open();
+        Box::pin(async move {
+            let asked = tokio::time::timeout(QUERY_TIMEOUT, link::ask(&url, bytes));
+            asked.await.unwrap_or_else(|_| Err(format!("no answer within {QUERY_TIMEOUT:?}")))
+        })
     }
 }

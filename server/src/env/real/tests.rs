@@ -61,7 +61,7 @@ impl End {
 }
 
 fn envelope(cluster: u64, from: u64, to: u64) -> Bytes {
-    Envelope { cluster_id: cluster, from, to, body: None }.encode_to_vec().into()
+    Envelope { cluster_id: cluster, from, to, ..Envelope::default() }.encode_to_vec().into()
 }
 
 #[tokio::test]

@@ -1,0 +1,67 @@
+//! The state machine's half of a change. Reads nothing but the state and the entry.
+
+use evenkeel_proto::store as pb;
+use evenkeel_raft::ConfigEntry;
+use prost::Message;
+
+use super::{Change, MembershipChange, rules};
+use crate::error::RequestError;
+use crate::state::{Cluster, MemberInfo};
+
+/// What applying a configuration did.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Outcome {
+    /// Who waits for it; 0 is nobody.
+    pub request_id: u64,
+    /// Whether the change was made.
+    pub result: Result<(), RequestError>,
+}
+
+/// Applies an entry that puts a configuration in force. An error means that this member's copy cannot be trusted.
+pub fn apply(cluster: &mut Cluster, entry: &ConfigEntry) -> Result<Outcome, String> {
+    let told = MembershipChange::decode(&entry.data[..]).map_err(|error| error.to_string())?;
+    let result = match &told.change {
+        None => Ok(()),
+        Some(change) => rules::validate(cluster, change).map(|()| make(cluster, change)),
+    };
+    cluster.configuration = entry.configuration.clone();
+    // Who votes is Raft's to say.
+    let Cluster { configuration, members, .. } = cluster;
+    for (id, info) in members {
+        info.is_learner = configuration.learners.contains(&evenkeel_raft::NodeId(*id));
+        info.promote_when_ready &= info.is_learner;
+    }
+    Ok(Outcome { request_id: told.request_id, result })
+}
+
+fn make(cluster: &mut Cluster, change: &Change) {
+    match change {
+        Change::Add(member) => add(cluster, member),
+        Change::Remove(id) => remove(cluster, *id),
+        Change::Update(member) => {
+            let info = cluster.members.get_mut(&member.id).expect("validated");
+            info.peer_urls = super::sorted(&member.peer_urls);
+        }
+        Change::Promote(_) => {} // The configuration says so.
+        Change::Replace(pb::Replacement { old, new }) => {
+            remove(cluster, *old);
+            add(cluster, new.as_ref().expect("validated"));
+        }
+        Change::Alone(id) => {
+            let others: Vec<u64> = cluster.members.keys().copied().filter(|other| other != id).collect();
+            others.into_iter().for_each(|other| remove(cluster, other));
+        }
+    }
+}
+
+fn add(cluster: &mut Cluster, member: &pb::Member) {
+    let before = cluster.members.insert(member.id, MemberInfo::added(member));
+    assert!(before.is_none() && !cluster.removed.contains(&member.id), "an id is used once");
+}
+
+fn remove(cluster: &mut Cluster, id: u64) {
+    cluster.members.remove(&id);
+    cluster.removed.insert(id);
+    // Its alarms go with it: nobody else could take them back.
+    cluster.alarms.retain(|(member, _)| *member != id);
+}

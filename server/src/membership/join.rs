@@ -1,0 +1,150 @@
+//! A member with an empty disk: may it found a cluster under its flags, or who is it in the one that runs?
+//!
+//! The one thing that must never happen is that a member comes back under an id whose promises (votes, accepted
+//! entries) went with its disk. So nobody with an empty disk takes an id that the cluster knows to have started.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use evenkeel_proto::peer::query::Question;
+use evenkeel_proto::peer::{Query, QueryAnswer, Replace, WhoIsThere};
+use futures_util::future::join_all;
+
+use super::{query, sorted};
+use crate::ServeError;
+use crate::config::Config;
+use crate::env::Env;
+use crate::member::Ids;
+use crate::state::{Cluster, MemberInfo};
+use crate::version::release::Version;
+
+/// All peers are asked so often before a joining member gives up: they may be just starting too.
+const ROUNDS: usize = 5;
+/// Who founds a cluster waits so long for the others: they may not be there yet.
+const FOUNDING_PATIENCE: Duration = Duration::from_secs(2);
+/// Between two rounds.
+const ROUND_PAUSE: Duration = Duration::from_secs(1);
+
+/// The URLs of the others in `--initial-cluster`.
+fn others(config: &Config) -> impl Iterator<Item = &String> {
+    config.initial_cluster.iter().filter(|(name, _)| *name != config.name).flat_map(|(_, urls)| urls)
+}
+
+fn already_bootstrapped(id: u64) -> ServeError {
+    ServeError::Data(format!(
+        "member {id:x} has already been bootstrapped, but its data directory is empty. What it promised to the others is \
+         gone, so it cannot come back under this id: start it with --initial-cluster-state existing --replace to put a \
+         new member in its place, or run `etcdctl member remove {id:x}` and `etcdctl member add` first"
+    ))
+}
+
+/// Refuses to found a cluster that runs already and knows this member.
+pub async fn may_found(config: &Config, env: &Env, ids: Ids) -> Result<(), ServeError> {
+    let question = Query { cluster_id: ids.cluster, from: ids.member, question: Some(who_is_there()) };
+    let ask = async |url: &String| {
+        tokio::select! {
+            biased;
+            answer = query::ask(&*env.network, url, &question) => answer.ok(),
+            () = env.clock.sleep(FOUNDING_PATIENCE) => None,
+        }
+    };
+    for answer in join_all(others(config).map(ask)).await.into_iter().flatten() {
+        if answer.removed {
+            return Err(ServeError::Data(super::REMOVED.into()));
+        }
+        if answer.members.iter().any(|member| member.id == ids.member && !member.name.is_empty()) {
+            return Err(already_bootstrapped(ids.member));
+        }
+    }
+    Ok(())
+}
+
+fn who_is_there() -> Question {
+    Question::WhoIsThere(WhoIsThere {})
+}
+
+/// Finds out from the others who this member is. Its configuration stays empty: it votes for nobody until a snapshot
+/// has told it everything.
+pub async fn existing(config: &Config, env: &Env) -> Result<(Ids, Cluster), ServeError> {
+    let question = if config.replace {
+        Question::Replace(Replace { peer_urls: config.initial_advertise_peer_urls.clone() })
+    } else {
+        who_is_there()
+    };
+    let question = Query { cluster_id: 0, from: 0, question: Some(question) };
+    let mut reason = "--initial-cluster names no other member".to_owned();
+    for round in 0..ROUNDS {
+        if 0 < round {
+            env.clock.sleep(ROUND_PAUSE).await;
+        }
+        let mut refusal = None;
+        for url in others(config) {
+            match query::ask(&*env.network, url, &question).await {
+                Ok(answer) => match matched(config, answer) {
+                    Ok(found) => return Ok(found),
+                    Err(error) => refusal = Some(error),
+                },
+                Err(error) => {
+                    tracing::warn!(url, %error, "failed to get cluster information");
+                    reason = format!("{url}: {error}");
+                }
+            }
+        }
+        if let Some(refusal) = refusal {
+            return Err(refusal);
+        }
+    }
+    Err(ServeError::Config(format!(
+        "cannot fetch cluster info from peer urls: could not retrieve cluster information from the given URLs ({reason}); \
+         check that the members in --initial-cluster run and can be reached"
+    )))
+}
+
+/// Matches the cluster with the flags by peer URLs, as etcd does.
+fn matched(config: &Config, answer: QueryAnswer) -> Result<(Ids, Cluster), ServeError> {
+    let told: Vec<String> =
+        config.initial_cluster.iter().map(|(name, urls)| format!("{name}={}", urls.join(","))).collect();
+    let wrong = |why: &str| {
+        Err(ServeError::Config(format!(
+            "error validating peerURLs {{{}}}: {why}; --initial-cluster must list the members that `etcdctl member list` \
+             shows, this one included, with their peer URLs",
+            told.join(" ")
+        )))
+    };
+    if answer.members.len() != config.initial_cluster.len() {
+        return wrong("member count is unequal");
+    }
+    let mut own = None;
+    for member in &answer.members {
+        let urls = sorted(&member.peer_urls);
+        let Some((name, _)) = config.initial_cluster.iter().find(|(_, told)| sorted(told) == urls) else {
+            return wrong(&format!(
+                "unmatched member while checking PeerURLs: nobody there has those of member {:x} ({})",
+                member.id,
+                urls.join(",")
+            ));
+        };
+        if *name == config.name {
+            own = Some(member);
+        }
+    }
+    let Some(own) = own else { return wrong("unmatched member while checking PeerURLs: this one is not a member") };
+    if !own.name.is_empty() {
+        return Err(already_bootstrapped(own.id));
+    }
+    let ours = config.release.version();
+    if answer.cluster_version.parse::<Version>().is_ok_and(|theirs| ours < theirs) {
+        return Err(ServeError::Config(format!(
+            "incompatible with current running cluster: it is at version {}, this member at {}; start the cluster's \
+             release, or downgrade the cluster first",
+            answer.cluster_version,
+            config.release.cluster()
+        )));
+    }
+    let ids = Ids { cluster: answer.cluster_id, member: own.id };
+    let members: BTreeMap<u64, MemberInfo> = answer.members.into_iter().map(MemberInfo::from_proto).collect();
+    Ok((ids, Cluster { members, ..Cluster::default() }))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,160 @@
+//! When a change may be made: etcd's conditions, in etcd's order.
+//!
+//! Two kinds. What follows from the state alone ([`validate`]) is checked by the leader and again when the entry is
+//! applied, with the same outcome everywhere. What follows from the moment (who is connected, how far a learner is) is
+//! the leader's business alone ([`check`]).
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use evenkeel_proto::store as pb;
+use evenkeel_raft::{Index, NodeId};
+
+use super::Change;
+use crate::error::RequestError;
+use crate::state::{Cluster, MemberInfo};
+
+/// A member counts as connected when it was heard without a break for this long.
+pub const HEALTHY_FOR: Duration = Duration::from_secs(5);
+/// A learner is ready when it holds so many hundredths of what the leader holds.
+const READY_PERCENT: u128 = 90;
+
+/// What the leader sees at this moment.
+#[derive(Clone, Debug, Default)]
+pub struct Health {
+    /// Its term.
+    pub term: u64,
+    /// Its own id.
+    pub own: u64,
+    /// The entry of the newest configuration.
+    pub configuration_index: Index,
+    /// The end of its durable log.
+    pub persisted: Index,
+    /// How far the others' durable logs agree with it.
+    pub matched: BTreeMap<NodeId, Index>,
+    /// For how long the others have been heard; absent when they are not.
+    pub heard_for: BTreeMap<NodeId, Duration>,
+}
+
+/// The leader's own limits.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// `--strict-reconfig-check`
+    pub strict: bool,
+    /// `--max-learners`
+    pub max_learners: usize,
+}
+
+/// Whether the leader may propose `change` now.
+pub fn check(cluster: &Cluster, health: &Health, limits: Limits, change: &Change) -> Result<(), RequestError> {
+    if let Change::Promote(id) = change {
+        learner_is_ready(health, *id)?;
+    }
+    if limits.strict {
+        match change {
+            Change::Add(member) => may_add(cluster, health, member)?,
+            Change::Remove(id) | Change::Replace(pb::Replacement { old: id, .. }) => may_remove(cluster, health, *id)?,
+            Change::Promote(id) => may_promote(cluster, *id)?,
+            Change::Update(_) | Change::Alone(_) => {}
+        }
+    }
+    validate(cluster, change)?;
+    let one_more = match change {
+        Change::Add(member) => member.is_learner,
+        Change::Replace(replacement) => !cluster.members.get(&replacement.old).is_some_and(|old| old.is_learner),
+        _ => false,
+    };
+    let learners = cluster.members.values().filter(|info| info.is_learner).count();
+    if one_more && limits.max_learners <= learners { Err(RequestError::TooManyLearners) } else { Ok(()) }
+}
+
+/// Whether the state allows `change`. Says the same on every member.
+pub fn validate(cluster: &Cluster, change: &Change) -> Result<(), RequestError> {
+    let known = |id: &u64| cluster.members.get(id).ok_or(RequestError::MemberNotFound);
+    match change {
+        Change::Add(member) => is_new(cluster, member, None),
+        Change::Remove(id) | Change::Alone(id) => known(id).map(|_| ()),
+        Change::Update(member) => {
+            known(&member.id)?;
+            urls_are_free(cluster, &member.peer_urls, member.id)
+        }
+        Change::Promote(id) if known(id)?.is_learner => Ok(()),
+        Change::Promote(_) => Err(RequestError::MemberNotLearner),
+        Change::Replace(pb::Replacement { old, new }) => {
+            known(old)?;
+            is_new(cluster, new.as_ref().ok_or(RequestError::MemberBadUrls)?, Some(*old))
+        }
+    }
+}
+
+fn is_new(cluster: &Cluster, member: &pb::Member, instead_of: Option<u64>) -> Result<(), RequestError> {
+    if cluster.removed.contains(&member.id) {
+        return Err(RequestError::MemberNotFound);
+    }
+    if member.id == 0 || cluster.members.contains_key(&member.id) {
+        return Err(RequestError::MemberExists);
+    }
+    urls_are_free(cluster, &member.peer_urls, instead_of.unwrap_or(member.id))
+}
+
+fn urls_are_free(cluster: &Cluster, urls: &[String], but_for: u64) -> Result<(), RequestError> {
+    let mut others = cluster.members.iter().filter(|(id, _)| **id != but_for).flat_map(|(_, info)| &info.peer_urls);
+    if others.any(|taken| urls.contains(taken)) { Err(RequestError::PeerUrlExists) } else { Ok(()) }
+}
+
+fn voters(cluster: &Cluster) -> impl Iterator<Item = (u64, &MemberInfo)> {
+    cluster.members.iter().filter(|(_, info)| !info.is_learner).map(|(id, info)| (*id, info))
+}
+
+/// Of so many voters, enough have ever started.
+fn enough_started(voters: usize, started: usize) -> Result<(), RequestError> {
+    if voters / 2 < started { Ok(()) } else { Err(RequestError::NotEnoughStartedMembers) }
+}
+
+fn connected(cluster: &Cluster, health: &Health) -> usize {
+    let heard = |id: u64| health.heard_for.get(&NodeId(id)).is_some_and(|time| HEALTHY_FOR <= *time);
+    voters(cluster).filter(|(id, _)| *id == health.own || heard(*id)).count()
+}
+
+fn may_add(cluster: &Cluster, health: &Health, member: &pb::Member) -> Result<(), RequestError> {
+    let all = voters(cluster).count();
+    let started = voters(cluster).filter(|(_, info)| info.has_started()).count();
+    // One member that grows to two cannot have enough.
+    if !member.is_learner && (all, started) != (1, 1) {
+        enough_started(all + 1, started)?;
+    }
+    if connected(cluster, health) < all { Err(RequestError::Unhealthy) } else { Ok(()) }
+}
+
+fn may_remove(cluster: &Cluster, health: &Health, id: u64) -> Result<(), RequestError> {
+    if cluster.members.get(&id).is_some_and(|info| info.is_learner) {
+        return Ok(());
+    }
+    let (mut left, mut started) = (0, 0);
+    for (_, info) in voters(cluster).filter(|(voter, _)| *voter != id) {
+        left += 1;
+        started += usize::from(info.has_started());
+    }
+    enough_started(left, started)?;
+    // Who is gone is no part of the active quorum.
+    if id != health.own && !health.heard_for.contains_key(&NodeId(id)) {
+        return Ok(());
+    }
+    let needed = 1 + (voters(cluster).count() - 1) / 2;
+    if connected(cluster, health) <= needed { Err(RequestError::Unhealthy) } else { Ok(()) }
+}
+
+fn may_promote(cluster: &Cluster, id: u64) -> Result<(), RequestError> {
+    let others = || voters(cluster).filter(|(voter, _)| *voter != id);
+    enough_started(others().count() + 1, others().filter(|(_, info)| info.has_started()).count() + 1)
+}
+
+/// A member that the leader sends to, and that holds nearly everything.
+pub fn learner_is_ready(health: &Health, id: u64) -> Result<(), RequestError> {
+    if id == health.own {
+        return Ok(());
+    }
+    let matched = health.matched.get(&NodeId(id)).ok_or(RequestError::MemberNotFound)?;
+    let ready = u128::from(health.persisted.0) * READY_PERCENT <= u128::from(matched.0) * 100;
+    if ready { Ok(()) } else { Err(RequestError::LearnerNotReady) }
+}
