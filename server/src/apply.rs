@@ -9,7 +9,7 @@ use bytes::Bytes;
 use evenkeel_mvcc::{Command, Response, Store};
 use evenkeel_proto::etcdserverpb as pb;
 use evenkeel_raft::types::SnapshotMeta;
-use evenkeel_raft::{ConfigEntry, Entry, NodeId, Payload, Term};
+use evenkeel_raft::{ConfigEntry, Entry, Mutant, NodeId, Payload, Term};
 use evenkeel_storage::Place;
 use prost::Message;
 use tokio::sync::mpsc;
@@ -23,7 +23,7 @@ use crate::quota;
 use crate::reader::Pin;
 use crate::service::translate;
 use crate::state::State;
-use crate::version::{self, level};
+use crate::version::{self, Release, level};
 
 /// Batches of committed entries waiting to be applied.
 pub const APPLY_QUEUE: usize = 1_024;
@@ -204,7 +204,7 @@ impl Applier {
             let answer = if let Some(refusal) = alarmed(state, &request) {
                 state.store.note_applied(index.0, term.0);
                 Ok(Err(refusal))
-            } else if level::takes_effect(&request, state.cluster().level())
+            } else if level::takes_effect(&request, self.level(state))
                 && let Some(command) = translate::command(&request, |value| {
                     let at = translate::value_ref(place, payload, value);
                     values.remember(&at, value);
@@ -213,7 +213,7 @@ impl Applier {
             {
                 let outcome = state.store.apply(index.0, term.0, &command, values);
                 if matches!(command, Command::Compact { .. }) && outcome.as_ref().is_ok_and(|o| o.result.is_ok()) {
-                    level::compacted(state);
+                    level::compacted(state, self.level(state));
                 }
                 outcome
                     .map(|outcome| {
@@ -240,6 +240,12 @@ impl Applier {
             tracing::warn!(index = index.0, took_ms = took.as_millis() as u64, "apply request took too long");
         }
         Ok((id, answer))
+    }
+
+    /// The level that decides what an entry does: that of the cluster version in the state, but for a planted bug.
+    fn level(&self, state: &State) -> Release {
+        let config = self.member.config();
+        if config.mutants.on(Mutant::GateByRelease) { config.release } else { state.cluster().level() }
     }
 
     /// Watch events, lease deadlines and value accounting of one applied command.

@@ -222,3 +222,6 @@ impl Rebuild {
         Ok(state)
     }
 }
+
+#[cfg(test)]
+mod tests;

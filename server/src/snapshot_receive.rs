@@ -207,11 +207,13 @@ impl Task {
             return Err("the last piece is not the end of the snapshot".into());
         }
         let meta = peer::meta_from_proto(meta);
-        let state = std::mem::take(&mut self.rebuild).finish().map_err(|e| e.to_string())?;
+        let rebuild = std::mem::take(&mut self.rebuild);
+        let storage = rebuild.storage().map_err(|e| e.to_string())?;
+        let state = rebuild.finish().map_err(|e| e.to_string())?;
         if state.store.applied() != (meta.index.0, meta.term.0) {
             return Err("the state is not the one that was announced".into());
         }
-        if let Err(refused) = version::storage::follow(self.member.config().release, state.cluster().version) {
+        if let Err(refused) = version::storage::admit(self.member.config().release, storage, state.cluster().version) {
             self.member.fail(refused.to_string());
             return Err(refused.to_string());
         }

@@ -156,7 +156,8 @@ impl Sender {
         let piece_bytes = config.snapshot_piece_bytes.clamp(1, most);
         let member = Arc::clone(&self.member);
         // At the cluster's level, not at ours: the receiver may be of a lower release.
-        let records = records::of(state, state.cluster().level());
+        let own = config.mutants.on(Mutant::SnapshotAtOwnLevel);
+        let records = records::of(state, if own { config.release } else { state.cluster().level() });
         let mut stream = Stream::new(records, self.meta.index, piece_bytes);
         loop {
             while self.window.has_room()

@@ -37,6 +37,12 @@ pub enum Mutant {
     SnapshotNoHold,
     /// The log is forgotten although the receiver of a snapshot will need it.
     SnapshotNoRetention,
+    /// The cluster version rises without the members that do not answer.
+    VersionWithoutAll,
+    /// What an entry does depends on the release of the member that applies it.
+    GateByRelease,
+    /// A snapshot is written at the level of its sender.
+    SnapshotAtOwnLevel,
     /// Linearizable reads go through the log.
     ReadThroughLog,
     /// A watch begins now, whatever start revision was asked for.

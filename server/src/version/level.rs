@@ -67,9 +67,9 @@ pub fn set_cluster_version(state: &mut State, text: &str) {
     }
 }
 
-/// A compaction was applied.
-pub fn compacted(state: &mut State) {
-    if COMPACTION_HASH <= state.cluster().level() {
+/// A compaction was applied at this level.
+pub fn compacted(state: &mut State, level: Release) {
+    if COMPACTION_HASH <= level {
         let (revision, hash) = (state.store.compacted().0, state.hash());
         state.change_cluster(|cluster| cluster.compaction = Some((revision, hash)));
     }
@@ -144,13 +144,14 @@ mod tests {
     #[test]
     fn a_falling_cluster_version_takes_what_it_does_not_store_with_it() {
         let mut state = state("3.7.0");
-        compacted(&mut state);
+        compacted(&mut state, Release::V3_7);
         assert!(state.cluster().compaction.is_some_and(|(revision, _)| revision == state.store.compacted().0));
         set_cluster_version(&mut state, "3.6.0");
         assert_eq!((state.cluster().compaction, remaining(&state)), (None, 40));
         set_cluster_version(&mut state, "3.5.0");
         assert_eq!(remaining(&state), 0);
-        compacted(&mut state);
+        let level = state.cluster().level();
+        compacted(&mut state, level);
         assert_eq!(state.cluster().compaction, None);
         assert_eq!(state.store.revision(), Revision(1), "nothing of this is a change of keys");
     }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use evenkeel_proto::{etcdserverpb as pb, membershippb};
-use evenkeel_raft::NodeId;
+use evenkeel_raft::{Mutant, NodeId};
 use futures_util::future::join_all;
 
 use super::release::Version;
@@ -51,7 +51,13 @@ async fn agree(member: Arc<Member>, term: u64) {
     while member.reign() == Some(term) {
         changes.borrow_and_update();
         let decided = match open(&member) {
-            true => decide(member.cluster_version(), member.downgrade(), lowest(&releases(&member).await)),
+            true => {
+                let mut releases = releases(&member).await;
+                if member.config().mutants.on(Mutant::VersionWithoutAll) {
+                    releases.retain(|_, release| release.is_some());
+                }
+                decide(member.cluster_version(), member.downgrade(), lowest(&releases))
+            }
             false => None,
         };
         if let Some(version) = decided {

@@ -96,6 +96,21 @@ pub const GALLERY: &[Plant] = &[
         mutant: Mutant::SnapshotNoRetention,
         about: "the log is forgotten although the receiver of a snapshot will need it",
     },
+    Plant {
+        name: "version-without-all",
+        mutant: Mutant::VersionWithoutAll,
+        about: "the cluster version rises without the members that do not answer",
+    },
+    Plant {
+        name: "gate-by-release",
+        mutant: Mutant::GateByRelease,
+        about: "what an entry does depends on the release of the member that applies it",
+    },
+    Plant {
+        name: "snapshot-at-own-level",
+        mutant: Mutant::SnapshotAtOwnLevel,
+        about: "a snapshot is written at the level of its sender, not of the cluster",
+    },
     Plant { name: "read-through-log", mutant: Mutant::ReadThroughLog, about: "linearizable reads go through the log" },
     Plant {
         name: "watch-from-now",
