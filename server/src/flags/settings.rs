@@ -266,7 +266,7 @@ fn config(values: &Values, warnings: &mut Vec<String>) -> Result<Config, Refusal
 /// The last word about a feature gate.
 fn gate(values: &Values, name: &str, unless_said: bool) -> bool {
     let gates = values.text("feature-gates").split(',').filter_map(|gate| gate.trim().split_once('='));
-    let said = gates.filter(|(gate, _)| *gate == name).filter_map(|(_, value)| super::go::boolean(value)).last();
+    let said = gates.filter(|(gate, _)| *gate == name).filter_map(|(_, value)| super::go::boolean(value)).next_back();
     said.unwrap_or(unless_said)
 }
 

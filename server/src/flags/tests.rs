@@ -98,6 +98,21 @@ fn flags_that_tune_what_we_do_not_have_are_accepted() {
 }
 
 #[test]
+fn lease_checkpoints_are_on_unless_turned_off() {
+    let interval = |flags: &str| serve(flags).config.lease_checkpoint_interval.map(|interval| interval.as_secs());
+    let cases = [
+        ("", Some(300)),
+        ("--feature-gates=LeaseCheckpoint=true,LeaseCheckpointPersist=true", Some(300)),
+        ("--feature-gates=LeaseCheckpoint=false", None),
+        ("--feature-gates=LeaseCheckpoint=false,LeaseCheckpoint=true", Some(300)),
+        ("--feature-gates=CompactHashCheck=false", Some(300)),
+    ];
+    for (flags, expected) in cases {
+        assert_eq!(interval(flags), expected, "{flags}");
+    }
+}
+
+#[test]
 fn wrong_usage_exits_2() {
     for (arguments, message) in [
         ("--nam a", "flag provided but not defined: -nam; did you mean --name?"),
