@@ -54,7 +54,7 @@ const TEETH: &[Tooth] = &[
         change: Replace(&[("lease_checkpoint = \"1s\"", "lease_checkpoint = \"0s\"")]),
         seeds: 10,
     },
-    Tooth { scenario: "lease-storm", change: Plant("leases-all-at-once"), seeds: 5 },
+    Tooth { scenario: "lease-storm", change: Plant("lease-no-grace"), seeds: 5 },
     Tooth { scenario: "old-leader-wakes", change: Plant("old-leader-revokes"), seeds: 10 },
     Tooth { scenario: "keep-alive-against-expiry", change: Plant("renew-after-revoke"), seeds: 10 },
     Tooth { scenario: "watchers-behind-a-snapshot", change: Plant("watch-time-travel"), seeds: 10 },
