@@ -506,6 +506,9 @@ impl Node {
         if standing.leader.is_some() {
             self.unpark();
             self.reads.leader_known();
+            if self.member.config().mutants.on(Mutant::RetryInDoubt) {
+                self.propose_again(standing.term);
+            }
         }
     }
 }
@@ -557,6 +560,11 @@ impl Node {
         self.raft.step(RaftInput::Applied { index });
         let Some(term) = self.raft.term_at(index).filter(|term| self.applied_term < *term) else { return };
         self.applied_term = term;
+        self.propose_again(term);
+    }
+
+    /// What leaders of terms before `term` were given, and lost, is proposed again.
+    fn propose_again(&mut self, term: Term) {
         for lost in self.member.waiters().lost_before(term) {
             match lost.again {
                 Some(data) => self.propose(data, None, lost.id),

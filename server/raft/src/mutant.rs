@@ -68,6 +68,8 @@ pub enum Mutant {
     NoHandover,
     /// A leader whose process is gone is missed by nobody until the election timeout.
     NoSuspicion,
+    /// What was proposed to an earlier leader is proposed again as soon as there is a new one, lost or not.
+    RetryInDoubt,
 }
 
 /// The bugs switched on in one member.

@@ -31,7 +31,7 @@ const TOKEN: &str = "simulation";
 /// Members listen for clients here.
 const CLIENT_PORT: u16 = 2379;
 /// A member asked to stop is killed when it has not done so after this long.
-const STOP_PATIENCE: Duration = Duration::from_secs(5);
+const STOP_PATIENCE: Duration = Duration::from_secs(10);
 
 /// One member and the machine it runs on.
 pub struct Machine {

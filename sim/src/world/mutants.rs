@@ -148,6 +148,21 @@ pub const GALLERY: &[Plant] = &[
         mutant: Mutant::FutureWatch,
         about: "a snapshot lowers the start of a watch in the future",
     },
+    Plant {
+        name: "no-handover",
+        mutant: Mutant::NoHandover,
+        about: "a leader stops without handing its leadership over",
+    },
+    Plant {
+        name: "no-suspicion",
+        mutant: Mutant::NoSuspicion,
+        about: "a leader whose process is gone is missed by nobody until the election timeout",
+    },
+    Plant {
+        name: "retry-in-doubt",
+        mutant: Mutant::RetryInDoubt,
+        about: "what was proposed to an earlier leader is proposed again, lost or not",
+    },
 ];
 
 /// Their names.
