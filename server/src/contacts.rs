@@ -1,6 +1,6 @@
 //! Since when each other member has been heard without interruption.
 //!
-//! Silence for an election timeout is an interruption, and so is a connection that breaks.
+//! Silence for an election timeout is an interruption, and so is the end of its process.
 
 use std::collections::BTreeMap;
 use std::sync::Mutex;
@@ -36,7 +36,7 @@ impl Contacts {
         contact.last = now;
     }
 
-    /// The connection to `peer` broke.
+    /// The process of `peer` is gone.
     pub fn lost(&self, peer: NodeId) {
         self.peers.lock().expect("not poisoned").remove(&peer);
     }

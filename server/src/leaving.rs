@@ -5,7 +5,7 @@
 //!    answers, for driver, log, state and network still run.
 //! 3. The tasks end.
 //!
-//! The first two may take as long as a request may. A member without a peer has nothing to wait for.
+//! The first two may take, together, as long as a request may. A member without a peer has nothing to wait for.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -56,6 +56,8 @@ impl Member {
         while leaving.in_flight.load(Ordering::Acquire) != 0 {
             leaving.answered.notified().await;
         }
+        // Another member that stops may have chosen this one meanwhile.
+        self.hand_over().await;
     }
 
     /// Resolves when clients are to go elsewhere: the member leaves, or stops at once.

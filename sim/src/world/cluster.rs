@@ -32,6 +32,8 @@ const TOKEN: &str = "simulation";
 const CLIENT_PORT: u16 = 2379;
 /// A member asked to stop is killed when it has not done so after this long.
 const STOP_PATIENCE: Duration = Duration::from_secs(10);
+/// What a stopped member has said is on its way for so long; its machine still delivers it.
+const LAST_PACKETS: Duration = Duration::from_millis(100);
 
 /// One member and the machine it runs on.
 pub struct Machine {
@@ -185,7 +187,7 @@ impl Cluster {
         }
         tokio::select! {
             biased;
-            _ = ended.wait_for(|ended| *ended) => {}
+            _ = ended.wait_for(|ended| *ended) => self.feed.time().sleep(LAST_PACKETS).await,
             () = self.feed.time().sleep(STOP_PATIENCE) => {}
         }
         self.kill(number, Crash::Kill);
