@@ -85,7 +85,8 @@ impl Receiver {
     /// Makes room for another transfer. False when it has to wait, or comes too late.
     fn begin(&mut self, from: NodeId, chunk: &pb::SnapshotChunk) -> bool {
         let index = chunk.meta.as_ref().map_or(0, |meta| meta.index);
-        if index <= self.member.applied().borrow().0 {
+        // (A member that joins may get the empty state its cluster was founded with; the core knows whether it needs it.)
+        if 0 < index && index <= self.member.applied().borrow().0 {
             self.refuse(from, chunk.transfer, "this member is past that entry");
             return false;
         }
