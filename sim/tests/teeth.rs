@@ -62,6 +62,7 @@ const TEETH: &[Tooth] = &[
     Tooth { scenario: "stale-leader-reads", change: Plant("read-without-confirm"), seeds: 60 },
     Tooth { scenario: "clean-restart-hands-over", change: Plant("no-handover"), seeds: 10 },
     Tooth { scenario: "rolling-restart", change: Plant("no-handover"), seeds: 10 },
+    Tooth { scenario: "killed-leader-loses-no-request", change: Plant("retry-in-doubt"), seeds: 20 },
     Tooth { scenario: "everything-at-once", change: Plant("vote-not-durable"), seeds: 150 },
     Tooth { scenario: "everything-at-once", change: Plant("ack-before-fsync"), seeds: 150 },
     Tooth { scenario: "everything-at-once", change: Plant("read-without-confirm"), seeds: 150 },
