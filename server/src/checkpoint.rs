@@ -9,6 +9,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use evenkeel_raft::{Index, Term};
 use evenkeel_storage::checkpoint::{CheckpointError, Sealed, newest as newest_file, prune};
@@ -25,6 +26,8 @@ use crate::version::Release;
 use crate::version::release::Version;
 use crate::wal::LogWork;
 
+/// A checkpoint that is wanted to free segments comes after this part of the usual distance.
+const EARLIER_MAX: u64 = 8;
 /// Records between two pauses of a background writer.
 const RECORDS_PER_TURN: usize = 4_096;
 
@@ -175,13 +178,14 @@ impl Checkpointer {
         let config = member.config();
         let many = self.last.0.saturating_add(config.snapshot_count) <= index.0;
         let large = config.checkpoint_log_bytes <= self.bytes;
-        if !(many || large) || self.running.as_ref().is_some_and(|running| !running.is_finished()) {
+        let soon = self.last.0.saturating_add(config.snapshot_count / EARLIER_MAX).max(self.last.0 + 1) <= index.0;
+        let wanted = soon && member.checkpoint_wanted().load(Ordering::Relaxed);
+        if !(many || large || wanted) || self.running.as_ref().is_some_and(|running| !running.is_finished()) {
             return;
         }
         (self.last, self.bytes) = (index, 0);
-        // Both are of this very moment: what the checkpoint refers to is exactly what counts as used.
-        let state = member.state();
-        let unused = member.values().log().unused_segments();
+        member.checkpoint_wanted().store(false, Ordering::Relaxed);
+        let (state, unused) = member.checkpoint_state();
         self.running = Some(tokio::spawn(take(Arc::clone(member), self.log.clone(), state, unused)));
     }
 

@@ -11,6 +11,7 @@ pub mod apply;
 pub mod ask;
 pub mod boot;
 pub mod checkpoint;
+pub mod collect;
 pub mod config;
 pub mod contacts;
 pub mod env;
@@ -111,6 +112,7 @@ pub async fn serve(config: Config, env: Env) -> Result<Server, ServeError> {
         persisted: has_persisted,
         apply: apply.clone(),
     };
+    let collector = collect::run(Arc::clone(&member), log.downgrade());
     let checkpointer = checkpoint::Checkpointer::new(&log, applied);
     let applier = apply::Applier::new(Arc::clone(&member), apply_queue, checkpointer);
     let node = node::Node::new(booted.raft, Arc::clone(&member), input_queue, inbox_queue, log, apply, persisted);
@@ -122,6 +124,7 @@ pub async fn serve(config: Config, env: Env) -> Result<Server, ServeError> {
         watched("log", Box::pin(log_task.run()) as Task),
         watched("apply", Box::pin(applier.run())),
         watched("driver", Box::pin(node.run())),
+        watched("collection", Box::pin(collector)),
         watched("lease", Box::pin(lease::expiry::run(Arc::clone(&member)))),
         watched("storage", Box::pin(version::storage::keep(Arc::clone(&member)))),
         watched("front", Box::pin(serving)),

@@ -1,6 +1,6 @@
 //! The handle of a running member: what services, tasks and the front share.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, RwLock, Weak};
 use std::time::Duration;
 
@@ -116,6 +116,7 @@ pub struct Member {
     stop: watch::Sender<Option<Result<(), String>>>,
     ready: watch::Sender<bool>,
     newest_checkpoint: tokio::sync::Mutex<Index>,
+    checkpoint_wanted: AtomicBool,
     storage: Storage,
 }
 
@@ -160,6 +161,7 @@ impl Member {
             stop: watch::Sender::new(None),
             ready: watch::Sender::new(false),
             newest_checkpoint: tokio::sync::Mutex::new(applied),
+            checkpoint_wanted: AtomicBool::new(false),
             storage: Storage::new(storage, applied),
             state: RwLock::new(state),
             values,
@@ -274,6 +276,16 @@ impl Member {
         &self.storage
     }
 
+    /// A checkpoint would let log segments go.
+    pub(crate) fn want_checkpoint(&self) {
+        self.checkpoint_wanted.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether one is wanted.
+    pub(crate) fn checkpoint_wanted(&self) -> &AtomicBool {
+        &self.checkpoint_wanted
+    }
+
     /// The driver's queue.
     pub fn inputs(&self) -> &mpsc::Sender<Input> {
         &self.inputs
@@ -337,7 +349,14 @@ impl Member {
         (state.clone(), self.values.hold())
     }
 
-    /// Changes the state; the apply task's alone.
+    /// A pinned copy of everything, and the segments in which none of its values lies.
+    pub(crate) fn checkpoint_state(&self) -> (State, std::collections::BTreeSet<u32>) {
+        // Under the lock, so that the copy and the counts are of one moment.
+        let state = self.state.read().expect("not poisoned");
+        (state.clone(), self.values.log().unused_segments())
+    }
+
+    /// Changes the state: the apply task's, but for the places of values, which collection moves.
     pub fn change<R>(&self, change: impl FnOnce(&mut State) -> R) -> R {
         change(&mut self.state.write().expect("not poisoned"))
     }

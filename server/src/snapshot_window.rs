@@ -21,7 +21,7 @@ pub const BYTES_MAX: usize = 4 * 1024 * 1024;
 const ROUND_TRIP_GUESS: Duration = Duration::from_millis(150);
 /// The oldest piece is sent again after three round trips without news, within these bounds; longer each time.
 const PATIENCE_MIN: Duration = Duration::from_millis(200);
-const PATIENCE_MAX: Duration = Duration::from_secs(2);
+const PATIENCE_MAX: Duration = Duration::from_secs(1);
 
 /// A stretch of the stream.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -123,12 +123,13 @@ impl Window {
     /// The receiver has taken in everything before `received`, and holds the pieces that begin at `held`. What was
     /// never sent is not believed to have arrived. Whether that is news.
     pub fn acknowledged(&mut self, received: u64, held: &[u64], now: Duration) -> bool {
-        let mut news = false;
+        let (mut news, mut newest) = (false, Duration::ZERO);
         while let Some(taken) = self.under_way.pop_front_if(|oldest| oldest.piece.end() <= received && 0 < oldest.sent)
         {
             if taken.sent == 1 && !taken.held {
                 self.round_trip = (self.round_trip * 7 + now.saturating_sub(taken.sent_at)) / 8;
             }
+            newest = newest.max(taken.sent_at);
             self.bytes -= taken.piece.data.len();
             self.acknowledged = taken.piece.end();
             news = true;
@@ -137,10 +138,17 @@ impl Window {
         for open in self.under_way.iter_mut().filter(|open| 0 < open.sent && !open.held) {
             if held.contains(&open.piece.offset) {
                 (open.held, open.due) = (true, false);
+                newest = newest.max(open.sent_at);
                 news = true;
             } else if open.piece.offset < newest_held && open.sent_at + self.round_trip <= now {
                 open.due = true;
             }
+        }
+        // What was sent well before something that has arrived is lost: a broken connection costs its whole window, and
+        // must not cost a wait for each piece of it.
+        let margin = self.round_trip / 4;
+        for open in self.under_way.iter_mut().filter(|open| 0 < open.sent && !open.held) {
+            open.due |= open.sent_at + margin < newest;
         }
         if news {
             self.tries = 0;
@@ -198,6 +206,15 @@ mod tests {
     }
 
     #[test]
+    fn a_lost_window_is_sent_again_at_once_when_its_first_piece_has_arrived() {
+        let mut window = window(4);
+        assert_eq!(due(&mut window, at(0)).len(), 4);
+        assert_eq!(due(&mut window, at(500)), [0], "probes whether the connection is back");
+        assert!(window.acknowledged(10, &[], at(560)));
+        assert_eq!(due(&mut window, at(560)), [10, 20, 30]);
+    }
+
+    #[test]
     fn silence_is_met_with_the_oldest_piece_ever_more_rarely() {
         let mut window = window(3);
         assert_eq!(due(&mut window, at(0)).len(), 3);
@@ -208,7 +225,7 @@ mod tests {
             now = until;
             assert_eq!(due(&mut window, now), [0]);
         }
-        assert_eq!(pauses, [450, 900, 1800, 2000, 2000]);
+        assert_eq!(pauses, [450, 900, 1000, 1000, 1000]);
         assert!(window.acknowledged(10, &[], now));
         assert_eq!(window.next(now), Next::Wait(now + at(450)));
     }

@@ -45,6 +45,8 @@ const TEETH: &[Tooth] = &[
     Tooth { scenario: "snapshot-outlives-its-leader", change: Plant("snapshot-no-takeover"), seeds: 10 },
     Tooth { scenario: "snapshot-under-compaction", change: Plant("snapshot-no-hold"), seeds: 20 },
     Tooth { scenario: "snapshot-under-compaction", change: Plant("snapshot-no-retention"), seeds: 10 },
+    Tooth { scenario: "half-dead-segments", change: Plant("no-collection"), seeds: 10 },
+    Tooth { scenario: "half-dead-segments", change: Plant("collect-without-checkpoint"), seeds: 20 },
     Tooth { scenario: "reads-write-nothing", change: Plant("read-through-log"), seeds: 10 },
     Tooth { scenario: "watch-survives-leader-change", change: Plant("watch-from-now"), seeds: 60 },
     Tooth { scenario: "lease-over-leader-change", change: Plant("lease-no-grace"), seeds: 40 },

@@ -43,6 +43,10 @@ pub enum Mutant {
     GateByRelease,
     /// A snapshot is written at the level of its sender.
     SnapshotAtOwnLevel,
+    /// Log segments that are mostly garbage are left as they are.
+    NoCollection,
+    /// Segments emptied by collection are freed before a checkpoint says where their values went.
+    CollectWithoutCheckpoint,
     /// Linearizable reads go through the log.
     ReadThroughLog,
     /// A watch begins now, whatever start revision was asked for.

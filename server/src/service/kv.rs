@@ -6,6 +6,7 @@ use std::sync::Arc;
 use evenkeel_mvcc::{Error, RangeQuery, RangeResult, Response as Applied, Store};
 use evenkeel_proto::etcdserverpb as pb;
 use evenkeel_proto::etcdserverpb::kv_server::Kv;
+use evenkeel_storage::ValueError;
 use tonic::{Request, Response, Status};
 
 use super::range_stream::RangeStream;
@@ -23,6 +24,9 @@ pub struct KvService {
     member: Arc<Member>,
 }
 
+/// How often a read is repeated because a value it looked at was moved.
+const MOVED_MAX: usize = 3;
+
 impl KvService {
     /// The service of `member`.
     pub fn new(member: Arc<Member>) -> KvService {
@@ -34,9 +38,14 @@ impl KvService {
         if serializable { Ok(()) } else { self.member.read_barrier().await }
     }
 
-    fn read(&self, store: &Store, query: &RangeQuery) -> Result<RangeResult, RequestError> {
-        let result = store.range(query, self.member.values()).map_err(|error| compose::unreadable_pinned(&error))?;
-        Ok(result?)
+    /// The present state's answer. When a value was moved while it was looked at, the state that knows where answers.
+    fn read(&self, query: &RangeQuery) -> Result<RangeResult, RequestError> {
+        let mut result = self.member.view().range(query, self.member.values());
+        for _ in 0..MOVED_MAX {
+            let Err(ValueError::Gone { .. }) = result else { break };
+            result = self.member.view().range(query, self.member.values());
+        }
+        Ok(result.map_err(|error| compose::unreadable_pinned(&error))??)
     }
 
     pub(super) async fn answer_range(&self, request: pb::RangeRequest) -> Result<pb::RangeResponse, Status> {
@@ -45,7 +54,7 @@ impl KvService {
             return Err(RequestError::NotSupportedForLearner.into());
         }
         self.barrier(request.serializable).await?;
-        let result = self.read(&self.member.view(), &query)?;
+        let result = self.read(&query)?;
         Ok(pb::RangeResponse {
             header: Some(self.member.header(result.revision.0)),
             kvs: compose::key_values_in_turns(&result.rows, &*self.member).await?,
@@ -94,8 +103,14 @@ impl KvService {
         let txn = self.checked_txn(&request).map_err(RequestError::from)?;
         let (response, header) = if txn.is_read_only() {
             self.barrier(translate::is_serializable(&request)).await?;
-            let store = self.member.view();
-            let result = store.read_only_txn(&txn, self.member.values()).map_err(|e| compose::unreadable_pinned(&e))?;
+            let mut store = self.member.view();
+            let mut result = store.read_only_txn(&txn, self.member.values());
+            for _ in 0..MOVED_MAX {
+                let Err(ValueError::Gone { .. }) = result else { break };
+                store = self.member.view();
+                result = store.read_only_txn(&txn, self.member.values());
+            }
+            let result = result.map_err(|e| compose::unreadable_pinned(&e))?;
             (result.map_err(RequestError::from)?, self.member.header(store.revision().0))
         } else {
             drop(txn);

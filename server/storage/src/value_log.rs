@@ -237,10 +237,12 @@ impl ValueLog {
             .collect()
     }
 
-    /// Segments that hold no live value at this moment. Take it together with a checkpoint's state.
+    /// Segments that hold no live value at this moment, and will not: the one being written is none of them. Take it
+    /// together with a checkpoint's state.
     pub fn unused_segments(&self) -> BTreeSet<u32> {
         let segments = lock(&self.segments);
-        segments.iter().filter(|(_, entry)| entry.live_bytes == 0).map(|(&segment, _)| segment).collect()
+        let finished = segments.iter().rev().skip(1);
+        finished.filter(|(_, entry)| entry.live_bytes == 0).map(|(&segment, _)| segment).collect()
     }
 
     /// Where a restart from a checkpoint of the state after `index` has to begin: the last segment begun when the

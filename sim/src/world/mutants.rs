@@ -110,6 +110,14 @@ pub const GALLERY: &[Plant] = &[
         name: "snapshot-at-own-level",
         mutant: Mutant::SnapshotAtOwnLevel,
         about: "a snapshot is written at the level of its sender, not of the cluster",
+        name: "no-collection",
+        mutant: Mutant::NoCollection,
+        about: "log segments that are mostly garbage are left as they are",
+    },
+    Plant {
+        name: "collect-without-checkpoint",
+        mutant: Mutant::CollectWithoutCheckpoint,
+        about: "segments emptied by collection are freed before a checkpoint says where their values went",
     },
     Plant { name: "read-through-log", mutant: Mutant::ReadThroughLog, about: "linearizable reads go through the log" },
     Plant {
