@@ -227,7 +227,8 @@ mod tests {
         }
         assert_eq!(pauses, [450, 900, 1000, 1000, 1000]);
         assert!(window.acknowledged(10, &[], now));
-        assert_eq!(window.next(now), Next::Wait(now + at(450)));
+        assert_eq!(due(&mut window, now), [10, 20], "the rest of the lost window");
+        assert_eq!(window.next(now), Next::Wait(now + at(450)), "and patience begins anew");
     }
 
     #[test]
