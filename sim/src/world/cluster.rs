@@ -187,9 +187,10 @@ impl Cluster {
         }
         tokio::select! {
             biased;
-            _ = ended.wait_for(|ended| *ended) => self.feed.time().sleep(LAST_PACKETS).await,
+            _ = ended.wait_for(|ended| *ended) => {}
             () = self.feed.time().sleep(STOP_PATIENCE) => {}
         }
+        self.feed.time().sleep(LAST_PACKETS).await;
         self.kill(number, Crash::Kill);
     }
 
