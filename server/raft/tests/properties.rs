@@ -34,6 +34,20 @@ fn safety_holds_and_the_cluster_recovers_under_random_schedules() {
 }
 
 #[test]
+fn safety_holds_and_the_cluster_recovers_while_members_come_and_go() {
+    let (mut decided, mut configurations, mut snapshots) = (0, 0, 0);
+    for seed in seeds() {
+        let outcome = schedule::run(Plan { changes: true, steps: 4000, ..Plan::new(seed) });
+        assert_eq!(outcome.violation, None, "replay with RAFT_SEEDS={seed}..{}", seed + 1);
+        decided += outcome.decided;
+        configurations += outcome.configurations;
+        snapshots += outcome.snapshots_installed;
+    }
+    println!("{decided} entries decided, {configurations} of them configurations, {snapshots} snapshots installed");
+    assert!(seeds().count() < 100 || (seeds().count() / 2 < configurations && 0 < snapshots));
+}
+
+#[test]
 fn equal_seeds_give_equal_runs() {
     let run = |seed| {
         let outcome = schedule::run(Plan::new(seed));
@@ -82,15 +96,12 @@ proptest! {
 
     /// Small numbers, so that messages hit; and the extremes, so that arithmetic would overflow.
     #[test]
-    fn no_message_makes_a_step_panic(inputs in prop::collection::vec(input(), 1..120), seed in any::<u64>(), voters in 1u64..4) {
-        let snapshot = SnapshotMeta {
-            configuration: Configuration {
-                voters: (1..=voters).map(NodeId).collect(),
-                learners: BTreeSet::from([NodeId(9)]),
-                ..Default::default()
-            },
-            ..Default::default()
-        };
+    fn no_message_makes_a_step_panic(inputs in prop::collection::vec(input(), 1..120), seed in any::<u64>(), voters in 0u64..4) {
+        // Without voters: it joins, and knows nothing.
+        let learners = if voters == 0 { BTreeSet::new() } else { BTreeSet::from([NodeId(9)]) };
+        let configuration =
+            Configuration { voters: (1..=voters).map(NodeId).collect(), learners, ..Default::default() };
+        let snapshot = SnapshotMeta { configuration, ..Default::default() };
         let config = Config {
             max_message_bytes: 3,
             max_inflight_messages: 2,
@@ -108,6 +119,7 @@ proptest! {
             match input {
                 Step::Input(input) => raft.step(input),
                 Step::Propose => _ = raft.propose(Arc::from(&b"abc"[..]), true),
+                Step::Change(changes) => _ = raft.propose_change(&changes, Data::default()),
                 Step::Persist => {
                     if !writes.is_empty() {
                         let write = writes.remove(0);
@@ -137,6 +149,7 @@ proptest! {
 enum Step {
     Input(Input),
     Propose,
+    Change(Vec<MemberChange>),
     Persist,
     Compact(Index),
     Take,
@@ -158,22 +171,45 @@ fn term() -> impl Strategy<Value = Term> {
 }
 
 fn entry() -> impl Strategy<Value = Entry> {
-    (term(), index(), any::<bool>()).prop_map(|(term, index, is_empty)| {
-        let payload = if is_empty { Payload::Empty } else { Payload::Data(Arc::from(&b"xy"[..])) };
-        Entry { term, index, payload }
-    })
+    (term(), index(), payload()).prop_map(|(term, index, payload)| Entry { term, index, payload })
+}
+
+fn payload() -> impl Strategy<Value = Payload> {
+    let data = || Arc::from(&b"xy"[..]);
+    prop_oneof![
+        2 => Just(Payload::Empty),
+        6 => Just(Payload::Data(data())),
+        3 => any_configuration().prop_map(move |configuration| {
+            Payload::Config(Arc::new(ConfigEntry { configuration, data: data() }))
+        }),
+    ]
+}
+
+/// Possible ones mostly, with and without us (n1), joint and not; some that no correct member would send.
+fn any_configuration() -> impl Strategy<Value = Configuration> {
+    let ids = |from: u64, most| prop::collection::btree_set((from..5).prop_map(NodeId), 0..most);
+    let disjoint = (ids(1, 4), ids(1, 3), ids(1, 2)).prop_map(|(voters, outgoing, learners)| {
+        let learners = learners.difference(&voters).copied().collect();
+        Configuration { voters, outgoing, learners }
+    });
+    let any = (ids(0, 4), ids(0, 3), ids(0, 3)).prop_map(|(voters, outgoing, learners)| Configuration {
+        voters,
+        outgoing,
+        learners,
+    });
+    prop_oneof![6 => disjoint, 1 => any]
 }
 
 /// Anything, or a run of entries that continues `prev_index`.
 fn entries() -> impl Strategy<Value = (u64, Vec<Entry>)> {
-    let orderly = (0u64..6, prop::collection::vec(1u64..4, 0..5)).prop_map(|(prev, mut terms)| {
-        terms.sort_unstable();
-        let entry = |(at, term): (usize, u64)| Entry {
+    let orderly = (0u64..6, prop::collection::vec((1u64..4, payload()), 0..5)).prop_map(|(prev, mut entries)| {
+        entries.sort_by_key(|(term, _)| *term);
+        let entry = |(at, (term, payload)): (usize, (u64, Payload))| Entry {
             term: Term(term),
             index: Index(prev + 1 + at as u64),
-            payload: Payload::Data(Arc::from(&b"xy"[..])),
+            payload,
         };
-        (prev, terms.into_iter().enumerate().map(entry).collect())
+        (prev, entries.into_iter().enumerate().map(entry).collect())
     });
     prop_oneof![6 => orderly, 1 => (number(), prop::collection::vec(entry(), 0..4))]
 }
@@ -199,14 +235,18 @@ fn body() -> impl Strategy<Value = Body> {
             }),
         2 => (index(), round()).prop_map(|(commit, round)| Body::Heartbeat { commit, round }),
         2 => round().prop_map(|round| Body::HeartbeatResponse { round }),
-        1 => (index(), term(), prop::collection::btree_set(number().prop_map(NodeId), 0..3)).prop_map(|(index, term, learners)| {
-            let voters = BTreeSet::from([NodeId(1), NodeId(2)]);
-            Body::Snapshot { meta: SnapshotMeta { index, term, configuration: Configuration { voters, learners, ..Default::default() } } }
-        }),
+        2 => (index(), term(), any_configuration())
+            .prop_map(|(index, term, configuration)| Body::Snapshot { meta: SnapshotMeta { index, term, configuration } }),
+        1 => Just(Body::TimeoutNow),
         1 => context().prop_map(|context| Body::ReadRequest { context }),
         1 => (context(), index()).prop_map(|(context, index)| Body::ReadResponse { context, index }),
         1 => Just(Body::Propose { data: Arc::from(&b"p"[..]) }),
     ]
+}
+
+fn change() -> impl Strategy<Value = MemberChange> {
+    let kinds = [MemberChange::AddVoter, MemberChange::AddLearner, MemberChange::Remove];
+    (0usize..3, number()).prop_map(move |(kind, member)| kinds[kind](NodeId(member)))
 }
 
 fn input() -> impl Strategy<Value = Step> {
@@ -222,6 +262,9 @@ fn input() -> impl Strategy<Value = Step> {
         2 => Just(Step::Input(Input::Campaign)),
         1 => number().prop_map(|context| Step::Input(Input::Read { context: ReadContext(context) })),
         1 => index().prop_map(Step::Compact),
+        2 => prop::collection::vec(change(), 0..3).prop_map(Step::Change),
+        1 => peer().prop_map(|to| Step::Input(Input::Transfer { to })),
+        1 => peer().prop_map(|peer| Step::Input(Input::Suspect { peer })),
         1 => peer().prop_map(|peer| Step::Input(Input::Unreachable { peer })),
         1 => (peer(), any::<bool>()).prop_map(|(peer, delivered)| Step::Input(Input::SnapshotDone { peer, delivered })),
     ]

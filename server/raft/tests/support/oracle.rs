@@ -39,6 +39,11 @@ impl Oracle {
         self.decided.keys().next_back().copied().unwrap_or_default()
     }
 
+    /// Configurations decided.
+    pub fn configurations(&self) -> usize {
+        self.decided.values().filter(|(entry, _)| matches!(entry.payload, Payload::Config(_))).count()
+    }
+
     pub fn terms_led(&self) -> usize {
         self.leaders.len()
     }

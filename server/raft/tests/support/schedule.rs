@@ -1,12 +1,16 @@
 //! A random schedule over a cluster: loss, repetition, reordering, partitions, crashes that lose unsynced writes, slow
-//! disks, snapshots, compaction, reads and proposals. Everything follows from the seed.
+//! disks, snapshots, compaction, reads and proposals; with [`Plan::changes`] also members that come and go, leaders that
+//! hand over, and suspicions, most of them wrong. Everything follows from the seed.
 
 use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use evenkeel_raft::*;
 
-use super::{Cluster, Packet};
+use super::{Cluster, Packet, describe, show_configuration};
+
+/// Ticks within which all is well again. Without pre-vote, members whose logs are too short may campaign in vain for long.
+const ROUNDS: usize = 600;
 
 /// SplitMix64.
 pub struct Chance(pub u64);
@@ -36,11 +40,13 @@ pub struct Plan {
     pub mutants: Mutants,
     /// Judge by consequences, not by the ledger.
     pub consequences_only: bool,
+    /// The configuration changes, over three to seven members in all.
+    pub changes: bool,
 }
 
 impl Plan {
     pub fn new(seed: u64) -> Plan {
-        Plan { seed, steps: 1500, mutants: Mutants::NONE, consequences_only: false }
+        Plan { seed, steps: 1500, mutants: Mutants::NONE, consequences_only: false, changes: false }
     }
 }
 
@@ -52,6 +58,8 @@ pub struct Outcome {
     pub terms_led: usize,
     pub reads_confirmed: usize,
     pub snapshots_installed: usize,
+    /// Configurations decided.
+    pub configurations: usize,
 }
 
 /// Runs a schedule; a failed assertion of the core is a violation too.
@@ -74,14 +82,16 @@ struct Run {
     late: Vec<Packet>,
     next_context: u64,
     next_value: u64,
-    voters: u64,
+    /// Members 1..=N, in the configuration or not.
+    members: u64,
 }
 
 impl Run {
     fn new(plan: Plan) -> Run {
         let mut chance = Chance(plan.seed);
-        let voters = chance.pick(&[1, 3, 3, 3, 3, 5]);
+        let voters = if plan.changes { chance.pick(&[1, 2, 3, 3, 4, 5]) } else { chance.pick(&[1, 3, 3, 3, 3, 5]) };
         let learners = chance.pick(&[0, 0, 1]);
+        let members = if plan.changes { (voters + learners + chance.below(3)).clamp(3, 7) } else { voters + learners };
         let (pre_vote, check_quorum) = (!chance.one_in(3), !chance.one_in(3));
         let small = chance.one_in(2);
         let mut cluster = Cluster::new(voters, learners, |id| Config {
@@ -96,6 +106,7 @@ impl Run {
             mutants: plan.mutants,
             ..Config::new(id, plan.seed ^ (id.0 << 32))
         });
+        (voters + learners + 1..=members).for_each(|id| cluster.join(NodeId(id)));
         cluster.oracle.consequences_only = plan.consequences_only;
         for id in cluster.ids() {
             cluster.member(id).holds_writes = true;
@@ -109,7 +120,7 @@ impl Run {
             late: Vec::new(),
             next_context: 0,
             next_value: 0,
-            voters,
+            members,
         }
     }
 
@@ -132,6 +143,7 @@ impl Run {
         outcome.violation = oracle.violation.take();
         outcome.decided = oracle.decided().0;
         outcome.terms_led = oracle.terms_led();
+        outcome.configurations = oracle.configurations();
         outcome.reads_confirmed = oracle.reads_confirmed;
         let installs = |event: &&String| event.contains("installs snapshot");
         outcome.snapshots_installed = self.cluster.events.iter().filter(installs).count();
@@ -144,9 +156,12 @@ impl Run {
     }
 
     fn act(&mut self) {
-        let id = NodeId(1 + self.chance.below(self.cluster.members.len() as u64));
+        let id = NodeId(1 + self.chance.below(self.members));
         if self.pauses && self.cut_off.contains(&id) && !self.chance.one_in(20) {
             return;
+        }
+        if self.plan.changes && self.chance.one_in(12) {
+            return self.reorganise(id);
         }
         match self.chance.below(200) {
             0..100 => self.deliver_any(),
@@ -187,7 +202,7 @@ impl Run {
                 let leads =
                     |id: &NodeId| self.cluster.raft(*id).is_some_and(|raft| raft.standing().role == Role::Leader);
                 let leader = self.cluster.ids().into_iter().find(leads).filter(|_| self.chance.one_in(2));
-                let others = (0..self.voters / 2).map(|_| NodeId(1 + self.chance.below(self.voters)));
+                let others = (0..self.members / 2).map(|_| NodeId(1 + self.chance.below(self.members)));
                 self.cut_off = leader.map_or_else(|| others.collect(), |leader| BTreeSet::from([leader]));
                 self.pauses = self.chance.one_in(2);
             }
@@ -200,10 +215,39 @@ impl Run {
                 }
             }
             198 => {
-                let peer = NodeId(1 + self.chance.below(self.voters));
+                let peer = NodeId(1 + self.chance.below(self.members));
                 self.cluster.step(id, Input::Unreachable { peer });
             }
             _ => self.cluster.step(id, Input::Campaign),
+        }
+    }
+
+    /// Who takes part, and who leads.
+    fn reorganise(&mut self, id: NodeId) {
+        let leads = |id: &NodeId| self.cluster.raft(*id).is_some_and(|raft| raft.standing().role == Role::Leader);
+        let leader = self.cluster.ids().into_iter().find(leads);
+        let peer = NodeId(1 + self.chance.below(self.members));
+        match self.chance.below(8) {
+            0..4 => {
+                let mut change = || {
+                    let member = NodeId(1 + self.chance.below(self.members));
+                    let kinds = [MemberChange::AddVoter, MemberChange::AddVoter, MemberChange::AddLearner];
+                    if self.chance.one_in(3) { MemberChange::Remove(member) } else { self.chance.pick(&kinds)(member) }
+                };
+                let (first, more) = (change(), [change(), change()]);
+                let more = &more[..self.chance.pick(&[0, 0, 1, 2])];
+                let changes = [&[first], more].concat();
+                let leader = leader.unwrap_or(id);
+                if let Some(raft) = &mut self.cluster.member(leader).raft {
+                    let _ = raft.propose_change(&changes, Data::from(&b"change"[..]));
+                }
+                self.cluster.drain(leader);
+            }
+            4..6 => self.cluster.step(leader.unwrap_or(id), Input::Transfer { to: peer }),
+            _ => {
+                let leader = self.cluster.raft(id).and_then(|raft| raft.standing().leader);
+                self.cluster.step(id, Input::Suspect { peer: leader.unwrap_or(peer) });
+            }
         }
     }
 
@@ -243,8 +287,10 @@ impl Run {
             self.cluster.persist(id, usize::MAX);
         }
         self.cluster.packets.extend(self.late.drain(..));
-        for round in 0..200 {
-            for &id in &ids {
+        for round in 0..ROUNDS {
+            // Who is known to be removed is stopped: without pre-vote it would disturb the others for ever.
+            let members = self.leader().map(|leader| leader.configuration().members());
+            for &id in ids.iter().filter(|id| members.as_ref().is_none_or(|members| members.contains(id))) {
                 self.cluster.step(id, Input::Tick);
             }
             for delivered in 0.. {
@@ -254,11 +300,15 @@ impl Run {
                     return self.fail("the members never fall silent".into());
                 }
             }
-            if round == 150 && ids.iter().all(|&id| self.cluster.propose(id, b"end", false) != Some(Ok(()))) {
+            if round == ROUNDS - 50 && ids.iter().all(|&id| self.cluster.propose(id, b"end", false) != Some(Ok(()))) {
                 self.fail("no leader emerges after all faults ended".into());
             }
         }
-        let rafts: Vec<&Raft> = ids.iter().filter_map(|&id| self.cluster.raft(id)).collect();
+        let members = match self.leader() {
+            Some(leader) if !leader.configuration().is_joint() => leader.configuration().members(),
+            _ => return self.fail("in the end nobody leads, or in a joint configuration".into()),
+        };
+        let rafts: Vec<&Raft> = members.iter().filter_map(|&id| self.cluster.raft(id)).collect();
         let ends: BTreeSet<_> =
             rafts.iter().map(|raft| (raft.last_index(), raft.committed(), raft.applied())).collect();
         let pending: usize = rafts.iter().map(|raft| raft.uncommitted_bytes()).sum();
@@ -272,7 +322,28 @@ impl Run {
         self.check_logs();
     }
 
+    /// The newest leader, once its configuration is decided.
+    fn leader(&self) -> Option<&Raft> {
+        let rafts = self.cluster.members.values().filter_map(|member| member.raft.as_ref());
+        let leaders = rafts.filter(|raft| raft.standing().role == Role::Leader);
+        let newest = leaders.max_by_key(|raft| raft.standing().term)?;
+        (newest.configuration_index() <= newest.committed()).then_some(newest)
+    }
+
     fn fail(&mut self, what: String) {
-        self.cluster.oracle.violation.get_or_insert(what);
+        let show = |(id, raft): (NodeId, &Raft)| {
+            let (config, last_term) = (show_configuration(raft.configuration()), raft.term_at(raft.last_index()));
+            let standing = describe(&raft.standing());
+            format!(
+                "n{id} {standing}, {config}@{}, last {}@{}, committed {}",
+                raft.configuration_index(),
+                raft.last_index(),
+                last_term.unwrap_or_default(),
+                raft.committed()
+            )
+        };
+        let members = self.cluster.ids().into_iter().filter_map(|id| Some((id, self.cluster.raft(id)?)));
+        let shown: Vec<String> = members.map(show).collect();
+        self.cluster.oracle.violation.get_or_insert(format!("{what}:\n{}", shown.join("\n")));
     }
 }
