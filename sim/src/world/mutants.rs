@@ -110,6 +110,8 @@ pub const GALLERY: &[Plant] = &[
         name: "snapshot-at-own-level",
         mutant: Mutant::SnapshotAtOwnLevel,
         about: "a snapshot is written at the level of its sender, not of the cluster",
+    },
+    Plant {
         name: "no-collection",
         mutant: Mutant::NoCollection,
         about: "log segments that are mostly garbage are left as they are",
