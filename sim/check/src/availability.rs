@@ -1,13 +1,14 @@
 //! Availability after heal, and what clients felt.
 //!
 //! Once all faults are healed and a majority is connected ([`Availability::calm`]): a leader within ten election
-//! timeouts; a put acknowledged on *every* running member within two seconds more, if clients try there; and puts keep
+//! timeouts; a put acknowledged on *every* running voter within two seconds more, if clients try there; and puts keep
 //! getting through as long as they are called. While a fault is on, nothing is demanded and only the statistics run.
 
 mod stats;
 
 use std::collections::BTreeMap;
 
+use crate::configurations::{Configuration, Configurations};
 use crate::history::*;
 use crate::ids::*;
 use crate::violation::{Related, Verdict, Violation};
@@ -49,6 +50,8 @@ pub struct Availability {
     /// There was a leader at some time since it became calm.
     led: bool,
     members: BTreeMap<MemberId, Standing>,
+    /// Only they are expected to serve.
+    configurations: Configurations,
     /// First put called after the last one that got through.
     unserved: Option<Moment>,
     /// Nothing can be overdue before this.
@@ -57,18 +60,29 @@ pub struct Availability {
 }
 
 impl Availability {
-    /// Before the first election: nothing is demanded until it is calm.
-    pub fn new(config: AvailabilityConfig) -> Self {
+    /// Before the first election of so many voters: nothing is demanded until it is calm.
+    pub fn new(config: AvailabilityConfig, voters: usize) -> Self {
         Availability {
             config,
             calm: None,
             leader: None,
             led: false,
             members: BTreeMap::new(),
+            configurations: Configurations::new(Configuration::founded(voters)),
             unserved: None,
             next_check_nanos: u64::MAX,
             clients: BTreeMap::new(),
         }
+    }
+
+    /// A configuration was put into some member's log.
+    pub fn configured(&mut self, index: Index, term: Term, configuration: Configuration) {
+        self.configurations.appended(index, term, configuration);
+    }
+
+    /// A member applied an entry.
+    pub fn applied(&mut self, index: Index, term: Term) {
+        self.configurations.applied(index, term);
     }
 
     /// What clients felt.
@@ -164,7 +178,8 @@ impl Availability {
         }
         for (member, standing) in &self.members {
             let Some(tried) = standing.tried else { continue };
-            if standing.up && !standing.acknowledged && settled.max(tried.nanos) + PUT_GRACE_NANOS < at.nanos {
+            let votes = self.configurations.all().all(|configuration| configuration.voters.contains(member));
+            if votes && standing.up && !standing.acknowledged && settled.max(tried.nanos) + PUT_GRACE_NANOS < at.nanos {
                 let message = format!("{member} has acknowledged no put {seconds:.1} s after all faults were healed");
                 let related = [Related::Member(*member), Related::Moment(calm), Related::Moment(tried)];
                 return Err(Violation::new(NAME, at, message).with(related));

@@ -8,13 +8,14 @@
 //! | append accepted up to `i` | every entry up to `i` as the log has it, and the term |
 //! | vote granted | term and vote |
 //! | any other message of a term | the term |
-//! | an answer to a client at revision `r`, read or write | on a majority: the entry that made `r` |
+//! | an answer to a client at revision `r`, read or write | on a majority of the voters: the entry that made `r` |
 //!
 //! After a start the member must find all that was durable. Reads count too: what is not yet durable must not be
 //! shown.
 
 use std::collections::BTreeMap;
 
+use crate::configurations::{Configuration, Configurations};
 use crate::ids::*;
 use crate::observation::{Applied, Booted, Promise, Stored};
 use crate::tail::Tail;
@@ -57,7 +58,7 @@ impl Book {
 /// The oracle.
 #[derive(Clone, Debug)]
 pub struct Ledger {
-    voters: usize,
+    configurations: Configurations,
     books: BTreeMap<MemberId, Book>,
     /// The entry that made each revision, from revision 2 on.
     makers: Vec<Option<(Index, Term)>>,
@@ -70,18 +71,32 @@ fn fail(at: Moment, member: MemberId, message: String) -> Box<Violation> {
 }
 
 impl Ledger {
-    /// For so many voting members.
+    /// For so many voting members at first.
     pub fn new(voters: usize) -> Self {
-        Ledger { voters, books: BTreeMap::new(), makers: Vec::new(), safe: Index(0) }
+        let configurations = Configurations::new(Configuration::founded(voters));
+        Ledger { configurations, books: BTreeMap::new(), makers: Vec::new(), safe: Index(0) }
     }
 
     fn book(&mut self, member: MemberId) -> &mut Book {
         self.books.entry(member).or_default()
     }
 
+    /// A configuration was put into some member's log.
+    pub fn configured(&mut self, index: Index, term: Term, configuration: Configuration) {
+        self.configurations.appended(index, term, configuration);
+    }
+
+    /// The member's disk is empty and it comes back as somebody else: what it held is lost, what it promised is void.
+    pub fn replaced(&mut self, member: MemberId) {
+        self.books.remove(&member);
+    }
+
     /// An entry was put into the member's log, in memory.
     pub fn placed(&mut self, member: MemberId, index: Index, term: Term) {
         let book = self.book(member);
+        if index.0 <= book.placed.base() {
+            book.placed.restart(index.0 - 1); // it replaces what was found there at the last start
+        }
         if !book.placed.put(index.0, term) {
             return; // a hole: the raft oracle says so
         }
@@ -137,6 +152,7 @@ impl Ledger {
 
     /// The member applied an entry: which one made a revision?
     pub fn applied(&mut self, applied: &Applied) {
+        self.configurations.applied(applied.index, applied.term);
         let place = (applied.revision.0 - 2).max(-1);
         let Ok(place) = usize::try_from(place) else { return };
         if self.makers.len() <= place {
@@ -177,12 +193,17 @@ impl Ledger {
         if index <= self.safe {
             return Ok(());
         }
-        let holders = self.books.values().filter(|book| book.holds(index.0, term)).count();
-        if self.voters / 2 < holders {
+        let holds = |member: MemberId| self.books.get(&member).is_some_and(|book| book.holds(index.0, term));
+        if self.configurations.all().any(|configuration| configuration.is_quorum(holds)) {
             self.safe = index;
             return Ok(());
         }
-        let message = format!("shows {revision}, but its entry {index} of {term} is durable on {holders} members only");
+        let voters = &self.configurations.settled().voters;
+        let holders = voters.iter().filter(|member| holds(**member)).count();
+        let message = format!(
+            "shows {revision}, but its entry {index} of {term} is durable on {holders} of {} voters only",
+            voters.len()
+        );
         Err(fail(at, member, message).with([Related::Revision(revision), Related::Index(index)]))
     }
 

@@ -18,9 +18,11 @@
 //! | [`state_hash`] | equal state at equal applied index |
 //! | [`ledger`] | a promise is sent only after its bytes are durable |
 //! | [`availability`] | a healed majority serves again, soon |
+//! | [`configurations`] | (who votes, for the others) |
 //! | [`wgl`] | a general search that cross-checks [`linearizable`] in tests |
 
 pub mod availability;
+pub mod configurations;
 pub mod history;
 pub mod ids;
 pub mod lease;

@@ -5,6 +5,7 @@
 //! the thing happens*, before anything that follows from it leaves the member: `Applied` before the answer,
 //! `Durable` when the disk really made the bytes durable, `Promised` when the message leaves.
 
+use crate::configurations::Configuration;
 use crate::history::*;
 use crate::ids::*;
 use crate::model::Write;
@@ -235,6 +236,21 @@ pub enum Observation {
         /// A hash of its payload.
         payload: u64,
     },
+    /// White box: an entry with a configuration was put into some member's log.
+    Configured {
+        /// Its position.
+        index: Index,
+        /// Its term.
+        term: Term,
+        /// Who takes part from there on.
+        configuration: Configuration,
+    },
+    /// White box: a member that lost its disk has come back under a new identity, which is told apart from the old one
+    /// by nothing but this. What it promised before does not bind it.
+    Replaced {
+        /// The member.
+        member: MemberId,
+    },
     /// White box: a snapshot replaced the member's log and state.
     SnapshotInstalled {
         /// The member.
@@ -284,6 +300,8 @@ impl Observation {
                 | Elected { .. }
                 | SteppedDown { .. }
                 | Appended { .. }
+                | Configured { .. }
+                | Replaced { .. }
                 | SnapshotInstalled { .. }
                 | Committed { .. }
                 | Applied { .. }

@@ -1,12 +1,13 @@
 //! Raft's invariants, from what members report about themselves.
 //!
-//! One leader per term; a member votes once per term, across restarts; terms, commit and applied never go back within
+//! One leader per term, and a voter; a member votes once per term, across restarts; terms, commit and applied never go back within
 //! a process life; two logs that agree at a position agree before it (an entry fixes its predecessor's term); what is
 //! committed anywhere stays, and every later leader has it; nobody gives up what it has acknowledged to the leader of
 //! its current term. Everything is checked at the report that breaks it.
 
 use std::collections::BTreeMap;
 
+use crate::configurations::{Configuration, Configurations};
 use crate::ids::*;
 use crate::observation::{Booted, Promise};
 use crate::tail::Tail;
@@ -37,8 +38,9 @@ impl Life {
 }
 
 /// The oracle.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Raft {
+    configurations: Configurations,
     members: BTreeMap<MemberId, Life>,
     leaders: BTreeMap<Term, MemberId>,
     votes: BTreeMap<(MemberId, Term), MemberId>,
@@ -52,6 +54,29 @@ fn fail(at: Moment, member: MemberId, message: String) -> Box<Violation> {
 }
 
 impl Raft {
+    /// For so many voting members at first.
+    pub fn new(voters: usize) -> Raft {
+        Raft {
+            configurations: Configurations::new(Configuration::founded(voters)),
+            members: BTreeMap::new(),
+            leaders: BTreeMap::new(),
+            votes: BTreeMap::new(),
+            entries: Vec::new(),
+            committed: Tail::default(),
+        }
+    }
+
+    /// A configuration was put into some member's log.
+    pub fn configured(&mut self, index: Index, term: Term, configuration: Configuration) {
+        self.configurations.appended(index, term, configuration);
+    }
+
+    /// The member's disk is empty and it comes back as somebody else.
+    pub fn replaced(&mut self, member: MemberId) {
+        self.members.remove(&member);
+        self.votes.retain(|(voter, _), _| *voter != member);
+    }
+
     fn life(&mut self, member: MemberId) -> &mut Life {
         self.members.entry(member).or_default()
     }
@@ -99,6 +124,9 @@ impl Raft {
             let message = format!("leads {term}, which {other} leads");
             return Err(fail(at, member, message).with([Related::Member(other)]));
         }
+        if !self.configurations.all().any(|configuration| configuration.is_voter(member)) {
+            return Err(fail(at, member, format!("leads {term} without being a voter")));
+        }
         let top = self.committed.last();
         let committed = self.committed.get(top);
         let life = self.life(member);
@@ -119,9 +147,6 @@ impl Raft {
     /// The member puts an entry into its log.
     pub fn appended(&mut self, at: Moment, member: MemberId, index: Index, term: Term, payload: u64) -> Verdict {
         let life = self.members.entry(member).or_default();
-        if index.0 <= life.log.base() {
-            return Ok(());
-        }
         let related = [Related::Index(index)];
         if index <= life.commit {
             let message = format!("rewrites {index}, which it knows to be committed (up to {})", life.commit);
@@ -131,6 +156,12 @@ impl Raft {
             let message =
                 format!("rewrites {index}, although it acknowledged up to {} in {}", life.acked.1, life.acked.0);
             return Err(fail(at, member, message).with(related));
+        }
+        if index.0 <= life.log.base() {
+            // What was found there at the last start is replaced; what lies before it is not known.
+            life.log.restart(index.0);
+            life.base_term = term;
+            return Ok(());
         }
         let before = life.term_at(index.0 - 1);
         if !life.log.put(index.0, (term, payload)) {
@@ -214,6 +245,7 @@ impl Raft {
 
     /// The member applied an entry.
     pub fn applied(&mut self, at: Moment, member: MemberId, index: Index, term: Term) -> Verdict {
+        self.configurations.applied(index, term);
         let (known, last) = (self.committed.get(index.0), self.committed.last());
         let life = self.life(member);
         let related = [Related::Index(index)];

@@ -27,7 +27,7 @@ pub const NAMES: [&str; 7] =
 /// What the oracles must know about the cluster and the run.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// Voting members.
+    /// Voting members at first: numbers 1 to this.
     pub voters: usize,
     /// The configured election timeout.
     pub election_timeout_nanos: u64,
@@ -146,13 +146,13 @@ impl Oracles {
                 stale_leader_nanos: config.stale_leader_nanos,
                 white_box,
             }),
-            raft: Raft::default(),
+            raft: Raft::new(config.voters),
             state_hash: StateHash::default(),
             ledger: Ledger::new(config.voters),
-            availability: Availability::new(AvailabilityConfig {
-                election_timeout_nanos: config.election_timeout_nanos,
-                white_box,
-            }),
+            availability: Availability::new(
+                AvailabilityConfig { election_timeout_nanos: config.election_timeout_nanos, white_box },
+                config.voters,
+            ),
         })
     }
 
@@ -254,6 +254,15 @@ impl Oracles {
                 self.ledger.placed(member, index, term);
                 self.ask(raft::NAME, |all| all.raft.appended(at, member, index, term, payload));
             }
+            Configured { index, term, configuration } => {
+                self.ledger.configured(index, term, configuration.clone());
+                self.availability.configured(index, term, configuration.clone());
+                self.raft.configured(index, term, configuration);
+            }
+            Replaced { member } => {
+                self.raft.replaced(member);
+                self.ledger.replaced(member);
+            }
             SnapshotInstalled { member, index, term } => {
                 self.ledger.snapshot_installed(member, index);
                 self.ask(raft::NAME, |all| all.raft.snapshot_installed(at, member, index, term));
@@ -298,6 +307,7 @@ impl Oracles {
 
     fn applied(&mut self, at: Moment, member: MemberId, applied: &crate::observation::Applied) {
         self.ledger.applied(applied);
+        self.availability.applied(applied.index, applied.term);
         self.ask(raft::NAME, |all| all.raft.applied(at, member, applied.index, applied.term));
         if let Some(hash) = applied.hash {
             self.ask(state_hash::NAME, |all| all.state_hash.applied(at, member, applied.index, hash));

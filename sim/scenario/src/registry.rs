@@ -231,6 +231,12 @@ pub const EVENTS: &[EventDoc] = &[
     event("checkpoint", true, "a member wrote a checkpoint"),
     event("downgrade.enabled", false, "a downgrade was enabled"),
     event("storage.migrate", true, "a migration of the stored schema, from its begin to its end"),
+    EventDoc { of_step: true, ..event("done", false, "what a step asked the cluster for was done") },
+    EventDoc {
+        positional: Some(("reason", Kind::Text)),
+        of_step: true,
+        ..event("refused", false, "the cluster refused what a step asked for, with this error")
+    },
     EventDoc {
         positional: Some(("point", Kind::Text)),
         ..event(POINT, true, "a named point in the code (`cargo sim points`) was reached")

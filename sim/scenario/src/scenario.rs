@@ -204,7 +204,8 @@ fn read(cx: &mut Cx<'_>, node: &Node) -> Option<Scenario> {
     let constants = fixed_constants(&base, &params);
     let smallest = |spec: &ClusterSpec| spec.nodes.extremes().into_iter().copied().min().unwrap_or(1);
     cx.names = Names {
-        nodes: overlays.get("nodes").map_or(smallest(&base), |specs| specs.iter().map(smallest).min().unwrap_or(1)),
+        nodes: overlays.get("nodes").map_or(smallest(&base), |specs| specs.iter().map(smallest).min().unwrap_or(1))
+            + values_of(steps, "change").into_iter().filter(|(change, _)| change.starts_with("add")).count() as u64,
         clients: ids(clients).into_iter().map(|(id, _)| id).collect(),
         steps: step_ids.clone(),
         verbs: values_of(steps, "do").into_iter().map(|(verb, _)| verb).collect(),

@@ -66,6 +66,11 @@ impl SimDisk {
         report
     }
 
+    /// Loses everything, as a new disk in the place of a broken one: call it when no process runs.
+    pub fn wipe(&self) {
+        self.0.with(|store, _| store.wipe());
+    }
+
     /// Changes the faults.
     pub fn set_faults(&self, change: impl FnOnce(&mut Faults)) {
         self.0.with(|store, now| store.set_faults(now, change));

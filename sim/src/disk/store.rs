@@ -210,6 +210,14 @@ impl Store {
     }
 
     /// Every handle becomes that of a dead process.
+    /// Loses everything.
+    pub fn wipe(&mut self) {
+        self.new_epoch();
+        self.names = Names::default();
+        self.inodes.clear();
+        self.in_flight.clear();
+    }
+
     pub(super) fn new_epoch(&mut self) {
         self.epoch += 1;
         self.faults.fuse = None;

@@ -155,12 +155,17 @@ impl Client {
 
     /// A member to talk to.
     pub fn member(&self) -> MemberId {
-        let count = self.shared.names.count();
         match &self.group.knobs.on {
             Selector::Node(number) => MemberId(*number),
-            Selector::Leader => self.leader().unwrap_or_else(|| MemberId(1 + self.below("member", count))),
-            _ => MemberId(1 + self.below("member", count)),
+            Selector::Leader => self.leader().unwrap_or_else(|| self.any_voter()),
+            _ => self.any_voter(),
         }
+    }
+
+    /// Learners refuse clients.
+    fn any_voter(&self) -> MemberId {
+        let voters = self.shared.names.voters();
+        MemberId(voters[self.below("member", voters.len() as u64) as usize])
     }
 
     fn leader(&self) -> Option<MemberId> {

@@ -1,5 +1,7 @@
 //! The members of a run: the server's own `serve` on simulated disks, clocks and network, started, killed, paused
 //! and started again.
+//!
+//! There is a machine for every member there will ever be; who is one at present, [`Names`] knows.
 
 use std::net::Ipv4Addr;
 use std::sync::{Arc, Mutex};
@@ -9,6 +11,7 @@ use evenkeel::boot::member_id;
 use evenkeel::config::{ClusterState, Config};
 use evenkeel::env::Env;
 use evenkeel::serve;
+use evenkeel::version::Release;
 use evenkeel_raft::NodeId;
 use evenkeel_raft::ready::Role;
 use evenkeel_scenario::cluster::Cluster as Settings;
@@ -46,7 +49,9 @@ pub struct Machine {
     /// What it reports.
     pub look: Arc<Look>,
     node: NodeHandle,
-    config: Config,
+    config: Mutex<Config>,
+    /// The releases of the roll under way, old and new.
+    roll: Mutex<Option<(Release, Release)>>,
     life: Mutex<Option<Life>>,
 }
 
@@ -68,8 +73,17 @@ pub struct Cluster {
     draws: Draws,
 }
 
-fn peer_url(number: u64) -> String {
-    format!("http://10.0.0.{number}:2380")
+/// Where members find a member, around its number.
+pub const PEER_URL: (&str, &str) = ("http://10.0.0.", ":2380");
+
+/// The name of a member.
+pub fn name(number: u64) -> String {
+    format!("n{number}")
+}
+
+/// Where members find a member.
+pub fn peer_url(number: u64) -> String {
+    format!("{}{number}{}", PEER_URL.0, PEER_URL.1)
 }
 
 /// Where clients find a member.
@@ -77,10 +91,14 @@ pub fn client_url(number: u64) -> String {
     format!("http://10.0.0.{number}:{CLIENT_PORT}")
 }
 
+fn station(number: u64) -> NodeId {
+    NodeId(member_id(&[peer_url(number)], TOKEN))
+}
+
 impl Cluster {
-    /// Machines with empty disks, switched off.
-    pub fn new(settings: &Settings, feed: &Feed, draws: &Draws) -> Cluster {
-        let names = Names::new((1..=settings.nodes).map(|n| member_id(&[peer_url(n)], TOKEN)).collect());
+    /// Machines with empty disks, switched off: one for each founder, and as many more as will join.
+    pub fn new(settings: &Settings, joiners: u64, feed: &Feed, draws: &Draws) -> Cluster {
+        let names = Names::new((1..=settings.nodes).map(|n| station(n).0).collect());
         let latency = settings.net.latency.low.to_std()..settings.net.latency.high.to_std();
         let quality = Quality {
             latency,
@@ -91,10 +109,10 @@ impl Cluster {
         };
         let (record, who) = (feed.clone(), names.clone());
         let net = SimNet::start(draws, quality, Box::new(move |event| tap::report(&record, &who, event)));
-        let machines = (1..=settings.nodes).map(|n| Machine::new(n, settings, feed, draws, &names)).collect();
-        for number in 1..=settings.nodes {
-            net.add(NodeId(names.id(number)), &format!("n{number}"));
-            net.listens(NodeId(names.id(number)), &peer_url(number));
+        let machines = (1..=settings.nodes + joiners).map(|n| Machine::new(n, settings, feed, draws, &names)).collect();
+        for number in 1..=settings.nodes + joiners {
+            net.add(station(number), &name(number));
+            net.listens(station(number), &peer_url(number));
         }
         Cluster { machines, net, names, feed: feed.clone(), draws: draws.clone() }
     }
@@ -104,19 +122,29 @@ impl Cluster {
         &self.machines[number as usize - 1]
     }
 
-    /// The member's id.
-    pub fn id(&self, number: u64) -> NodeId {
-        NodeId(self.names.id(number))
+    /// The machine, as the network knows it: its founder's id, whoever runs on it now.
+    pub fn station(&self, number: u64) -> NodeId {
+        station(number)
     }
 
-    /// Every number.
+    /// The numbers of all members, in order.
     pub fn numbers(&self) -> impl Iterator<Item = u64> + use<> {
-        1..=self.machines.len() as u64
+        self.names.present().into_iter()
+    }
+
+    /// All members.
+    pub fn members(&self) -> impl Iterator<Item = &Machine> {
+        self.numbers().map(|number| self.machine(number))
+    }
+
+    /// A machine that never ran, for a new member.
+    pub fn spare(&self) -> Option<u64> {
+        self.machines.iter().map(|machine| machine.number).find(|number| self.names.id(*number) == 0)
     }
 
     /// The leader of the newest term, as it sees itself.
     pub fn leader(&self) -> Option<u64> {
-        let leaders = self.machines.iter().filter(|m| m.look.standing().role == Role::Leader && m.is_up());
+        let leaders = self.members().filter(|m| m.look.standing().role == Role::Leader && m.is_up());
         leaders.max_by_key(|m| m.look.standing().term).map(|m| m.number)
     }
 
@@ -124,18 +152,17 @@ impl Cluster {
     pub fn start(&self, number: u64) {
         let machine = self.machine(number);
         assert!(!machine.is_up(), "n{number} runs already");
-        let id = self.id(number);
         let seed = self.draws.draw(self.draws.label(&format!("node/n{number}/seed")));
         let env = Env {
             disk: machine.disk.mount(),
-            network: self.net.plug(id),
+            network: self.net.plug(station(number)),
             clock: Arc::new(machine.clock.clone()),
             seed,
             observer: machine.look.clone(),
         };
         let (stop, stop_wanted) = oneshot::channel();
         let (has_ended, ended) = watch::channel(false);
-        let config = machine.config.clone();
+        let config = machine.config();
         let look = machine.look.clone();
         // A machine that was killed has a new handle: the old one's tasks never run.
         let node = Handle::current().get_node(machine.node.id()).expect("the machine exists");
@@ -162,7 +189,7 @@ impl Cluster {
             return;
         }
         machine.disk.crash(crash);
-        self.net.unplug(self.id(number));
+        self.net.unplug(station(number));
         machine.look.stopped();
         let handle = Handle::current();
         handle.kill(machine.node.id());
@@ -204,20 +231,53 @@ impl Cluster {
         Handle::current().resume(self.machine(number).node.id());
     }
 
+    /// Changes what the machine's next process is told at its start.
+    pub fn configure(&self, number: u64, change: impl FnOnce(&mut Config)) {
+        change(&mut self.machine(number).config.lock().expect("one thread"));
+    }
+
+    /// The machine's next process joins the cluster as it is now.
+    pub fn will_join(&self, number: u64) {
+        let mut members = self.names.present();
+        members.push(number);
+        members.sort_unstable();
+        members.dedup();
+        self.configure(number, |config| {
+            config.initial_cluster = members.into_iter().map(|n| (name(n), vec![peer_url(n)])).collect();
+            config.initial_cluster_state = ClusterState::Existing;
+        });
+    }
+
+    /// The machine's next process is of another release.
+    pub fn set_release(&self, number: u64, release: Release) {
+        self.configure(number, |config| config.release = release);
+    }
+
+    /// A roll to a release begins: until it ends, the machine may come back with either.
+    pub fn begin_roll(&self, number: u64, to: Release) {
+        let machine = self.machine(number);
+        *machine.roll.lock().expect("one thread") = Some((machine.config().release, to));
+    }
+
+    /// It has ended.
+    pub fn end_roll(&self, number: u64) {
+        *self.machine(number).roll.lock().expect("one thread") = None;
+    }
+
     /// All members run and hold the same log, commit index and state.
     pub fn converged(&self) -> bool {
-        let mut states = self.machines.iter().map(|machine| {
+        let mut states = self.members().map(|machine| {
             machine.look.with(|seen| (seen.standing.term, seen.committed, seen.applied, seen.state_hash))
         });
         let first = states.next().expect("a cluster has a member");
-        self.machines.iter().all(Machine::is_up) && first.1 == first.2 && states.all(|state| state == first)
+        self.members().all(Machine::is_up) && first.1 == first.2 && states.all(|state| state == first)
     }
 }
 
 impl Machine {
     fn new(number: u64, settings: &Settings, feed: &Feed, draws: &Draws, names: &Names) -> Machine {
         let fsync = settings.disk.fsync.low.to_std()..settings.disk.fsync.high.to_std();
-        let disk = SimDisk::new(&format!("n{number}"), draws, fsync, None);
+        let disk = SimDisk::new(&name(number), draws, fsync, None);
         let error_rate = settings.disk.error_rate.0;
         disk.set_faults(|faults| (faults.write_error, faults.sync_error) = (error_rate, error_rate));
         let offset = draws.with(|d| settings.clock.offset.draw(d, &format!("clock/n{number}/offset")));
@@ -225,9 +285,19 @@ impl Machine {
         let clock = SimClock::new(offset.0);
         clock.set_drift((drift * 1e6) as i32);
         let look = Look::new(number, feed.clone(), names.clone(), disk.clone());
-        let node = create_node(&format!("n{number}"), number as u8);
-        let config = config(number, settings);
-        Machine { number, disk, clock, look, node, config, life: Mutex::new(None) }
+        let node = create_node(&name(number), number as u8);
+        let config = Mutex::new(config(number, settings));
+        Machine { number, disk, clock, look, node, config, roll: Mutex::default(), life: Mutex::default() }
+    }
+
+    /// What its next process is told.
+    pub fn config(&self) -> Config {
+        self.config.lock().expect("one thread").clone()
+    }
+
+    /// The releases of the roll under way, old and new.
+    pub fn rolling(&self) -> Option<(Release, Release)> {
+        *self.roll.lock().expect("one thread")
     }
 
     /// Its process runs (and was not given up by itself).
@@ -243,10 +313,11 @@ impl Machine {
 
 fn config(number: u64, settings: &Settings) -> Config {
     let tick = settings.tick.to_std();
-    let members = (1..=settings.nodes).map(|n| (format!("n{n}"), vec![peer_url(n)]));
+    let members = (1..=settings.nodes).map(|n| (name(n), vec![peer_url(n)]));
     Config {
-        name: format!("n{number}"),
-        data_dir: format!("n{number}.etcd"),
+        release: release(settings.release),
+        name: name(number),
+        data_dir: format!("{}.etcd", name(number)),
         listen_client_urls: vec![format!("http://{}:{CLIENT_PORT}", Ipv4Addr::UNSPECIFIED)],
         listen_peer_urls: vec![peer_url(number)],
         advertise_client_urls: vec![client_url(number)],
@@ -270,5 +341,14 @@ fn config(number: u64, settings: &Settings) -> Config {
         lease_checkpoint_interval: Some(settings.lease_checkpoint.to_std()).filter(|interval| !interval.is_zero()),
         mutants: mutants::of(settings, number),
         ..Config::default()
+    }
+}
+
+/// The server's word for a release level.
+pub fn release(level: evenkeel_scenario::cluster::Release) -> Release {
+    match level {
+        evenkeel_scenario::cluster::Release::V3_5 => Release::V3_5,
+        evenkeel_scenario::cluster::Release::V3_6 => Release::V3_6,
+        evenkeel_scenario::cluster::Release::V3_7 => Release::V3_7,
     }
 }

@@ -6,8 +6,10 @@ use std::time::Duration;
 use evenkeel_check::history::*;
 use evenkeel_check::{LeaseId, MemberId};
 use evenkeel_proto::etcdserverpb as pb;
+use evenkeel_proto::etcdserverpb::cluster_client::ClusterClient;
 use evenkeel_proto::etcdserverpb::kv_client::KvClient;
 use evenkeel_proto::etcdserverpb::lease_client::LeaseClient;
+use evenkeel_proto::etcdserverpb::maintenance_client::MaintenanceClient;
 use evenkeel_proto::etcdserverpb::watch_client::WatchClient;
 use tonic::transport::{Channel, Endpoint};
 
@@ -20,6 +22,8 @@ pub struct Connection {
     kv: KvClient<Channel>,
     lease: LeaseClient<Channel>,
     watch: WatchClient<Channel>,
+    cluster: ClusterClient<Channel>,
+    maintenance: MaintenanceClient<Channel>,
     time: SimTime,
 }
 
@@ -30,7 +34,9 @@ impl Connection {
         Connection {
             kv: KvClient::new(channel.clone()),
             lease: LeaseClient::new(channel.clone()),
-            watch: WatchClient::new(channel),
+            watch: WatchClient::new(channel.clone()),
+            cluster: ClusterClient::new(channel.clone()),
+            maintenance: MaintenanceClient::new(channel),
             time,
         }
     }
@@ -38,6 +44,16 @@ impl Connection {
     /// The watch stub.
     pub fn watch(&self) -> WatchClient<Channel> {
         self.watch.clone()
+    }
+
+    /// The membership stub.
+    pub fn cluster(&self) -> ClusterClient<Channel> {
+        self.cluster.clone()
+    }
+
+    /// The maintenance stub.
+    pub fn maintenance(&self) -> MaintenanceClient<Channel> {
+        self.maintenance.clone()
     }
 
     /// Sends one request and tells how it ended. A call that takes longer than `patience` is given up: a cut link

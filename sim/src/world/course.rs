@@ -17,6 +17,7 @@ use super::client::{Client, Shared};
 use super::cluster::{Cluster, client_url};
 use super::connection::Connection;
 use super::feed::Feed;
+use super::operate;
 use super::steps::{Power, Stage};
 use super::view::View;
 use crate::draw::Draws;
@@ -107,9 +108,11 @@ impl Course {
         let oracles = Oracles::new(&oracle_config(&resolved)).expect("no oracle is switched off");
         let feed = Feed::new(recorder, oracles, resolved.clients.len().max(1), time.clone());
         feed.points().learn(&resolved);
-        let cluster = Arc::new(Cluster::new(&resolved.cluster, &feed, &draws));
-        let connections: Vec<Connection> =
-            cluster.numbers().map(|number| Connection::lazy(&client_url(number), time.clone())).collect();
+        let cluster = Arc::new(Cluster::new(&resolved.cluster, operate::joiners(&resolved.steps), &feed, &draws));
+        let connections: Vec<Connection> = (cluster.machines.iter())
+            .map(|machine| machine.number)
+            .map(|number| Connection::lazy(&client_url(number), time.clone()))
+            .collect();
         let bound = Arc::new(Mutex::new(BTreeMap::new()));
         let view = View {
             cluster: Arc::clone(&cluster),
@@ -239,10 +242,10 @@ impl Course {
     async fn last_reads(&self) -> Result<Vec<FinalRead>, String> {
         for _ in 0..LAST_ROUNDS {
             let mut reads = Vec::new();
-            for number in self.cluster.numbers() {
+            for number in self.cluster.names.voters() {
                 reads.push(self.last_read(number).await?);
             }
-            let newest = self.cluster.machines.iter().map(|machine| machine.look.with(|seen| seen.revision)).max();
+            let newest = self.cluster.members().map(|machine| machine.look.with(|seen| seen.revision)).max();
             if reads.iter().all(|read| Some(read.header.revision.0) == newest) {
                 return Ok(reads);
             }
@@ -322,14 +325,9 @@ impl Course {
 
 /// What the language knows and this simulator does not do: a run that left it out in silence would claim too much.
 fn not_simulated(resolved: &Resolved) -> Option<String> {
-    use evenkeel_scenario::cluster::Release;
-    use evenkeel_scenario::verb::Boot;
     use evenkeel_scenario::{Action, MessageKind};
     if resolved.swarm.is_some() {
         return Some("[swarm]: nothing is generated from it".into());
-    }
-    if resolved.cluster.release != Release::V3_7 {
-        return Some("[cluster] release: all members run at 3.7".into());
     }
     if let Some(client) = resolved.clients.iter().find(|client| client.knobs.api.is_some()) {
         return Some(format!("client {}: `api` has no effect", client.id));
@@ -344,9 +342,6 @@ fn not_simulated(resolved: &Resolved) -> Option<String> {
     }
     resolved.steps.iter().find_map(|step| {
         let matching = match &step.action {
-            Action::Restart(restart) if restart.boot != Boot::Same => {
-                return Some(format!("step {}: `boot` has no effect", step.id));
-            }
             Action::DiskStep(disk) if disk.rot.is_some() => {
                 return Some(format!("step {}: `rot` has no effect", step.id));
             }

@@ -156,6 +156,39 @@ impl Look {
         }
     }
 
+    /// Tells who takes part from an entry on. Who is unknown so far gives its machine away by its address.
+    fn configured(&self, entry: &evenkeel_raft::Entry, config: &evenkeel_raft::ConfigEntry) {
+        let configuration = &config.configuration;
+        for id in configuration.members() {
+            if self.names.number(id.0) == 0
+                && let Some(number) = addressed(&config.data)
+                && self.names.learn(number, id.0)
+            {
+                self.feed.observe(Observation::Replaced { member: MemberId(number) });
+            }
+        }
+        let told = |of: &std::collections::BTreeSet<evenkeel_raft::NodeId>| {
+            of.iter().map(|id| self.names.member(id.0)).collect::<std::collections::BTreeSet<_>>()
+        };
+        let told = evenkeel_check::configurations::Configuration {
+            voters: told(&configuration.voters),
+            outgoing: told(&configuration.outgoing),
+            learners: told(&configuration.learners),
+        };
+        self.names.set_learners(told.learners.iter().map(|member| member.0).collect());
+        let text = format!("{told:?}");
+        self.feed.log(
+            "configured",
+            &[
+                ("node", Value::U64(self.number.0)),
+                ("index", Value::U64(entry.index.0)),
+                ("members", Value::Text(&text)),
+            ],
+        );
+        let (index, term) = (Index(entry.index.0), Term(entry.term.0));
+        self.feed.observe(Observation::Configured { index, term, configuration: told });
+    }
+
     fn placed(
         &self,
         (segment, offset, len): (u32, u64, u64),
@@ -201,7 +234,9 @@ impl Observer for Look {
                     last_term: Term(last_term.0),
                 };
                 self.feed.observe(Observation::Booted { member, found });
-                // Opening the log syncs its tail: what only the page cache had is durable from here on.
+                // Opening the log syncs its tail: what survived without a sync is durable from here on.
+                let stored = Stored::HardState { term: found.term, vote: found.vote };
+                self.feed.observe(Observation::Durable { member, stored });
                 for (place, (index, term)) in log.iter().enumerate() {
                     let (index, term) = (Index(index.0), Term(term.0));
                     let stored = match place {
@@ -216,6 +251,9 @@ impl Observer for Look {
                 let now = self.feed.now();
                 self.change(|seen| seen.appended.push((now, entries.len() as u64)));
                 for entry in entries {
+                    if let Payload::Config(config) = &entry.payload {
+                        self.configured(entry, config);
+                    }
                     self.feed.observe(Observation::Appended {
                         member,
                         index: Index(entry.index.0),
@@ -326,6 +364,15 @@ pub fn role_name(role: Role) -> &'static str {
         Role::Candidate => "candidate",
         Role::Leader => "leader",
     }
+}
+
+/// The machine whose address occurs in what an entry tells the state machine.
+fn addressed(data: &[u8]) -> Option<u64> {
+    let (before, after) = (super::cluster::PEER_URL.0.as_bytes(), super::cluster::PEER_URL.1.as_bytes());
+    let start = data.windows(before.len()).position(|window| window == before)? + before.len();
+    let digits = data[start..].iter().take_while(|byte| byte.is_ascii_digit()).count();
+    let number = std::str::from_utf8(&data[start..start + digits]).ok()?;
+    data[start + digits..].starts_with(after).then(|| number.parse().ok())?
 }
 
 fn payload_hash(payload: &Payload) -> u64 {

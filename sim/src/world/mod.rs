@@ -2,11 +2,12 @@
 //!
 //! - [`cluster`]: the members, on simulated machines.
 //! - [`client`], [`leases`], [`watcher`]: the load, through the real service code.
-//! - [`steps`]: the script.
+//! - [`steps`]: the script; [`operate`]: its steps that are an operator's; `bundles`: those that are many in one.
 //! - [`feed`], [`look`], [`tap`]: what happens, told to the event log and the oracles.
 //! - [`view`]: the run as expressions see it.
 //! - [`course`]: from the first boot to the verdict.
 
+mod bundles;
 pub mod client;
 pub mod cluster;
 pub mod connection;
@@ -16,6 +17,7 @@ pub mod leases;
 pub mod look;
 pub mod mutants;
 pub mod names;
+pub mod operate;
 mod points;
 pub mod stats;
 pub mod steps;

@@ -1,7 +1,10 @@
-//! Who is who: the servers' 64-bit ids against the numbers n1, n2, …, and operations by the values they put.
+//! Who is who: the servers' 64-bit ids against the numbers n1, n2, …, who takes part at present, and operations by the
+//! values they put.
+//!
+//! A number is a machine. Its member's id may change when the machine's disk is replaced; the old id still names it.
 
-use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use bytes::Bytes;
 use evenkeel_check::history::Request;
@@ -10,21 +13,42 @@ use evenkeel_check::observation::Cause;
 use evenkeel_check::{MemberId, OpId};
 
 /// See the module's text.
-#[derive(Clone)]
+#[derive(Clone, Default)]
 pub struct Names {
-    ids: Arc<Vec<u64>>,
+    people: Arc<Mutex<People>>,
     writers: Arc<Mutex<BTreeMap<Bytes, OpId>>>,
+}
+
+#[derive(Default)]
+struct People {
+    /// Every id there ever was.
+    numbers: BTreeMap<u64, u64>,
+    /// The newest id of each machine.
+    ids: BTreeMap<u64, u64>,
+    /// Machines that are members, as far as the script knows.
+    present: BTreeSet<u64>,
+    /// Machines that the newest configuration has as learners.
+    learners: BTreeSet<u64>,
 }
 
 impl Names {
     /// Names for members with these ids, n1 first.
     pub fn new(ids: Vec<u64>) -> Names {
-        Names { ids: Arc::new(ids), writers: Arc::default() }
+        let names = Names::default();
+        for (number, id) in (1..).zip(ids) {
+            names.learn(number, id);
+            names.joined(number);
+        }
+        names
+    }
+
+    fn people(&self) -> MutexGuard<'_, People> {
+        self.people.lock().expect("one thread")
     }
 
     /// The number of the member with this id; 0 when there is none.
     pub fn number(&self, id: u64) -> u64 {
-        self.ids.iter().position(|known| *known == id).map_or(0, |at| at as u64 + 1)
+        self.people().numbers.get(&id).copied().unwrap_or(0)
     }
 
     /// The same as the history names it.
@@ -32,14 +56,42 @@ impl Names {
         MemberId(self.number(id))
     }
 
-    /// The id of the member with this number.
+    /// The id of the member with this number; 0 when it never had one.
     pub fn id(&self, number: u64) -> u64 {
-        self.ids[number as usize - 1]
+        self.people().ids.get(&number).copied().unwrap_or(0)
     }
 
-    /// The number of members.
-    pub fn count(&self) -> u64 {
-        self.ids.len() as u64
+    /// The machine's member has this id from now on. Whether it had another one before.
+    pub fn learn(&self, number: u64, id: u64) -> bool {
+        let mut people = self.people();
+        people.numbers.insert(id, number);
+        people.ids.insert(number, id).is_some_and(|before| before != id)
+    }
+
+    /// The machine is one of the cluster's.
+    pub fn joined(&self, number: u64) {
+        self.people().present.insert(number);
+    }
+
+    /// It is one no more.
+    pub fn left(&self, number: u64) {
+        self.people().present.remove(&number);
+    }
+
+    /// Who does not vote, by the newest configuration anybody has.
+    pub fn set_learners(&self, learners: BTreeSet<u64>) {
+        self.people().learners = learners;
+    }
+
+    /// The numbers of all members, in order.
+    pub fn present(&self) -> Vec<u64> {
+        self.people().present.iter().copied().collect()
+    }
+
+    /// The numbers of all members that are no learners.
+    pub fn voters(&self) -> Vec<u64> {
+        let people = self.people();
+        people.present.difference(&people.learners).copied().collect()
     }
 
     /// Notes who puts the values of a request.

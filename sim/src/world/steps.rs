@@ -7,7 +7,7 @@ use std::time::Duration;
 use evenkeel_check::observation::Observation;
 use evenkeel_scenario::expr::{ExprNode, STEP_EVENT};
 use evenkeel_scenario::step::{Step, Trigger};
-use evenkeel_scenario::verb::{Action, DiskError, RestartKind};
+use evenkeel_scenario::verb::{Action, Boot, DiskError, RestartKind};
 use evenkeel_scenario::{Event, Link, Messages, Nanos, Selector, Spread, Watch, Word};
 use tokio::sync::oneshot;
 
@@ -42,6 +42,8 @@ pub struct Stage {
     troubles: Mutex<Troubles>,
     /// The members at which steps were triggered.
     subjects: Mutex<BTreeMap<String, u64>>,
+    /// Held by the step that operates the cluster.
+    pub(super) operator: tokio::sync::Mutex<()>,
 }
 
 /// What a power loss does.
@@ -72,12 +74,13 @@ impl Stage {
         view: View,
         power: Power,
     ) -> Stage {
-        let (troubles, subjects) = Default::default();
-        Stage { cluster, feed, draws, connections, bound, view, power: Mutex::new(power), troubles, subjects }
+        let (troubles, subjects, operator) = Default::default();
+        let power = Mutex::new(power);
+        Stage { cluster, feed, draws, connections, bound, view, power, troubles, subjects, operator }
     }
 
     /// A fault begins.
-    fn trouble(&self) {
+    pub(super) fn trouble(&self) {
         let mut troubles = self.troubles.lock().expect("one thread");
         troubles.count += 1;
         if troubles.count == 1 {
@@ -86,13 +89,18 @@ impl Stage {
     }
 
     /// A fault ends.
-    fn relief(&self) {
+    pub(super) fn relief(&self) {
         let mut troubles = self.troubles.lock().expect("one thread");
         troubles.count = troubles.count.saturating_sub(1);
-        let all_run = self.cluster.machines.iter().all(super::cluster::Machine::is_meant_to_run);
+        let all_run = self.cluster.members().all(super::cluster::Machine::is_meant_to_run);
         if troubles.count == 0 && all_run {
             self.feed.observe(Observation::Calm);
         }
+    }
+
+    /// Rules to be taken back by `quiesce`.
+    pub(super) fn remember(&self, rules: &[RuleId]) {
+        self.troubles.lock().expect("one thread").rules.extend(rules);
     }
 
     /// Whether `quiesce` has ended all faults for good.
@@ -126,7 +134,7 @@ impl Stage {
             Selector::Random(count) => draw(all, *count as usize),
             Selector::RandomFollower => draw(followers(), 1),
             Selector::Minority => {
-                let count = (all.len() - 1) / 2;
+                let count = self.cluster.names.voters().len().saturating_sub(1) / 2;
                 draw(all, count)
             }
             Selector::Bound(name) => self.bound.lock().expect("one thread").get(name).copied().into_iter().collect(),
@@ -176,12 +184,12 @@ impl Stage {
             .links(link, label)
             .into_iter()
             .map(|(from, to)| {
-                let (from, to) = (self.cluster.id(from), self.cluster.id(to));
+                let (from, to) = (self.cluster.station(from), self.cluster.station(to));
                 self.cluster.net.add_rule(Rule { from, to, kinds, effect: effect.clone() })
             })
             .collect();
         self.trouble();
-        self.troubles.lock().expect("one thread").rules.extend(&rules);
+        self.remember(&rules);
         if let Some(hold) = hold {
             self.feed.time().sleep(hold).await;
             if self.is_calm() {
@@ -209,7 +217,9 @@ impl Stage {
             machine.disk.set_faults(|faults| *faults = Default::default());
             machine.clock.set_drift(0);
             self.cluster.resume(machine.number);
-            if !machine.is_meant_to_run() {
+            if !self.cluster.names.present().contains(&machine.number) {
+                self.cluster.kill(machine.number, Crash::Kill);
+            } else if !machine.is_meant_to_run() {
                 self.cluster.start(machine.number);
             } else if !machine.is_up() {
                 // Its disk had failed under it: an operator would start it again.
@@ -229,7 +239,21 @@ impl Stage {
         }
     }
 
-    async fn restart(self: &Arc<Self>, restart: &evenkeel_scenario::verb::Restart, id: &str) {
+    /// The release a member comes back with, when a roll is under way.
+    fn boot(&self, boot: Boot, number: u64, id: &str) {
+        let Some((from, to)) = self.cluster.machine(number).rolling() else { return };
+        let (old, new) = (from.min(to), from.max(to));
+        let release = match boot {
+            Boot::Same => return,
+            Boot::Old => old,
+            Boot::New => new,
+            Boot::Either if self.draws.chance(self.draws.label(&format!("step/{id}/n{number}/boot")), 0.5) => old,
+            Boot::Either => new,
+        };
+        self.cluster.set_release(number, release);
+    }
+
+    pub(super) async fn restart(self: &Arc<Self>, restart: &evenkeel_scenario::verb::Restart, id: &str) {
         let mut after = Duration::ZERO;
         let mut tasks = Vec::new();
         for number in self.members(&restart.node, id, &[]) {
@@ -237,7 +261,8 @@ impl Stage {
                 self.draws.with(|d| spread.draw(d, &format!("step/{id}/n{number}/{what}"))).to_std()
             };
             let down = draw("down", &restart.down);
-            let (stage, kind, begin) = (Arc::clone(self), restart.kind, after);
+            let (stage, kind, begin, boot) = (Arc::clone(self), restart.kind, after, restart.boot);
+            let id = id.to_owned();
             after += draw("stagger", &restart.stagger);
             tasks.push(tokio::spawn(async move {
                 stage.feed.time().sleep(begin).await;
@@ -252,6 +277,7 @@ impl Stage {
                 }
                 stage.feed.time().sleep(down).await;
                 if !stage.cluster.machine(number).is_meant_to_run() {
+                    stage.boot(boot, number, &id);
                     stage.cluster.start(number);
                 }
                 stage.relief();
@@ -324,7 +350,13 @@ impl Stage {
             }
             Action::Compact(compact) => self.compact(compact.keep).await,
             Action::Mark(_) => {}
-            other => unreachable!("{} was refused before the run began", other.verb()),
+            Action::Transfer(step) => self.transfer(step, id).await,
+            Action::Member(step) => self.member(step, id).await,
+            Action::Roll(step) => self.roll(step, id).await,
+            Action::Downgrade(step) => self.downgrade(step, id).await,
+            Action::Defrag(step) => self.defrag(step, id).await,
+            Action::Swizzle(step) => self.swizzle(step, id).await,
+            Action::Attrition(step) => self.attrition(step, id).await,
         }
     }
 
@@ -348,6 +380,11 @@ impl Stage {
                     None => {}
                 }
             });
+            if step.wiped == Some(true) {
+                self.cluster.kill(*number, Crash::Kill);
+                machine.disk.wipe();
+                self.cluster.start(*number);
+            }
         }
         if let Some(hold) = hold {
             self.feed.time().sleep(hold).await;
@@ -369,7 +406,7 @@ impl Stage {
 
     async fn compact(&self, keep: u64) {
         use evenkeel_check::history::Request;
-        let newest = self.cluster.machines.iter().map(|m| m.look.with(|seen| seen.revision)).max().unwrap_or(0);
+        let newest = self.cluster.members().map(|m| m.look.with(|seen| seen.revision)).max().unwrap_or(0);
         let revision = newest - keep as i64;
         if revision > 1
             && let Some(leader) = self.cluster.leader()

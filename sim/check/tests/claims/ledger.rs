@@ -91,10 +91,10 @@ fn an_answer_needs_its_entry_on_a_durable_quorum() {
     check(one.clone().into_iter().chain([answer(1)]), "");
     check(
         one.clone().into_iter().chain([answer(2)]),
-        "n1 shows r2, but its entry i1 of t1 is durable on 1 members only",
+        "n1 shows r2, but its entry i1 of t1 is durable on 1 of 3 voters only",
     );
     check(one.clone().into_iter().chain([entry(2, 1, 1), answer(2)]), "");
-    check(one.into_iter().chain([entry(2, 1, 2), answer(2)]), "durable on 1 members");
+    check(one.into_iter().chain([entry(2, 1, 2), answer(2)]), "durable on 1 of 3 voters");
 }
 
 #[test]

@@ -159,3 +159,42 @@ fn a_restart_may_lose_the_tail_and_bring_back_what_it_was_to_replace() {
     check([append(1, 1, 1), append(1, 2, 1), boot(1, 1, 1, 1), append(1, 2, 1)], "");
     check([append(1, 1, 1), boot(1, 1, 1, 2)], "");
 }
+
+fn configured(index: u64, term: u64, voters: &[u64], learners: &[u64]) -> Observation {
+    let set = |members: &[u64]| members.iter().copied().map(MemberId).collect();
+    let configuration =
+        configurations::Configuration { voters: set(voters), learners: set(learners), ..Default::default() };
+    Configured { index: Index(index), term: Term(term), configuration }
+}
+
+#[test]
+fn a_leader_that_is_no_voter_is_caught() {
+    check([elect(4, 1)], "without being a voter");
+    check([configured(5, 1, &[1, 2, 3], &[4]), elect(4, 2)], "without being a voter");
+    check([configured(5, 1, &[1, 2, 3, 4], &[]), elect(4, 2)], "");
+}
+
+#[test]
+fn a_member_that_was_replaced_may_vote_again() {
+    let replaced = Replaced { member: MemberId(1) };
+    check([vote(1, 2, 2), vote(1, 2, 3)], "after it voted for");
+    check([vote(1, 2, 2), replaced, vote(1, 2, 3)], "");
+}
+
+#[test]
+fn an_entry_found_at_a_start_may_be_replaced_later() {
+    // n1 has written 2 of term 2, lost it with the power, and finds 2 of term 1 again, which then goes as well.
+    check(
+        [
+            append(2, 1, 1),
+            append(2, 2, 2),
+            append(2, 3, 2),
+            append(1, 1, 1),
+            append(1, 2, 2),
+            boot(1, 2, 2, 1),
+            append(1, 2, 2),
+            append(1, 3, 2),
+        ],
+        "",
+    );
+}

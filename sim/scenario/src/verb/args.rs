@@ -211,6 +211,8 @@ section! {
         torn: Option<bool> = unset(),
         /// Whether a power loss loses what was not synced.
         lose_unsynced: Option<bool> = unset(),
+        /// Whether everything on the disk is gone, and the member starts again without it.
+        wiped: Option<bool> = unset(),
         /// Share of reads that find a flipped bit.
         rot: Option<Share> = unset(),
         /// How long.

@@ -107,21 +107,21 @@ verbs! {
     /// Compacts history.
     Compact, CompactSpec, "compact", false;
     /// Stops members for good.
-    Stop, StopSpec, "stop", true;
+    Stop, StopSpec, "stop", false;
     /// Changes the release of members.
-    Roll, RollSpec, "roll", true;
+    Roll, RollSpec, "roll", false;
     /// Starts or ends a downgrade.
-    Downgrade, DowngradeSpec, "downgrade", true;
+    Downgrade, DowngradeSpec, "downgrade", false;
     /// Changes the membership.
-    Member, MemberSpec, "member", true;
+    Member, MemberSpec, "member", false;
     /// Hands leadership over.
-    Transfer, TransferSpec, "transfer", true;
+    Transfer, TransferSpec, "transfer", false;
     /// Defragments.
-    Defrag, DefragSpec, "defrag", true;
+    Defrag, DefragSpec, "defrag", false;
     /// Cuts members off one by one.
-    Swizzle, SwizzleSpec, "swizzle", true;
+    Swizzle, SwizzleSpec, "swizzle", false;
     /// Restarts members again and again.
-    Attrition, AttritionSpec, "attrition", true;
+    Attrition, AttritionSpec, "attrition", false;
 }
 
 /// The names of all verbs.
@@ -164,11 +164,12 @@ fn check(cx: &mut Cx<'_>, node: &Node, reader: &mut Reader<'_>, action: &ActionS
                 || disk.error.is_some()
                 || disk.torn.is_some()
                 || disk.lose_unsynced.is_some()
+                || disk.wiped.is_some()
                 || disk.rot.is_some();
             if !effects {
                 cx.problem(
                     span,
-                    "this step changes nothing: give at least one of fsync, error, torn, lose_unsynced, rot",
+                    "this step changes nothing: give at least one of fsync, error, torn, lose_unsynced, wiped, rot",
                 );
             }
         }

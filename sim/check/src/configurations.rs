@@ -1,0 +1,107 @@
+//! Who takes part, as the members' logs say: the configurations that may still count.
+//!
+//! A configuration is in force for a member from the moment its entry is in that member's log, and an entry may be cut
+//! away again. So several may count at a time: the newest one that is known to be committed, and whatever was appended
+//! after it. Rules that depend on who votes ask all of them and are content with one: no false alarm while a change is
+//! under way, and no slack as soon as it is over.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::ids::*;
+
+/// Who takes part.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Configuration {
+    /// Members that vote.
+    pub voters: BTreeSet<MemberId>,
+    /// While joint: the voters before, whose majority is needed too.
+    pub outgoing: BTreeSet<MemberId>,
+    /// Members that do not vote.
+    pub learners: BTreeSet<MemberId>,
+}
+
+impl Configuration {
+    /// Members 1 to `voters`, all voting.
+    pub fn founded(voters: usize) -> Configuration {
+        Configuration { voters: (1..=voters as u64).map(MemberId).collect(), ..Configuration::default() }
+    }
+
+    /// Whether it votes, in either half.
+    pub fn is_voter(&self, member: MemberId) -> bool {
+        self.voters.contains(&member) || self.outgoing.contains(&member)
+    }
+
+    /// Whether those for whom `has` holds can decide.
+    pub fn is_quorum(&self, has: impl Fn(MemberId) -> bool) -> bool {
+        let majority = |of: &BTreeSet<MemberId>| of.len() / 2 < of.iter().filter(|member| has(**member)).count();
+        majority(&self.voters) && (self.outgoing.is_empty() || majority(&self.outgoing))
+    }
+}
+
+/// The configurations that may count.
+#[derive(Clone, Debug)]
+pub(crate) struct Configurations(BTreeMap<(Index, Term), Configuration>);
+
+impl Configurations {
+    pub fn new(first: Configuration) -> Configurations {
+        Configurations(BTreeMap::from([((Index(0), Term(0)), first)]))
+    }
+
+    /// An entry with a configuration was put into some member's log.
+    pub fn appended(&mut self, index: Index, term: Term, configuration: Configuration) {
+        let committed = self.0.keys().next().is_none_or(|(first, _)| index <= *first);
+        if !committed {
+            self.0.insert((index, term), configuration);
+        }
+    }
+
+    /// An entry was applied, so it is committed: when it is a configuration, those before it are history.
+    pub fn applied(&mut self, index: Index, term: Term) {
+        if self.0.contains_key(&(index, term)) {
+            self.0.retain(|(at, of), _| (index, term) == (*at, *of) || (index < *at && term <= *of));
+        }
+    }
+
+    /// Every configuration that may count.
+    pub fn all(&self) -> impl Iterator<Item = &Configuration> {
+        self.0.values()
+    }
+
+    /// The newest one that is known to be committed.
+    pub fn settled(&self) -> &Configuration {
+        self.0.values().next().expect("there is always one")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn set(members: &[u64]) -> BTreeSet<MemberId> {
+        members.iter().copied().map(MemberId).collect()
+    }
+
+    #[test]
+    fn a_joint_configuration_needs_both_majorities_and_a_learner_counts_nowhere() {
+        let joint = Configuration { voters: set(&[3, 4, 5]), outgoing: set(&[1, 2, 3]), learners: set(&[6]) };
+        for (has, decides) in
+            [(&[1, 2, 3][..], false), (&[3, 4, 5], false), (&[2, 3, 4], true), (&[1, 2, 4, 5], true), (&[3, 6], false)]
+        {
+            assert_eq!(joint.is_quorum(|member| has.contains(&member.0)), decides, "{has:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_committed_ends_what_was_before_and_what_was_to_be_instead() {
+        let mut all = Configurations::new(Configuration::founded(3));
+        all.appended(Index(5), Term(2), Configuration::founded(4));
+        all.appended(Index(5), Term(3), Configuration::founded(2));
+        assert_eq!(all.all().count(), 3);
+        all.applied(Index(4), Term(2));
+        assert_eq!(all.all().count(), 3, "an entry that is none changes nothing");
+        all.applied(Index(5), Term(3));
+        assert_eq!(all.all().collect::<Vec<_>>(), [&Configuration::founded(2)]);
+        all.appended(Index(5), Term(2), Configuration::founded(4));
+        assert_eq!(all.settled(), &Configuration::founded(2), "a late member's old entry changes nothing");
+    }
+}

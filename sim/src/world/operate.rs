@@ -1,0 +1,329 @@
+//! Steps that are an operator's work: who takes part, which release runs, who leads. All through the real services.
+//!
+//! An operator does one thing at a time, and insists: a request that got no answer is sent again until its outcome is
+//! known, because a change that nobody knows of would leave a member that nobody starts.
+
+use std::collections::BTreeSet;
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use evenkeel_proto::etcdserverpb as pb;
+use evenkeel_raft::NodeId;
+use evenkeel_scenario::step::Step;
+use evenkeel_scenario::verb::{self, Action, DowngradeAction, MemberChange, Order, Wait};
+use evenkeel_scenario::{Event, Value, Word};
+use pb::downgrade_request::DowngradeAction as Wanted;
+
+use super::cluster::{peer_url, release};
+use super::connection::Connection;
+use super::steps::Stage;
+use crate::disk::Crash;
+
+/// One request is given up after this.
+const REQUEST_PATIENCE: Duration = Duration::from_secs(7);
+/// Between two tries of the same.
+const RETRY_INTERVAL: Duration = Duration::from_millis(250);
+/// An operator that insists gives up after this.
+const OPERATOR_PATIENCE: Duration = Duration::from_secs(40);
+/// A removed member has so long to stop by itself.
+const REMOVED_PATIENCE: Duration = Duration::from_secs(15);
+
+/// Swaps in one roll: members that crash may have to be taken more than once.
+const SWAPS_MAX: u32 = 50;
+
+/// Members that the script may add.
+pub fn joiners(steps: &[Step]) -> u64 {
+    let joins = |step: &&Step| {
+        matches!(&step.action, Action::Member(member)
+            if matches!(member.change, MemberChange::Add | MemberChange::AddLearner))
+    };
+    steps.iter().filter(joins).map(|step| step.repeat.as_ref().map_or(1, |repeat| repeat.times)).sum()
+}
+
+/// How a request ended.
+enum Told<T> {
+    /// As wanted.
+    Done(T),
+    /// It was not done, for this reason.
+    Refused(String),
+    /// Nobody knows.
+    Silence,
+}
+
+impl<T> Told<T> {
+    fn of(outcome: Result<tonic::Response<T>, tonic::Status>) -> Told<T> {
+        use tonic::Code;
+        match outcome {
+            Ok(response) => Told::Done(response.into_inner()),
+            Err(status) if status.message().contains("unhealthy cluster") => Told::Refused(status.message().into()),
+            Err(status) => match status.code() {
+                Code::Unavailable | Code::DeadlineExceeded | Code::Cancelled | Code::Unknown => Told::Silence,
+                _ => Told::Refused(status.message().into()),
+            },
+        }
+    }
+}
+
+impl Stage {
+    /// Notes how a step's request ended, for expressions: `STEP.done`, `STEP.refused('why')`.
+    fn ended(&self, id: &str, refused: Option<&str>) {
+        let mut event = Event {
+            name: if refused.is_some() { "refused" } else { "done" }.to_owned(),
+            at: self.feed.nanos(),
+            until: Some(self.feed.nanos()),
+            node: None,
+            step: Some(id.to_owned()),
+            fields: Default::default(),
+        };
+        if let Some(reason) = refused {
+            event.fields.insert("reason".to_owned(), Value::Text(reason.to_owned()));
+            self.feed.log("refused", &[("reason", crate::chain::Value::Text(reason))]);
+        }
+        self.feed.note(event);
+    }
+
+    async fn bounded<T>(&self, call: impl Future<Output = Result<tonic::Response<T>, tonic::Status>>) -> Told<T> {
+        tokio::select! {
+            biased;
+            outcome = call => Told::of(outcome),
+            () = self.feed.time().sleep(REQUEST_PATIENCE) => Told::Silence,
+        }
+    }
+
+    /// Sends a request to the leader, or to whoever serves, until its outcome is known. `insist`: refusals are tried
+    /// again as well. The error is the last refusal.
+    async fn ask<T, F>(&self, insist: bool, mut request: impl FnMut(Connection) -> F) -> (Result<T, String>, bool)
+    where
+        F: Future<Output = Result<tonic::Response<T>, tonic::Status>>,
+    {
+        let give_up = self.feed.now() + OPERATOR_PATIENCE;
+        let (mut last, mut silent, mut turn) = (String::from("nobody answers"), false, 0);
+        while self.feed.now() < give_up {
+            let serving: Vec<u64> = self.cluster.members().filter(|m| m.is_up()).map(|m| m.number).collect();
+            let leader = self.cluster.leader().filter(|leader| serving.contains(leader));
+            let asked = leader.or_else(|| serving.get(turn % serving.len().max(1)).copied());
+            turn += 1;
+            if let Some(number) = asked {
+                match self.bounded(request(self.connections[number as usize - 1].clone())).await {
+                    Told::Done(answer) => return (Ok(answer), silent),
+                    Told::Refused(reason) if !insist => return (Err(reason), silent),
+                    Told::Refused(reason) => last = reason,
+                    Told::Silence => silent = true,
+                }
+            }
+            self.feed.time().sleep(RETRY_INTERVAL).await;
+        }
+        (Err(last), silent)
+    }
+
+    pub(super) async fn transfer(&self, step: &verb::Transfer, id: &str) {
+        let (Some(leader), Some(to)) = (self.cluster.leader(), self.members(&step.to, id, &[]).first().copied()) else {
+            return self.ended(id, Some("there is no leader, or nobody to lead"));
+        };
+        let request = pb::MoveLeaderRequest { target_id: self.cluster.names.id(to) };
+        let mut service = self.connections[leader as usize - 1].maintenance();
+        match self.bounded(service.move_leader(request)).await {
+            Told::Done(_) => self.ended(id, None),
+            Told::Refused(reason) => self.ended(id, Some(&reason)),
+            Told::Silence => self.ended(id, Some("no answer")),
+        }
+    }
+
+    pub(super) async fn defrag(&self, step: &verb::Defrag, id: &str) {
+        for number in self.members(&step.node, id, &[]) {
+            let mut service = self.connections[number as usize - 1].maintenance();
+            if let Told::Refused(reason) = self.bounded(service.defragment(pb::DefragmentRequest {})).await {
+                return self.ended(id, Some(&reason));
+            }
+        }
+        self.ended(id, None);
+    }
+
+    pub(super) async fn downgrade(&self, step: &verb::Downgrade, id: &str) {
+        let action = match step.action {
+            DowngradeAction::Validate => Wanted::Validate,
+            DowngradeAction::Enable => Wanted::Enable,
+            DowngradeAction::Cancel => Wanted::Cancel,
+        };
+        let version = step.to.map_or_else(String::new, |to| to.name().to_owned());
+        let request = pb::DowngradeRequest { action: action as i32, version };
+        let ask = |connection: Connection| {
+            let request = request.clone();
+            async move { connection.maintenance().downgrade(request).await }
+        };
+        match self.ask(false, ask).await {
+            (Ok(_), _) => self.ended(id, None),
+            // The silent one had been heard.
+            (Err(reason), true) if reason.contains("downgrade job in progress") => self.ended(id, None),
+            (Err(reason), _) => self.ended(id, Some(&reason)),
+        }
+    }
+
+    pub(super) async fn member(self: &Arc<Self>, step: &verb::Member, id: &str) {
+        let _one_at_a_time = self.operator.lock().await;
+        let insist = step.wait == Wait::Healthy;
+        let about = step.node.as_ref().and_then(|node| self.members(node, id, &[]).first().copied());
+        let outcome = match (step.change, about) {
+            (MemberChange::Add, _) => self.add(false, insist).await,
+            (MemberChange::AddLearner, _) => self.add(true, insist).await,
+            (_, None) => Err("there is no such member".into()),
+            (MemberChange::Promote, Some(number)) => self.promote(number, insist).await,
+            (MemberChange::Remove, Some(number)) => self.remove(number, insist).await,
+            (MemberChange::Update, Some(number)) => self.update(number, insist).await,
+            (MemberChange::Replace, Some(number)) => self.replace(number).await,
+        };
+        self.ended(id, outcome.err().as_deref());
+        if insist {
+            self.healthy().await;
+        }
+    }
+
+    /// A new machine joins.
+    async fn add(&self, learner: bool, insist: bool) -> Result<(), String> {
+        let number = self.cluster.spare().ok_or("there is no machine left")?;
+        let request = pb::MemberAddRequest { peer_urls: vec![peer_url(number)], is_learner: learner };
+        let ask = |connection: Connection| {
+            let request = request.clone();
+            async move { connection.cluster().member_add(request).await }
+        };
+        // Its id is learnt from the log.
+        match self.ask(insist, ask).await {
+            (Ok(_), _) => {}
+            (Err(reason), true) if reason.contains("Peer URLs already exists") => {}
+            (Err(reason), _) => return Err(reason),
+        }
+        self.cluster.names.joined(number);
+        self.cluster.will_join(number);
+        self.cluster.start(number);
+        Ok(())
+    }
+
+    async fn promote(&self, number: u64, insist: bool) -> Result<(), String> {
+        let id = self.cluster.names.id(number);
+        let ask = |connection: Connection| async move {
+            connection.cluster().member_promote(pb::MemberPromoteRequest { id }).await
+        };
+        match self.ask(insist, ask).await {
+            (Ok(_), _) => Ok(()),
+            (Err(reason), true) if reason.contains("can only promote a learner member") && !reason.contains("sync") => {
+                Ok(())
+            }
+            (Err(reason), _) => Err(reason),
+        }
+    }
+
+    /// The member leaves; its process should notice.
+    async fn remove(self: &Arc<Self>, number: u64, insist: bool) -> Result<(), String> {
+        let id = self.cluster.names.id(number);
+        let ask = |connection: Connection| async move {
+            connection.cluster().member_remove(pb::MemberRemoveRequest { id }).await
+        };
+        match self.ask(insist, ask).await {
+            (Ok(_), _) => {}
+            (Err(reason), true) if reason.contains("member not found") => {}
+            (Err(reason), _) => return Err(reason),
+        }
+        self.cluster.names.left(number);
+        let stage = Arc::clone(self);
+        tokio::spawn(async move {
+            stage.feed.time().sleep(REMOVED_PATIENCE).await;
+            stage.cluster.stop(number).await;
+        });
+        Ok(())
+    }
+
+    async fn update(&self, number: u64, insist: bool) -> Result<(), String> {
+        let id = self.cluster.names.id(number);
+        let peer_urls = vec![peer_url(number), peer_url(number).replace(":2380", ":2390")];
+        let ask = |connection: Connection| {
+            let request = pb::MemberUpdateRequest { id, peer_urls: peer_urls.clone() };
+            async move { connection.cluster().member_update(request).await }
+        };
+        self.ask(insist, ask).await.0.map(|_| ())
+    }
+
+    /// The member's machine gets a new disk and comes back with it in the member's place.
+    async fn replace(&self, number: u64) -> Result<(), String> {
+        self.trouble();
+        self.cluster.kill(number, Crash::Kill);
+        self.cluster.machine(number).disk.wipe();
+        self.cluster.will_join(number);
+        self.cluster.configure(number, |config| config.replace = true);
+        self.cluster.start(number);
+        self.relief();
+        Ok(())
+    }
+
+    /// All members run, serve and follow one leader; or patience is over.
+    pub(super) async fn healthy(&self) -> bool {
+        let give_up = self.feed.now() + OPERATOR_PATIENCE;
+        let healthy = || {
+            let leader = self.cluster.leader().map(|number| NodeId(self.cluster.names.id(number)));
+            leader.is_some()
+                && self.cluster.members().all(|machine| {
+                    machine.is_up() && machine.look.with(|seen| seen.ready && seen.standing.leader == leader)
+                })
+        };
+        while self.feed.now() < give_up {
+            if healthy() {
+                return true;
+            }
+            self.feed.time().sleep(RETRY_INTERVAL).await;
+        }
+        false
+    }
+
+    pub(super) async fn roll(&self, step: &verb::Roll, id: &str) {
+        let _one_at_a_time = self.operator.lock().await;
+        let to = release(step.to);
+        for number in self.cluster.numbers() {
+            self.cluster.begin_roll(number, to);
+        }
+        let mut left: Vec<u64> = self.cluster.numbers().collect();
+        let (mut done, mut swapped) = (BTreeSet::new(), 0_u32);
+        let pick = self.draws.label(&format!("step/{id}/order"));
+        while !left.is_empty() && swapped < SWAPS_MAX {
+            let leader = self.cluster.leader();
+            let place = match step.order {
+                Order::FollowersThenLeader => left.iter().position(|n| Some(*n) != leader),
+                Order::LeaderFirst => left.iter().position(|n| Some(*n) == leader),
+                Order::ByNumber => None,
+                Order::Random => Some(self.draws.below(pick, left.len() as u64) as usize),
+            };
+            let number = left.remove(place.unwrap_or(0));
+            self.swap(number, to).await;
+            if step.wait == Wait::Healthy {
+                self.healthy().await;
+            }
+            swapped += 1;
+            self.feed.note(Event {
+                name: "swapped".to_owned(),
+                at: self.feed.nanos(),
+                until: Some(self.feed.nanos()),
+                node: Some(number),
+                step: Some(id.to_owned()),
+                fields: [("n".to_owned(), Value::Number(f64::from(swapped)))].into(),
+            });
+            done.insert(number);
+            // A member that came back at the old release after a crash is taken again.
+            let back = |n: &u64| self.cluster.machine(*n).config().release != to;
+            left.extend(done.iter().copied().filter(back));
+            done.retain(|n| !left.contains(n));
+        }
+        for number in self.cluster.numbers() {
+            self.cluster.end_roll(number);
+        }
+    }
+
+    /// Restarts a member cleanly with another release.
+    async fn swap(&self, number: u64, to: evenkeel::version::Release) {
+        self.trouble();
+        self.cluster.stop(number).await;
+        self.cluster.set_release(number, to);
+        if !self.cluster.machine(number).is_meant_to_run() {
+            self.cluster.start(number);
+        }
+        self.relief();
+    }
+}
