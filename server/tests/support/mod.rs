@@ -117,6 +117,8 @@ pub struct Node {
     pub name: String,
     /// `http://127.0.0.1:PORT`, for clients.
     pub endpoint: String,
+    /// The same for members.
+    pub peer: String,
     arguments: Vec<String>,
     data: PathBuf,
     process: Option<Process>,
@@ -135,7 +137,7 @@ impl Node {
             ("initial-cluster", members),
         ];
         let arguments = flags.map(|(flag, value)| format!("--{flag}={value}")).to_vec();
-        Node { name: name.to_owned(), endpoint, arguments, data, process: None }
+        Node { name: name.to_owned(), endpoint, peer, arguments, data, process: None }
     }
 
     /// The arguments it is started with.
@@ -177,6 +179,11 @@ impl Node {
         (status, process.log.join("\n"))
     }
 
+    /// Empties its disk.
+    pub fn wipe(&self) {
+        std::fs::remove_dir_all(&self.data).expect("the directory is there");
+    }
+
     /// SIGKILL, and the end of it.
     pub fn kill(&mut self) {
         self.process.take().expect("it runs").child.kill().expect("it is our child");
@@ -211,6 +218,18 @@ impl Cluster {
             Node::new(&name(index), directory.path().join(name(index)), client, peer, &members)
         };
         Cluster { nodes: ports.iter().enumerate().map(node).collect(), directory }
+    }
+
+    /// One more, not started: it will join those that are there. Returns its place.
+    pub fn join(&mut self) -> usize {
+        let name = format!("n{}", self.nodes.len() + 1);
+        let (client, peer) = (free_port(), free_port());
+        let there = self.nodes.iter().map(|node| format!("{}={}", node.name, node.peer));
+        let members: Vec<String> = there.chain([format!("{name}=http://127.0.0.1:{peer}")]).collect();
+        let mut node = Node::new(&name, self.directory.path().join(&name), client, peer, &members.join(","));
+        node.add("--initial-cluster-state=existing");
+        self.nodes.push(node);
+        self.nodes.len() - 1
     }
 
     /// A cluster of `size` members that serves.

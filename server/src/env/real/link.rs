@@ -126,7 +126,9 @@ impl Lane {
         loop {
             let Broken { lived, refused, reason } = self.stream(url).await;
             let peer = self.peer.id;
-            if lived.is_some() {
+            // One that breaks at once is none: a process that boots takes connections, and ends the streams.
+            let held = lived.is_some_and(|lived| PAUSE_MIN <= lived);
+            if held {
                 pause = PAUSE_MIN;
                 reported = false;
             }
@@ -141,8 +143,7 @@ impl Lane {
                 return; // the member has stopped
             }
             was_up = lived.is_some();
-            // One that breaks at once would have us spin.
-            if lived.is_none_or(|lived| lived < PAUSE_MIN) {
+            if !held {
                 tokio::time::sleep(pause).await;
                 pause = (pause * 2).min(PAUSE_MAX);
             }

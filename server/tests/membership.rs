@@ -1,0 +1,269 @@
+//! Members come, learn, are promoted, replaced and removed, under a client that writes: real processes.
+#![cfg(not(madsim))]
+#![allow(
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    reason = "starts real processes, waits for them, and measures real time"
+)]
+
+mod support;
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use etcd_client::{Client, ConnectOptions, Error, GetOptions, Member, MemberAddOptions};
+use support::{Cluster, PATIENCE, READY};
+use tokio::task::JoinHandle;
+use tokio::time::{sleep, timeout};
+
+/// A request of the writer is given up after this.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(2);
+/// Between two looks at something that will be so soon.
+const LOOK_AGAIN: Duration = Duration::from_millis(50);
+
+async fn client(endpoint: &str) -> Client {
+    let options = ConnectOptions::new().with_timeout(PATIENCE);
+    Client::connect([endpoint], Some(options)).await.expect("it serves")
+}
+
+/// Writes `0`, `1`, … each once, to whichever member answers, until it is stopped.
+struct Writer {
+    stop: Arc<AtomicBool>,
+    acknowledged: Arc<Mutex<Vec<u64>>>,
+    task: JoinHandle<()>,
+}
+
+impl Writer {
+    fn start(endpoints: Vec<String>) -> Writer {
+        let (stop, acknowledged) = (Arc::new(AtomicBool::new(false)), Arc::new(Mutex::new(Vec::new())));
+        let (stopped, done) = (Arc::clone(&stop), Arc::clone(&acknowledged));
+        let task = tokio::spawn(async move {
+            let (mut at, mut connected) = (0, None);
+            for number in 0.. {
+                if stopped.load(Ordering::Relaxed) {
+                    return;
+                }
+                let put = async {
+                    let mut client = match connected.take() {
+                        Some(client) => client,
+                        None => Client::connect([&endpoints[at % endpoints.len()]], None).await?,
+                    };
+                    client.put(format!("key/{number}"), number.to_string(), None).await?;
+                    Ok::<_, Error>(client)
+                };
+                match timeout(REQUEST_TIMEOUT, put).await {
+                    Ok(Ok(client)) => {
+                        connected = Some(client);
+                        done.lock().unwrap().push(number);
+                    }
+                    Ok(Err(_)) | Err(_) => {
+                        at += 1;
+                        sleep(LOOK_AGAIN).await;
+                    }
+                }
+            }
+        });
+        Writer { stop, acknowledged, task }
+    }
+
+    /// Waits until writes that begin now are acknowledged.
+    async fn goes_on(&self) {
+        let before = self.acknowledged.lock().unwrap().len();
+        let more = async {
+            while self.acknowledged.lock().unwrap().len() < before + 5 {
+                sleep(LOOK_AGAIN).await;
+            }
+        };
+        timeout(PATIENCE, more).await.expect("writing goes on");
+    }
+
+    /// Stops, and gives what was acknowledged.
+    async fn stop(self) -> Vec<u64> {
+        self.stop.store(true, Ordering::Relaxed);
+        self.task.await.unwrap();
+        let acknowledged = self.acknowledged.lock().unwrap();
+        acknowledged.clone()
+    }
+}
+
+/// Asserts that a member holds every acknowledged write.
+async fn holds(endpoint: &str, acknowledged: &[u64]) {
+    let options = GetOptions::new().with_prefix();
+    let got = client(endpoint).await.get("key/", Some(options)).await.unwrap();
+    let held: std::collections::BTreeMap<&str, &str> =
+        got.kvs().iter().map(|kv| (kv.key_str().unwrap(), kv.value_str().unwrap())).collect();
+    for number in acknowledged {
+        let value = held.get(format!("key/{number}").as_str());
+        assert_eq!(value.copied(), Some(number.to_string().as_str()), "{endpoint} holds key/{number}");
+    }
+}
+
+/// Tries until the cluster has been healthy for long enough, or the learner has caught up.
+macro_rules! when_ready {
+    ($what:expr) => {{
+        let trying = async {
+            loop {
+                match $what.await {
+                    Err(Error::GRpcStatus(status))
+                        if ["etcdserver: unhealthy cluster", NOT_READY].contains(&status.message()) =>
+                    {
+                        sleep(LOOK_AGAIN).await;
+                    }
+                    outcome => break outcome,
+                }
+            }
+        };
+        timeout(PATIENCE, trying).await.expect("it is ready in time")
+    }};
+}
+
+const NOT_READY: &str = "etcdserver: can only promote a learner member which is in sync with leader";
+
+#[track_caller]
+fn refused<T: std::fmt::Debug>(outcome: Result<T, Error>, reason: &str) {
+    match outcome {
+        Err(Error::GRpcStatus(status)) => assert_eq!(status.message(), reason),
+        other => panic!("{other:?}, not {reason}"),
+    }
+}
+
+async fn members(endpoint: &str) -> Vec<Member> {
+    client(endpoint).await.member_list().await.unwrap().members().to_vec()
+}
+
+/// The member of this name, once `endpoint` lists it as `wanted`.
+async fn listed(endpoint: &str, name: &str, wanted: impl Fn(&Member) -> bool) -> Member {
+    let looking = async {
+        loop {
+            if let Some(found) = members(endpoint).await.into_iter().find(|m| m.name() == name && wanted(m)) {
+                return found;
+            }
+            sleep(LOOK_AGAIN).await;
+        }
+    };
+    timeout(PATIENCE, looking).await.expect("it is listed in time")
+}
+
+#[tokio::test]
+async fn a_learner_joins_is_promoted_moves_and_is_removed_under_load() {
+    let mut cluster = Cluster::serving(3);
+    let writer = Writer::start(cluster.endpoints());
+    let mut ctl = client(&cluster.nodes[1].endpoint).await;
+    refused(ctl.member_add(["nonsense".to_owned()], None).await, "etcdserver: given member URLs are invalid");
+    refused(ctl.member_remove(7).await, "etcdserver: member not found");
+    refused(ctl.member_promote(7).await, "etcdserver: member not found");
+    refused(ctl.member_update(7, ["http://127.0.0.1:1".to_owned()]).await, "etcdserver: member not found");
+
+    let place = cluster.join();
+    let peer = cluster.nodes[place].peer.clone();
+    let as_learner = || Some(MemberAddOptions::new().with_is_learner());
+    let added = when_ready!(ctl.member_add([peer.clone()], as_learner())).unwrap();
+    let new = added.member().unwrap().clone();
+    assert_eq!((new.name(), new.peer_urls(), new.is_learner()), ("", &[peer.clone()][..], true));
+    assert_eq!((added.member_list().len(), added.header().unwrap().revision()), (4, 0));
+    refused(
+        ctl.member_add(["http://127.0.0.1:1".to_owned()], as_learner()).await,
+        "etcdserver: too many learner members in cluster",
+    );
+    refused(ctl.member_promote(new.id()).await, NOT_READY);
+    writer.goes_on().await;
+
+    cluster.nodes[place].start();
+    cluster.nodes[place].logged(READY);
+    let endpoint = cluster.nodes[place].endpoint.clone();
+    refused(client(&endpoint).await.get("key/0", None).await, "etcdserver: rpc not supported for learner");
+    let promoted = when_ready!(ctl.member_promote(new.id())).unwrap();
+    assert!(promoted.members().iter().all(|member| !member.is_learner()));
+    refused(ctl.member_promote(new.id()).await, "etcdserver: can only promote a learner member");
+    let again = when_ready!(ctl.member_add([peer.clone()], None));
+    refused(again, "etcdserver: Peer URLs already exists");
+    writer.goes_on().await;
+    let so_far = writer.acknowledged.lock().unwrap().clone();
+    holds(&endpoint, &so_far).await;
+
+    let elsewhere = peer.replace("127.0.0.1", "localhost");
+    let updated = ctl.member_update(new.id(), [elsewhere.clone()]).await.unwrap();
+    let moved = updated.members().iter().find(|member| member.id() == new.id()).unwrap();
+    assert_eq!(moved.peer_urls(), [elsewhere]);
+    writer.goes_on().await;
+
+    // Asked of the member itself: it hears that it is gone, and stops.
+    let left = client(&endpoint).await.member_remove(new.id()).await.unwrap();
+    assert_eq!(left.members().len(), 3);
+    let (_, log) = cluster.nodes[place].ends();
+    assert!(log.contains("the member has been permanently removed from the cluster"), "{log}");
+    cluster.nodes[place].start();
+    let (status, log) = cluster.nodes[place].ends();
+    assert!(!status.success() && log.contains("permanently removed"), "{log}");
+    writer.goes_on().await;
+    let acknowledged = writer.stop().await;
+    holds(&cluster.nodes[0].endpoint, &acknowledged).await;
+}
+
+#[tokio::test]
+async fn an_emptied_disk_never_votes_again_and_is_replaced_in_one_command() {
+    let mut cluster = Cluster::serving(3);
+    let writer = Writer::start(cluster.endpoints());
+    let endpoint = cluster.nodes[0].endpoint.clone();
+    let old = listed(&endpoint, "n3", |_| true).await;
+    writer.goes_on().await;
+    cluster.nodes[2].kill();
+    cluster.nodes[2].wipe();
+    for state in ["--initial-cluster-state=new", "--initial-cluster-state=existing"] {
+        cluster.nodes[2].add(state);
+        cluster.nodes[2].start();
+        let (status, log) = cluster.nodes[2].ends();
+        let reason = format!("member {:x} has already been bootstrapped", old.id());
+        assert!(!status.success() && log.contains(&reason) && log.contains("--replace"), "{log}");
+    }
+    cluster.nodes[2].add("--replace");
+    cluster.nodes[2].start();
+    cluster.nodes[2].logged(READY);
+    let new = listed(&endpoint, "n3", |member| !member.is_learner()).await;
+    assert_ne!(new.id(), old.id());
+    assert_eq!((new.peer_urls(), members(&endpoint).await.len()), (old.peer_urls(), 3));
+    writer.goes_on().await;
+    // It counts: without one of the others there is a quorum again.
+    cluster.nodes[1].kill();
+    writer.goes_on().await;
+    let acknowledged = writer.stop().await;
+    holds(&cluster.nodes[2].endpoint, &acknowledged).await;
+    // The flag may stay: a member with data just starts.
+    cluster.nodes[2].kill();
+    cluster.nodes[1].start();
+    cluster.nodes[2].start();
+    cluster.nodes[2].logged(READY);
+    assert_eq!(listed(&endpoint, "n3", |_| true).await.id(), new.id());
+}
+
+#[tokio::test]
+async fn a_removed_leader_hands_over_and_the_last_member_can_begin_anew() {
+    let mut cluster = Cluster::serving(3);
+    let writer = Writer::start(cluster.endpoints());
+    let status = client(&cluster.nodes[0].endpoint).await.status().await.unwrap();
+    let leader = members(&cluster.nodes[0].endpoint).await.into_iter().find(|m| m.id() == status.leader()).unwrap();
+    let place = cluster.nodes.iter().position(|node| node.name == leader.name()).unwrap();
+    let survivor = (place + 1) % 3;
+    let mut ctl = client(&cluster.nodes[survivor].endpoint).await;
+    when_ready!(ctl.member_remove(leader.id())).unwrap();
+    let (_, log) = cluster.nodes[place].ends();
+    assert!(log.contains("the member has been permanently removed from the cluster"), "{log}");
+    writer.goes_on().await;
+    let acknowledged = writer.stop().await;
+
+    cluster.nodes[(place + 2) % 3].kill();
+    cluster.nodes[survivor].kill();
+    cluster.nodes[survivor].add("--force-new-cluster");
+    cluster.nodes[survivor].start();
+    cluster.nodes[survivor].logged(READY);
+    let endpoint = cluster.nodes[survivor].endpoint.clone();
+    holds(&endpoint, &acknowledged).await;
+    assert_eq!(members(&endpoint).await.len(), 1);
+    // Once more is no harm.
+    cluster.nodes[survivor].kill();
+    cluster.nodes[survivor].start();
+    cluster.nodes[survivor].logged(READY);
+    holds(&endpoint, &acknowledged).await;
+    assert_eq!(members(&endpoint).await.len(), 1);
+}
