@@ -22,11 +22,11 @@ pub async fn begin(ids: Ids, state: &State, wal: &mut Wal, recovered: &mut Recov
     let own = NodeId(ids.member);
     let alone = Configuration { voters: [own].into(), ..Configuration::default() };
     let (applied, applied_term) = state.store.applied();
-    let configurations = recovered.entries.iter().filter_map(|(entry, _)| match &entry.payload {
+    let mut configurations = recovered.entries.iter().filter_map(|(entry, _)| match &entry.payload {
         Payload::Config(config) if applied < entry.index.0 => Some(&config.configuration),
         _ => None,
     });
-    let newest = configurations.last().unwrap_or(&state.cluster().configuration);
+    let newest = configurations.next_back().unwrap_or(&state.cluster().configuration);
     if newest.voters.is_empty() {
         return Err(ServeError::Data(
             "--force-new-cluster needs a member with data; this one has joined, but received nothing yet".into(),

@@ -8,7 +8,6 @@ use bytes::Bytes;
 use evenkeel_proto::peer::query::Question;
 use evenkeel_proto::peer::{Query, QueryAnswer, Replace};
 use evenkeel_proto::store as pb;
-use evenkeel_raft::NodeId;
 use prost::Message;
 use tokio::sync::oneshot;
 
@@ -102,9 +101,4 @@ pub fn whether_removed(member: &Arc<Member>, url: String) {
             member.was_removed();
         }
     });
-}
-
-/// The others, as an answer lists them.
-pub fn urls_of(answer: &QueryAnswer, but: NodeId) -> impl Iterator<Item = &String> {
-    answer.members.iter().filter(move |member| member.id != but.0).flat_map(|member| &member.peer_urls)
 }

@@ -43,6 +43,9 @@ fn health(heard: &[(u64, u64, u64)]) -> Health {
     }
 }
 
+/// The members, whom the leader hears, what is asked for, and what comes of it.
+type Row<A> = (&'static [(u64, char)], &'static [(u64, u64, u64)], A, Result<(), RequestError>);
+
 const STRICT: Limits = Limits { strict: true, max_learners: 1 };
 const THREE: [(u64, char); 3] = [(1, 'V'), (2, 'V'), (3, 'V')];
 const ALL_HEARD: [(u64, u64, u64); 2] = [(2, 5, 100), (3, 5, 100)];
@@ -57,7 +60,7 @@ fn learner(id: u64) -> Change {
 
 #[test]
 fn a_member_is_added_when_enough_have_started_and_all_voters_are_connected() {
-    let rows: &[(&[(u64, char)], &[(u64, u64, u64)], Change, Result<(), RequestError>)] = &[
+    let rows: &[Row<Change>] = &[
         (&THREE, &ALL_HEARD, add(4), Ok(())),
         (&THREE, &ALL_HEARD, learner(4), Ok(())),
         (&THREE, &[(2, 5, 100), (3, 4, 100)], add(4), Err(Unhealthy)),
@@ -77,15 +80,15 @@ fn a_member_is_added_when_enough_have_started_and_all_voters_are_connected() {
 
 #[test]
 fn a_member_is_removed_when_the_others_are_a_quorum_that_is_connected() {
-    let two = [(1, 'V'), (2, 'V')];
-    let rows: &[(&[(u64, char)], &[(u64, u64, u64)], u64, Result<(), RequestError>)] = &[
+    const TWO: [(u64, char); 2] = [(1, 'V'), (2, 'V')];
+    let rows: &[Row<u64>] = &[
         (&THREE, &ALL_HEARD, 3, Ok(())),
         (&THREE, &ALL_HEARD, 1, Ok(())),
         (&THREE, &[(2, 5, 100)], 3, Ok(())), // It is down.
         (&THREE, &[(2, 5, 100)], 2, Err(Unhealthy)),
         (&THREE, &[(2, 5, 100), (3, 1, 100)], 2, Err(Unhealthy)),
         (&THREE, &ALL_HEARD, 9, Err(MemberNotFound)),
-        (&two, &[(2, 5, 100)], 2, Ok(())),
+        (&TWO, &[(2, 5, 100)], 2, Ok(())),
         (&[(1, 'V'), (2, 'v')], &[], 2, Ok(())),
         (&[(1, 'V'), (2, 'v')], &[], 1, Err(NotEnoughStartedMembers)),
         (&[(1, 'V')], &[], 1, Err(NotEnoughStartedMembers)),
