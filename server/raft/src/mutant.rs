@@ -74,6 +74,12 @@ pub enum Mutant {
     NoSuspicion,
     /// What was proposed to an earlier leader is proposed again as soon as there is a new one, lost or not.
     RetryInDoubt,
+    /// A learner counts like a voter when entries are committed.
+    LearnerCounts,
+    /// A learner is promoted however far behind it is.
+    PromoteUnready,
+    /// A downgrade may go anywhere.
+    DowngradeUnchecked,
 }
 
 /// The bugs switched on in one member.

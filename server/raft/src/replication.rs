@@ -100,7 +100,12 @@ impl Raft {
             Some(progress) => progress.matched,
             None => own,
         };
-        let held = quorum::agreed(&self.configurations.newest().1, matched);
+        let mut held = quorum::agreed(&self.configurations.newest().1, matched);
+        if self.config.mutants.on(Mutant::LearnerCounts) {
+            let mut counted = self.configurations.newest().1.clone();
+            counted.voters.append(&mut counted.learners);
+            held = quorum::agreed(&counted, matched);
+        }
         assert!(held <= self.log.last(), "a quorum holds {held}, past our own log {}", self.log.last());
         let of_own_term = leading.own_term_start <= held;
         if !(of_own_term || self.config.mutants.on(Mutant::CommitOldTerm)) || held <= self.committed {

@@ -12,7 +12,7 @@ use std::time::Duration;
 use evenkeel_proto::etcdserverpb;
 use evenkeel_proto::peer::MembershipChanged;
 use evenkeel_proto::store as pb;
-use evenkeel_raft::{ChangeError, Data, Index, MemberChange};
+use evenkeel_raft::{ChangeError, Data, Index, MemberChange, Mutant};
 use prost::Message;
 use tokio::sync::{oneshot, watch};
 
@@ -150,7 +150,10 @@ impl Member {
         let limits = Limits { strict: self.config().strict_reconfig_check, max_learners: self.config().max_learners };
         let applied = self.await_answer(change.request_id);
         let index = loop {
-            let health = self.health().await?;
+            let mut health = self.health().await?;
+            if self.config().mutants.on(Mutant::PromoteUnready) {
+                health.persisted = Index(0); // Everybody is as far as that.
+            }
             if health.term != term || self.reign() != Some(term) {
                 return Err(RequestError::NotLeader);
             }

@@ -3,6 +3,8 @@
 //! A target is one minor version below the cluster's. While a job is enabled the cluster version does not rise; the
 //! leader lowers it to the target and ends the job when every member runs that ([`super::monitor`]).
 
+use evenkeel_raft::Mutant;
+
 use super::release::{Release, Version};
 use crate::error::RequestError;
 use crate::member::Member;
@@ -40,7 +42,7 @@ impl Member {
         self.read_barrier().await?;
         let cluster = self.cluster_version().ok_or(RequestError::ClusterVersionUnavailable)?;
         let below = Release::turned_on_by(Some(cluster)).below().map(Release::version);
-        if below != Some(target) {
+        if below != Some(target) && !self.config().mutants.on(Mutant::DowngradeUnchecked) {
             return Err(RequestError::InvalidDowngradeTargetVersion);
         }
         if self.downgrade().is_some() {

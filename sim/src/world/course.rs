@@ -11,6 +11,7 @@ use evenkeel_check::observation::Observation;
 use evenkeel_check::suite::{Config as OracleConfig, Finish};
 use evenkeel_scenario::cluster::Cluster as Settings;
 use evenkeel_scenario::expr::{Expr, eval};
+use evenkeel_scenario::step::Step;
 use evenkeel_scenario::{Decisions, Monitor, Resolved, RunLength, Selector, Value, monitor};
 
 use super::client::{Client, Shared};
@@ -152,8 +153,9 @@ impl Course {
     /// Runs load and script for the scenario's time, or until something is broken.
     async fn play(&mut self) -> Option<Broken> {
         // Before the members: a step may wait for a point of their very first steps.
-        let mut script: Vec<_> =
-            self.resolved.steps.iter().map(|step| tokio::spawn(Arc::clone(&self.stage).play(step.clone()))).collect();
+        // On the clients' machine: some steps are requests.
+        let play = |step: &Step| self.client_node.spawn(Arc::clone(&self.stage).play(step.clone()));
+        let mut script: Vec<_> = self.resolved.steps.iter().map(play).collect();
         for number in self.cluster.numbers() {
             self.cluster.start(number);
         }

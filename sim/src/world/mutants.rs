@@ -67,6 +67,17 @@ pub const GALLERY: &[Plant] = &[
         about: "a granted pre-vote carries the voter's own term",
     },
     Plant {
+        name: "learner-counts",
+        mutant: Mutant::LearnerCounts,
+        about: "a learner counts like a voter when entries are committed",
+    },
+    Plant {
+        name: "promote-unready",
+        mutant: Mutant::PromoteUnready,
+        about: "a learner is promoted however far behind it is",
+    },
+    Plant { name: "downgrade-unchecked", mutant: Mutant::DowngradeUnchecked, about: "a downgrade may go anywhere" },
+    Plant {
         name: "sync-in-driver",
         mutant: Mutant::SyncInDriver,
         about: "the driver waits for its own disk before it does anything else",
