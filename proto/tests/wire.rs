@@ -117,6 +117,7 @@ fn peer_messages() {
         cluster_id: 1,
         from: 2,
         to: 3,
+        from_urls: Vec::new(),
         body: Some(peer::envelope::Body::Raft(peer::Raft {
             term: 4,
             body: Some(peer::raft::Body::Heartbeat(peer::Heartbeat { commit: 5, round: 6 })),
