@@ -220,6 +220,11 @@ impl Ledger {
             let message = format!("starts with the vote {:?} in {}, but {vote} was durable", found.vote, found.term);
             return Err(fail(at, member, message));
         }
+        let (end, end_term) = (found.last_index.0, found.last_term);
+        if book.durable.get(end).is_some_and(|durable| durable != end_term) && book.placed.get(end) == Some(end_term) {
+            // What it wrote over durable entries survived, although nobody saw it synced.
+            let _ = book.durable.put(end, end_term);
+        }
         let last = book.durable.last();
         if found.last_index.0 < last {
             let message = format!("starts with a log up to {}, but {} was durable", found.last_index, Index(last));

@@ -129,3 +129,11 @@ fn a_start_without_what_was_durable_is_caught() {
     // What survived by luck still needs a sync before it is promised.
     check([hard(2, 1, None), append(2, 1, 1), boot(2, 1, 1, 1), accept(2, 1, 1)], "only i0 are durable");
 }
+
+#[test]
+fn what_was_written_over_durable_entries_may_survive_unsynced() {
+    let story = [append(1, 1, 1), append(1, 2, 1), entry(1, 1, 1), entry(1, 2, 1), hard(1, 2, None)];
+    let over = story.clone().into_iter().chain([append(1, 1, 2), boot(1, 2, 1, 2)]);
+    check(over, "");
+    check(story.into_iter().chain([boot(1, 2, 1, 2)]), "but i2 was durable");
+}
