@@ -48,6 +48,7 @@ const RPCS: &str = "\
 /etcdserverpb.Maintenance/Snapshot>
 /etcdserverpb.Maintenance/Status
 /etcdserverpb.Watch/Watch<>
+/evenkeel.peer.Peer/Ask
 /evenkeel.peer.Peer/Stream<
 /grpc.health.v1.Health/Check
 /grpc.health.v1.Health/List

@@ -7,6 +7,9 @@
 //! - A change of one voter is one entry: majorities of neighbouring configurations meet. A change of several goes
 //!   through a *joint* configuration (Raft paper, section 6), which the leader leaves by itself once it is committed;
 //!   a new leader finds it in its log and leaves it as well.
+//! - An entry that changes the configuration is committed by a quorum of the configuration *before* it, or of its own;
+//!   what follows it by a quorum of its own only. Either decides: a later leader without the entry would have to be
+//!   elected by the configuration before it. So a lone voter adds a second one that has not started yet.
 //! - One change at a time, and none before an entry of the leader's own term is committed: otherwise two leaders could
 //!   each change from a configuration that the other does not know (Ongaro, raft-dev, 2015).
 //! - A leader that is not a voter any more works on, without counting itself, until that is committed; then it hands
@@ -22,6 +25,7 @@ use crate::Raft;
 use crate::message::Body;
 use crate::mutant::Mutant;
 use crate::progress::Progress;
+use crate::quorum;
 use crate::ready::Data;
 use crate::stand::Stand;
 use crate::types::{ConfigEntry, Configuration, Entry, Index, NodeId, Payload};
@@ -119,6 +123,20 @@ impl Configurations {
         self.stack.retain(|(index, _)| *index <= keep);
         self.is_news |= self.stack.len() < before;
         assert!(!self.stack.is_empty(), "the committed configuration was cut away at {keep}");
+    }
+
+    /// The newest entry that a quorum holds, `matched` being what each voter holds.
+    ///
+    /// An entry that changes the configuration, and those before it, are decided by the configuration before as well as
+    /// by the new one: whoever lacks the entry can only be elected by the former, whoever has it does not threaten it.
+    /// (So a lone voter can add a second that is not up yet, and of two voters one can remove the other that is down.)
+    pub(crate) fn held(&self, committed: Index, matched: impl Fn(NodeId) -> Index) -> Index {
+        let (index, newest) = self.newest();
+        let by_newest = quorum::agreed(newest, &matched);
+        match self.previous().filter(|_| committed < *index) {
+            Some(previous) => by_newest.max(quorum::agreed(previous, &matched).min(*index)),
+            None => by_newest,
+        }
     }
 
     /// Whether the world is to be told of the newest.

@@ -96,11 +96,14 @@ impl Raft {
         let early = self.config.mutants.on(Mutant::AckBeforeFsync);
         let own = if early { self.log.last() } else { self.hand_overs.persisted() };
         let Stand::Leader(leading) = &mut self.stand else { return };
+        let id = self.config.id;
         let matched = |voter: NodeId| match leading.progress.get(&voter) {
             Some(progress) => progress.matched,
-            None => own,
+            None if voter == id => own,
+            // It takes part no more, and is not asked any more.
+            None => Index(0),
         };
-        let mut held = quorum::agreed(&self.configurations.newest().1, matched);
+        let mut held = self.configurations.held(self.committed, matched);
         if self.config.mutants.on(Mutant::LearnerCounts) {
             let mut counted = self.configurations.newest().1.clone();
             counted.voters.append(&mut counted.learners);

@@ -358,9 +358,9 @@ fn verbs_and_their_arguments() {
     check_step(
         "at = \"1s\"\ndo = \"disk\"\nnode = \"n1\"",
         expect![[r#"
-        x.toml:5:6: this step changes nothing: give at least one of fsync, error, torn, lose_unsynced, rot
-         5 | do = "disk"
-           |      ^^^^^^"#]],
+            x.toml:5:6: this step changes nothing: give at least one of fsync, error, torn, lose_unsynced, wiped, rot
+             5 | do = "disk"
+               |      ^^^^^^"#]],
     );
     check_step(
         "at = \"1s\"\ndo = \"disk\"\nnode = \"n1\"\nerror = \"eoi\"",
