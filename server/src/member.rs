@@ -1,11 +1,12 @@
 //! The handle of a running member: what services, tasks and the front share.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, RwLock, Weak};
+use std::sync::{Arc, Mutex, RwLock, Weak};
 use std::time::Duration;
 
 use evenkeel_mvcc::{Error, Response, Store};
 use evenkeel_proto::etcdserverpb as pb;
+use evenkeel_proto::store as storepb;
 use evenkeel_raft::message::Message;
 use evenkeel_raft::ready::Role;
 use evenkeel_raft::{Index, Mutant, NodeId, Standing};
@@ -104,6 +105,7 @@ pub struct Member {
     places: Places,
     waiters: Waiters,
     contacts: Contacts,
+    coming: Mutex<Vec<storepb::Member>>,
     leaving: Leaving,
     transferring: watch::Sender<Option<NodeId>>,
     next_request: AtomicU64,
@@ -149,6 +151,7 @@ impl Member {
             places: Places::default(),
             waiters: Waiters::default(),
             contacts: Contacts::new(config.election_timeout),
+            coming: Mutex::default(),
             leaving: Leaving::default(),
             transferring: watch::Sender::new(None),
             next_request: AtomicU64::new(first_request),
@@ -234,6 +237,15 @@ impl Member {
     /// Since when the others have been heard.
     pub fn contacts(&self) -> &Contacts {
         &self.contacts
+    }
+
+    /// Members that the log's newest configuration has and the state does not know yet.
+    pub fn coming(&self) -> Vec<storepb::Member> {
+        self.coming.lock().expect("not poisoned").clone()
+    }
+
+    pub(crate) fn set_coming(&self, coming: Vec<storepb::Member>) {
+        *self.coming.lock().expect("not poisoned") = coming;
     }
 
     /// How far it has come in stopping.

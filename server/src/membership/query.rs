@@ -60,7 +60,9 @@ async fn respond(member: &Arc<Member>, query: Query) -> Result<QueryAnswer, Stri
         error: String::new(),
         cluster_id: cluster,
         cluster_version: known.version.map(|version| version.to_string()).unwrap_or_default(),
-        members: known.members.iter().map(|(id, info)| info.to_proto(*id)).collect(),
+        // Who is coming belongs to it as well: an entry takes part from the moment it is in the log, and without a
+        // leader, as after a restart, nobody could apply it.
+        members: known.members.iter().map(|(id, info)| info.to_proto(*id)).chain(member.coming()).collect(),
         removed: known.removed.contains(&query.from),
     })
 }

@@ -65,9 +65,16 @@ impl Roster {
         let before = std::mem::take(&mut self.known);
         self.known = in_force.into_iter().map(|id| (id, Vec::new())).chain(applied).collect();
         let log = (Index(state.store.applied().0).next().0..=raft.last_index().0).map(Index);
-        for (id, urls) in log.filter_map(|index| raft.entry(index)).flat_map(|entry| announced(&entry.payload)) {
-            self.known.entry(id).and_modify(|known| *known = urls);
+        let mut coming = Vec::new();
+        for said in log.filter_map(|index| raft.entry(index)).filter_map(|entry| announced(&entry.payload)) {
+            if let Some(urls) = self.known.get_mut(&NodeId(said.id)) {
+                urls.clone_from(&said.peer_urls);
+                if !cluster.members.contains_key(&said.id) {
+                    coming.push(said);
+                }
+            }
         }
+        member.set_coming(coming);
         let gone = before.into_iter().filter(|(id, _)| self.removed.contains(&id.0) && !self.known.contains_key(id));
         self.leaving.extend(gone.map(|(id, urls)| (id, (urls, now + FAREWELL))));
         self.guests.retain(|id, _| !self.known.contains_key(id) && !self.removed.contains(&id.0));
@@ -131,13 +138,12 @@ impl Roster {
     }
 }
 
-/// The members whose URLs an entry says.
-fn announced(payload: &Payload) -> Vec<(NodeId, Vec<String>)> {
-    let Payload::Config(config) = payload else { return Vec::new() };
-    let member = match MembershipChange::decode(&config.data[..]).unwrap_or_default().change {
+/// The member that an entry describes.
+fn announced(payload: &Payload) -> Option<pb::Member> {
+    let Payload::Config(config) = payload else { return None };
+    match MembershipChange::decode(&config.data[..]).unwrap_or_default().change {
         Some(Change::Add(member) | Change::Update(member)) => Some(member),
         Some(Change::Replace(pb::Replacement { new, .. })) => new,
         _ => None,
-    };
-    member.into_iter().map(|member| (NodeId(member.id), member.peer_urls)).collect()
+    }
 }
