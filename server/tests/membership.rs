@@ -267,3 +267,24 @@ async fn a_removed_leader_hands_over_and_the_last_member_can_begin_anew() {
     holds(&endpoint, &acknowledged).await;
     assert_eq!(members(&endpoint).await.len(), 1);
 }
+
+/// The lone voter has applied nothing after its restart, and can apply nothing without the second, which can join only
+/// by what the first has in its log.
+#[tokio::test]
+async fn a_lone_member_killed_after_adding_a_second_serves_again_once_that_one_starts() {
+    let mut cluster = Cluster::serving(1);
+    let endpoint = cluster.nodes[0].endpoint.clone();
+    let mut ctl = client(&endpoint).await;
+    ctl.put("key/0", "0", None).await.unwrap();
+    let place = cluster.join();
+    let peer = cluster.nodes[place].peer.clone();
+    let added = when_ready!(ctl.member_add([peer.clone()], None)).unwrap();
+    assert_eq!(added.member_list().len(), 2, "answered at once, although the second does not run");
+    cluster.nodes[0].kill();
+    cluster.nodes[0].start();
+    cluster.nodes[place].start();
+    cluster.nodes[0].logged(READY);
+    cluster.nodes[place].logged(READY);
+    assert_eq!(members(&endpoint).await.len(), 2);
+    holds(&cluster.nodes[place].endpoint.clone(), &[0]).await;
+}
