@@ -5,7 +5,7 @@
 //!
 //! | Promise | Needs on the member's disk |
 //! |---|---|
-//! | append accepted up to `i` | every entry up to `i` as the log has it, and the term |
+//! | append accepted up to `i` | every entry up to `i` as the log has it (or had it in that term), and the term |
 //! | vote granted | term and vote |
 //! | any other message of a term | the term |
 //! | an answer to a client at revision `r`, read or write | on a majority of the voters: the entry that made `r` |
@@ -35,6 +35,8 @@ struct Book {
     snapshot: u64,
     /// Memory and disk agree up to here.
     agreed: u64,
+    /// The lowest term of an entry that was ever durable at a position.
+    lowest: BTreeMap<u64, Term>,
     term: Term,
     /// Durable votes by term.
     votes: BTreeMap<Term, Option<MemberId>>,
@@ -48,6 +50,14 @@ impl Book {
         {
             self.agreed += 1;
         }
+    }
+
+    /// Whether it may say in `term` that it has everything up to `matched`. A newer leader may have replaced entries
+    /// in memory while that was on its way to the disk: what it says of the older term is then true of what it had.
+    fn vouches(&self, term: Term, matched: u64) -> bool {
+        let overtaken = self.placed.get(self.placed.last()).is_some_and(|newest| term < newest);
+        let had = |index| self.lowest.get(&index).is_some_and(|lowest| *lowest <= term);
+        matched <= self.agreed || (overtaken && (self.agreed + 1..=matched).all(had))
     }
 
     fn holds(&self, index: u64, term: Term) -> bool {
@@ -129,6 +139,8 @@ impl Ledger {
                 book.votes.insert(term, vote);
             }
             Stored::Entry { index, term } => {
+                let lowest = book.lowest.entry(index.0).or_insert(term);
+                *lowest = term.min(*lowest);
                 if book.durable.get(index.0) == Some(term) {
                     return Ok(()); // written again
                 }
@@ -166,7 +178,7 @@ impl Ledger {
         let book = self.books.entry(member).or_default();
         match promise {
             Promise::AppendAccepted { matched, term } => {
-                if book.agreed < matched.0 {
+                if !book.vouches(term, matched.0) {
                     let message =
                         format!("accepts entries up to {matched}, but only {} are durable", Index(book.agreed));
                     return Err(fail(at, member, message).with([Related::Index(matched)]));
@@ -225,10 +237,10 @@ impl Ledger {
             // What it wrote over durable entries survived, although nobody saw it synced.
             let _ = book.durable.put(end, end_term);
         }
-        let last = book.durable.last();
-        if found.last_index.0 < last {
-            let message = format!("starts with a log up to {}, but {} was durable", found.last_index, Index(last));
-            return Err(fail(at, member, message).with([Related::Index(Index(last))]));
+        let (last, durable) = (found.last_index.0, Index(book.durable.last()));
+        if last < durable.0 {
+            let message = format!("starts with a log up to {}, but {durable} was durable", found.last_index);
+            return Err(fail(at, member, message).with([Related::Index(durable)]));
         }
         if let Some(durable) = book.durable.get(found.last_index.0)
             && durable != found.last_term
@@ -239,14 +251,16 @@ impl Ledger {
             );
             return Err(fail(at, member, message).with([Related::Index(found.last_index)]));
         }
-        // What it found but nobody saw become durable survived by luck: a later sync will say so.
-        if book.placed.last() < found.last_index.0 || found.last_index.0 < book.placed.base() {
-            book.placed.restart(found.last_index.0);
-            book.durable.restart(found.last_index.0);
-            book.agreed = found.last_index.0;
+        // From here on memory is what was found. A known entry at its end fixes all before it; with another entry there,
+        // or none, what it found survived by luck: it wrote over it, or was writing it, when the power went.
+        let known = book.placed.base() == last || book.placed.get(last) == Some(found.last_term);
+        if known {
+            book.placed.truncate(last);
+            book.agreed = book.agreed.min(last);
         } else {
-            book.placed.truncate(found.last_index.0);
-            book.agreed = book.agreed.min(found.last_index.0);
+            book.placed.restart(last);
+            book.durable.restart(last);
+            book.agreed = last;
         }
         Ok(())
     }

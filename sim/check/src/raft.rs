@@ -3,9 +3,11 @@
 //! One leader per term, and a voter; a member votes once per term, across restarts; terms, commit and applied never go back within
 //! a process life; two logs that agree at a position agree before it (an entry fixes its predecessor's term); what is
 //! committed anywhere stays, and every later leader has it; nobody gives up what it has acknowledged to the leader of
-//! its current term. Everything is checked at the report that breaks it.
+//! its current term. A leader moves the commit index to entries of its own term only (Raft paper, 5.4.2), and changes who
+//! takes part only when an entry of its term and the configuration before are committed. Everything is checked at the
+//! report that breaks it, though nobody may ever lose anything by it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::configurations::{Configuration, Configurations};
 use crate::ids::*;
@@ -29,6 +31,10 @@ struct Life {
     applied: Option<Index>,
     /// The furthest acknowledgement, and the term it was given in.
     acked: (Term, Index),
+    /// The term it leads.
+    leads: Option<Term>,
+    /// The configurations it made as a leader, until it is certain what it had committed then.
+    made: Vec<Index>,
 }
 
 impl Life {
@@ -47,6 +53,8 @@ pub struct Raft {
     /// Per position (from 1) the entries ever seen there: term, payload, predecessor's term if known.
     entries: Vec<Vec<(Term, u64, Option<Term>)>>,
     committed: Tail<Slot>,
+    /// Where entries with configurations were ever seen.
+    configured: BTreeSet<(Index, Term)>,
 }
 
 fn fail(at: Moment, member: MemberId, message: String) -> Box<Violation> {
@@ -63,12 +71,48 @@ impl Raft {
             votes: BTreeMap::new(),
             entries: Vec::new(),
             committed: Tail::default(),
+            configured: BTreeSet::new(),
         }
     }
 
     /// A configuration was put into some member's log.
     pub fn configured(&mut self, index: Index, term: Term, configuration: Configuration) {
         self.configurations.appended(index, term, configuration);
+        // Whoever leads the term reports it first.
+        if self.configured.insert((index, term))
+            && let Some(life) = self.leaders.get(&term).and_then(|leader| self.members.get_mut(leader))
+            && life.leads == Some(term)
+        {
+            life.made.push(index);
+        }
+    }
+
+    /// The member no longer leads.
+    pub fn stepped_down(&mut self, member: MemberId) {
+        let life = self.life(member);
+        life.leads = None;
+        life.made.clear();
+    }
+
+    /// Whether it was time for the changes the member made as a leader. Asked when it next says something: it reports
+    /// what it appends before what it commits at the same time.
+    fn changes(&mut self, at: Moment, member: MemberId) -> Verdict {
+        let Some(life) = self.members.get_mut(&member) else { return Ok(()) };
+        let Some(leads) = life.leads else { return Ok(()) };
+        for index in std::mem::take(&mut life.made) {
+            let fail = |message| Err(fail(at, member, message).with([Related::Index(index)]));
+            if life.term_at(life.commit.0) != Some(leads) {
+                return fail(format!("changes the configuration at {index} before an entry of {leads} is committed"));
+            }
+            let mut before = self.configured.range(..(index, Term(0))).rev();
+            let before = before.find(|(place, term)| life.log.get(place.0).is_some_and(|(has, _)| has == *term));
+            if let Some((before, _)) = before
+                && life.commit < *before
+            {
+                return fail(format!("changes the configuration at {index} before the one at {before} is committed"));
+            }
+        }
+        Ok(())
     }
 
     /// The member's disk is empty and it comes back as somebody else.
@@ -103,6 +147,7 @@ impl Raft {
         life.commit = Index(0);
         life.applied = None;
         life.acked = Default::default();
+        (life.leads, life.made) = (None, Vec::new());
         Ok(())
     }
 
@@ -113,6 +158,7 @@ impl Raft {
             return Err(fail(at, member, format!("went back from {} to {term}", life.term)));
         }
         life.term = term;
+        life.leads = life.leads.filter(|leads| *leads == term);
         Ok(())
     }
 
@@ -131,6 +177,7 @@ impl Raft {
         let committed = self.committed.get(top);
         let life = self.life(member);
         life.term = life.term.max(term);
+        (life.leads, life.made) = (Some(term), Vec::new());
         if let Some((committed_term, _)) = committed
             && committed_term < term
             && life.log.base() < top
@@ -222,6 +269,13 @@ impl Raft {
             let message = format!("commits up to {index} with a log that ends at {}", life.log.last());
             return Err(fail(at, member, message).with(related));
         }
+        if let Some(leads) = life.leads
+            && let Some(term) = life.term_at(index.0)
+            && term != leads
+        {
+            let message = format!("leads {leads} and commits {index} of {term} by counting its copies");
+            return Err(fail(at, member, message).with(related));
+        }
         for position in life.commit.0 + 1..=index.0 {
             let Some(entry) = life.log.get(position) else { continue };
             match self.committed.get(position) {
@@ -269,6 +323,7 @@ impl Raft {
 
     /// A promise leaves the member.
     pub fn promised(&mut self, at: Moment, member: MemberId, promise: Promise) -> Verdict {
+        self.changes(at, member)?;
         match promise {
             Promise::VoteGranted { term, to } => match self.votes.insert((member, term), to) {
                 Some(other) if other != to => {

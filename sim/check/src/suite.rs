@@ -249,7 +249,10 @@ impl Oracles {
                 self.leases.elected(at);
                 self.ask(raft::NAME, |all| all.raft.elected(at, member, term));
             }
-            SteppedDown { member } => self.availability.stepped_down(member),
+            SteppedDown { member } => {
+                self.availability.stepped_down(member);
+                self.raft.stepped_down(member);
+            }
             Appended { member, index, term, payload } => {
                 self.ledger.placed(member, index, term);
                 self.ask(raft::NAME, |all| all.raft.appended(at, member, index, term, payload));

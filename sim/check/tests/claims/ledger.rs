@@ -137,3 +137,23 @@ fn what_was_written_over_durable_entries_may_survive_unsynced() {
     check(over, "");
     check(story.into_iter().chain([boot(1, 2, 1, 2)]), "but i2 was durable");
 }
+
+#[test]
+fn what_is_back_after_a_power_loss_counts_again() {
+    // n2 writes another 2 over the durable one; the power goes before that is synced, and the first one is found.
+    let story = [hard(2, 1, None), append(2, 1, 1), entry(2, 1, 1), append(2, 2, 1), entry(2, 2, 1)];
+    let lost = [hard(2, 2, None), append(2, 2, 2), boot(2, 2, 2, 1)];
+    check(story.clone().into_iter().chain(lost).chain([accept(2, 2, 2)]), "");
+    check(story.into_iter().chain([hard(2, 2, None), append(2, 2, 2), accept(2, 2, 2)]), "only i1 are durable");
+}
+
+#[test]
+fn what_is_said_of_an_older_term_holds_of_what_was_there_then() {
+    // n2 has 2 of term 1 on its way to the disk when the leader of term 2 replaces it.
+    let story = [hard(2, 2, None), append(2, 1, 1), entry(2, 1, 1), append(2, 2, 1), append(2, 3, 1), append(2, 2, 2)];
+    let told = |synced: &[Observation], of| story.clone().into_iter().chain(synced.to_vec()).chain([accept(2, 3, of)]);
+    check(told(&[entry(2, 2, 1), entry(2, 3, 1)], 1), "");
+    check(told(&[entry(2, 2, 1), entry(2, 3, 1), entry(2, 2, 2)], 1), "");
+    check(told(&[entry(2, 2, 1)], 1), "only i1 are durable");
+    check(told(&[entry(2, 2, 1), entry(2, 3, 1)], 2), "only i1 are durable");
+}

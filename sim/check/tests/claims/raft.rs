@@ -198,3 +198,27 @@ fn an_entry_found_at_a_start_may_be_replaced_later() {
         "",
     );
 }
+
+#[test]
+fn a_leader_that_commits_an_older_term_by_counting_is_caught() {
+    let story = [append(1, 1, 1), append(1, 2, 1), elect(1, 3), append(1, 3, 3)];
+    check(story.clone().into_iter().chain([commit(1, 2)]), "leads t3 and commits i2 of t1 by counting");
+    check(story.clone().into_iter().chain([commit(1, 3)]), "");
+    let deposed = [SteppedDown { member: MemberId(1) }, term(1, 4), commit(1, 2)];
+    check(story.into_iter().chain(deposed), "");
+}
+
+#[test]
+fn a_leader_that_changes_the_configuration_too_early_is_caught() {
+    let led = [append(1, 1, 1), elect(1, 2), append(1, 2, 2)];
+    let change = |index: u64, voters: &[u64]| [configured(index, 2, voters, &[]), append(1, index, 2)];
+    let say = || promise(1, Promise::Message { term: Term(2) });
+    let told = |stories: &[&[Observation]]| stories.concat().into_iter().chain([say()]).collect::<Vec<_>>();
+    let (first, second) = (change(3, &[1, 2, 3, 4]), change(4, &[1, 2, 3]));
+    check(told(&[&led, &first]), "changes the configuration at i3 before an entry of t2 is committed");
+    // What is committed together with the change is reported after it.
+    check(told(&[&led, &first, &[commit(1, 2)]]), "");
+    let early = "changes the configuration at i4 before the one at i3 is committed";
+    check(told(&[&led, &[commit(1, 2)], &first, &second]), early);
+    check(told(&[&led, &[commit(1, 2)], &first, &[commit(1, 3)], &second]), "");
+}
