@@ -7,7 +7,8 @@
 //! - A change of one voter is one entry: majorities of neighbouring configurations meet. A change of several goes
 //!   through a *joint* configuration (Raft paper, section 6), which the leader leaves by itself once it is committed;
 //!   a new leader finds it in its log and leaves it as well.
-//! - An entry that changes the configuration is committed by a quorum of the configuration *before* it, or of its own;
+//! - An entry that changes the configuration is committed by a quorum of the configuration *before* it (without those it
+//!   takes the vote from), or of its own;
 //!   what follows it by a quorum of its own only. Either decides: a later leader without the entry would have to be
 //!   elected by the configuration before it. So a lone voter adds a second one that has not started yet.
 //! - One change at a time, and none before an entry of the leader's own term is committed: otherwise two leaders could
@@ -134,7 +135,11 @@ impl Configurations {
         let (index, newest) = self.newest();
         let by_newest = quorum::agreed(newest, &matched);
         match self.previous().filter(|_| committed < *index) {
-            Some(previous) => by_newest.max(quorum::agreed(previous, &matched).min(*index)),
+            Some(previous) => {
+                // Whoever the entry takes the vote from may be gone as soon as it is committed.
+                let stays = |voter| if newest.is_voter(voter) { matched(voter) } else { Index(0) };
+                by_newest.max(quorum::agreed(previous, stays).min(*index))
+            }
             None => by_newest,
         }
     }

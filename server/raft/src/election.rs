@@ -30,6 +30,9 @@ pub(crate) struct Ballot {
     pub(crate) force: bool,
 }
 
+/// So many election time-outs longer does a leader wait that heard no quorum, before it campaigns.
+const DEAF_TIMEOUTS: u32 = 2;
+
 impl Raft {
     pub(crate) fn tick(&mut self) {
         self.ticks.elapsed = self.ticks.elapsed.saturating_add(1);
@@ -66,6 +69,8 @@ impl Raft {
         leading.progress.values_mut().for_each(|progress| progress.active = false);
         if alone && self.config.check_quorum {
             self.become_follower(self.hard_state.term);
+            // Whoever hears nobody cannot win, but its campaigns are heard and set the others back: they go first.
+            self.ticks.timeout = self.ticks.timeout.saturating_add(DEAF_TIMEOUTS * self.config.election_ticks);
         }
     }
 
@@ -163,7 +168,12 @@ impl Raft {
             if leased {
                 return;
             }
+            let (before, led) = (self.ticks.clone(), matches!(self.stand, Stand::Leader(_)));
             self.become_follower(term);
+            // Who lacks entries cannot win here, and must not keep back those who can: our clock goes on.
+            if !up_to_date && !led {
+                (self.ticks.elapsed, self.ticks.timeout) = (before.elapsed, before.timeout);
+            }
         }
         let free = match self.hard_state.vote {
             Some(vote) => vote == from,

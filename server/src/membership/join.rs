@@ -63,8 +63,8 @@ fn who_is_there() -> Question {
     Question::WhoIsThere(WhoIsThere {})
 }
 
-/// Finds out from the others who this member is. Its configuration stays empty: it votes for nobody until a snapshot
-/// has told it everything.
+/// Finds out from the others who this member is. Its configuration stays empty until a snapshot has told it everything:
+/// it does not campaign, but it votes when asked (a lone voter that added it may need that).
 pub async fn existing(config: &Config, env: &Env) -> Result<(Ids, Cluster), ServeError> {
     let question = if config.replace {
         Question::Replace(Replace { peer_urls: config.initial_advertise_peer_urls.clone() })
