@@ -211,7 +211,7 @@ async fn take(member: Arc<Member>, log: mpsc::WeakSender<LogWork>, state: State,
         Ok(None) => {}
         Ok(Some(start)) => {
             let index = start.index;
-            member.env().observer.observe(Event::Checkpoint { index });
+            member.env().observer.observe(Event::Checkpoint { index, storage: member.storage().level() });
             tracing::info!(index = index.0, "saved snapshot");
             let keep_from = Index(index.0.saturating_sub(member.config().snapshot_catchup_entries)).next();
             if let Some(log) = log.upgrade() {

@@ -115,6 +115,8 @@ pub trait Network: Send + Sync {
     fn start(&self, me: NodeId, cluster: u64, inbox: mpsc::Sender<Inbound>);
     /// Sets whom [`Network::send`] can reach.
     fn set_peers(&self, peers: Vec<Peer>);
+    /// How many other members a connection is up to at present.
+    fn active_peers(&self) -> usize;
     /// Queues one encoded message. Never blocks; drops it when the queue to `to` is full.
     fn send(&self, to: NodeId, kind: MessageKind, bytes: Bytes);
     /// Asks whoever listens at `url`, member or not. Works before [`Network::start`]. Ends within [`QUERY_TIMEOUT`];
@@ -174,6 +176,10 @@ pub enum Event<'a> {
         last_term: Term,
         /// Its state as of its newest checkpoint.
         applied: Index,
+        /// The level of that checkpoint.
+        storage: Release,
+        /// The release it runs at.
+        release: Release,
         /// The entries of its log, by place and term. The first is the one before the log, and stands for a snapshot
         /// of all up to it.
         log: &'a [(Index, Term)],
@@ -235,6 +241,8 @@ pub enum Event<'a> {
     Checkpoint {
         /// It holds the state after this entry.
         index: Index,
+        /// The level of the newest checkpoint.
+        storage: Release,
     },
     /// A transfer of a snapshot began, at the beginning.
     SnapshotBegun {

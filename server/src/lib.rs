@@ -16,6 +16,7 @@ pub mod config;
 pub mod contacts;
 pub mod env;
 pub mod error;
+pub mod first_ticks;
 pub mod front;
 pub mod handover;
 pub mod lease;
@@ -90,6 +91,8 @@ pub async fn serve(config: Config, env: Env) -> Result<Server, ServeError> {
         last_index: booted.raft.last_index(),
         last_term: booted.raft.term_at(booted.raft.last_index()).unwrap_or_default(),
         applied: booted.raft.applied(),
+        storage: booted.storage,
+        release: config.release,
         log: &log,
     });
     let (inputs, input_queue) = mpsc::channel(node::INPUT_QUEUE);

@@ -6,7 +6,7 @@
 //! what the state machine has not taken yet waits here. So neither delays heartbeats, and no two tasks can wait for
 //! each other.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,6 +20,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use crate::apply::{ApplyWork, Staged};
 use crate::env::{Event, Inbound};
 use crate::error::RequestError;
+use crate::first_ticks::{self, FirstTicks};
 use crate::member::{Member, SplitMix};
 use crate::membership::change::Proposal;
 use crate::membership::roster::Roster;
@@ -83,17 +84,6 @@ const STAGED_MAX: usize = 2;
 /// Keeps read contexts apart from other numbers drawn from the seed.
 const READS_SALT: u64 = 0x7265_6164;
 
-/// How long after its start a member may fast-forward its election clock.
-const FIRST_TICKS_PATIENCE: Duration = Duration::from_secs(5);
-
-/// The first election clock of a process life.
-#[derive(Default)]
-struct FirstTicks {
-    over: bool,
-    seen: u32,
-    heard: BTreeSet<NodeId>,
-}
-
 /// The driver's own state.
 pub struct Node {
     raft: Raft,
@@ -109,7 +99,6 @@ pub struct Node {
     receiver: snapshot_receive::Receiver,
     retention: Retention,
     last_term: u64,
-    first_ticks: FirstTicks,
     roster: Roster,
     /// The newest entry handed to the log task.
     handed: Index,
@@ -155,7 +144,6 @@ impl Node {
             receiver,
             retention: Retention::default(),
             last_term,
-            first_ticks: FirstTicks::default(),
             roster: Roster::default(),
         }
     }
@@ -166,7 +154,11 @@ impl Node {
         let apply = self.apply.clone();
         let tick = self.member.config().heartbeat_interval;
         let clock = Arc::clone(&self.member.env().clock);
-        let mut next_tick = clock.sleep(tick);
+        let mut next_tick = clock.sleep(first_ticks::first(self.member.env().seed, tick));
+        let network = Arc::clone(&self.member.env().network);
+        let members = self.raft.configuration();
+        let members = members.voters.len() + members.learners.len();
+        let mut first_ticks = FirstTicks::new(self.member.config(), Arc::clone(&clock), members);
         let mut stopping = std::pin::pin!(self.member.clone().stopping_owned());
         self.member.publish_standing(self.raft.standing());
         self.roster.refresh(&self.raft, &self.member, true);
@@ -177,6 +169,9 @@ impl Node {
                 () = &mut next_tick => {
                     next_tick = clock.sleep(tick);
                     self.tick();
+                }
+                ticks = first_ticks.due(|| network.active_peers()), if !first_ticks.are_over() => {
+                    (0..ticks).for_each(|_| self.raft.step(RaftInput::Tick));
                 }
                 changed = self.persisted.changed() => if changed.is_err() { return },
                 changed = applied.changed() => if changed.is_err() { return },
@@ -237,7 +232,6 @@ impl Node {
     }
 
     fn tick(&mut self) {
-        self.advance_first_ticks();
         self.raft.step(RaftInput::Tick);
         let now = self.member.env().clock.monotonic();
         self.reads.expire(now, self.member.request_timeout());
@@ -355,7 +349,6 @@ impl Node {
                 return;
             }
         };
-        self.first_ticks.heard.insert(from);
         self.member.contacts().heard(from, now);
         match content {
             peer::Content::Raft(Message { term, body: Body::Propose { data } }) if self.must_wait(term) => {
@@ -368,24 +361,6 @@ impl Node {
             peer::Content::Ask(question) => ask::answer(&self.member, from, question),
             peer::Content::Answer(answer) => self.member.asks().answered(answer),
         }
-    }
-
-    /// A member that just started need not wait out a whole election timeout: alone it never had a leader, and with
-    /// more than one peer in reach it would soon hear of one (etcd's initial-election-tick-advance).
-    fn advance_first_ticks(&mut self) {
-        let voters = self.raft.configuration().voters.len();
-        let ticks = self.member.config().election_ticks();
-        let alone = voters == 1;
-        let among_peers = self.member.config().initial_election_tick_advance && 1 < self.first_ticks.heard.len();
-        if self.first_ticks.over {
-            return;
-        }
-        self.first_ticks.seen += 1;
-        if alone || among_peers {
-            self.raft.advance_election_clock(ticks.saturating_sub(if alone { 1 } else { 2 }));
-        }
-        let patience = FIRST_TICKS_PATIENCE.as_millis() / self.member.config().heartbeat_interval.as_millis().max(1);
-        self.first_ticks.over = alone || among_peers || patience <= u128::from(self.first_ticks.seen);
     }
 
     /// Carries out everything the core owes. False when the member is going down.
@@ -403,6 +378,8 @@ impl Node {
             if let Some(write) = write {
                 if let Some(meta) = &write.snapshot {
                     self.handed = meta.index;
+                    // The snapshot stands for them; after it they would come too late.
+                    self.unapplied.clear();
                     self.member.waiters().in_doubt_until(meta.term);
                 }
                 if let Some(last) = write.entries.last() {

@@ -212,7 +212,7 @@ mod tests {
             }
             time.sleep(MS * 10).await;
             assert_eq!(seen.lock().unwrap().iter().filter(|taken| !**taken).count(), 12, "the inbox holds eight");
-            net.unplug(n2);
+            net.unplug(n2, crate::net::End::Silent);
             sender.send(n2, MessageKind::Append, Bytes::from_static(b"y"));
             receiver.set_peers(vec![Peer { id: n1, urls: Vec::new() }]);
             receiver.send(n1, MessageKind::Append, Bytes::from_static(b"from the dead"));

@@ -134,9 +134,11 @@ impl Availability {
     /// A client calls.
     pub fn call(&mut self, at: Moment, client: ClientId, member: MemberId, put: bool) {
         self.clients.entry(client).or_default().called(at);
-        if put && self.calm.is_some() {
+        let Some(calm) = self.calm.filter(|_| put) else { return };
+        self.unserved.get_or_insert(at);
+        // What was refused while there could not be a leader yet says nothing about the member.
+        if calm.nanos + self.elections() <= at.nanos {
             self.members.entry(member).or_default().tried.get_or_insert(at);
-            self.unserved.get_or_insert(at);
         }
     }
 

@@ -127,7 +127,11 @@ fn judge_sometimes(id: &str, conditions: &[Expr], runs: &[RunSummary]) -> Judgem
         runs.iter().filter(seen).count()
     };
     let counts: Vec<usize> = (0..conditions.len()).map(seen_by).collect();
-    let parts = conditions.iter().zip(&counts).map(|(condition, count)| format!("`{condition}` in {count} runs"));
+    let all = runs.iter().filter(|run| run.outcomes.iter().any(|(name, _)| name == id)).count();
+    let parts = conditions.iter().zip(&counts).map(|(condition, count)| match count {
+        0 => format!("`{condition}` was never seen in {all} runs: the story does not happen"),
+        _ => format!("`{condition}` in {count} of {all} runs"),
+    });
     Judgement {
         expect: id.to_owned(),
         cell: None,
@@ -182,10 +186,49 @@ fn judge_across(
             expect: id.to_owned(),
             cell: Some(cell),
             holds: eval::cell_condition(&filled, &nothing),
-            detail: format!("{filled} in {} runs", members.len()),
+            detail: format!("{} ({filled}) in {} runs", effects(comparison, &members).join("; "), members.len()),
         }
     };
     groups.into_iter().map(judge_group).collect()
+}
+
+/// For each thing compared, what it is on average in each of the cells, and in how many seeds the cells differ in that
+/// direction: the same seed draws the same values in both.
+fn effects(comparison: &Comparison, runs: &[&RunSummary]) -> Vec<String> {
+    let labels: Vec<Value> = {
+        let mut labels = Vec::new();
+        for run in runs {
+            if let Some(value) = run.cell.get(&comparison.param)
+                && !labels.contains(&value.value)
+            {
+                labels.push(value.value.clone());
+            }
+        }
+        labels
+    };
+    let effect = |metric: &Expr| {
+        let name = metric.to_string();
+        let by_seed = |label: &Value| -> BTreeMap<u64, f64> {
+            let of_cell = runs.iter().filter(|run| run.cell.get(&comparison.param).is_some_and(|v| v.value == *label));
+            of_cell.filter_map(|run| Some((run.seed, run.metrics.get(&name)?.as_f64()?))).collect()
+        };
+        let mean = |values: &BTreeMap<u64, f64>| values.values().sum::<f64>() / values.len() as f64;
+        let cells: Vec<BTreeMap<u64, f64>> = labels.iter().map(by_seed).collect();
+        let shown: Vec<String> =
+            labels.iter().zip(&cells).map(|(label, values)| format!("{label}: {:.3}", mean(values))).collect();
+        let mut text = format!("{name}: {}", shown.join(", "));
+        if let [a, b] = cells.as_slice() {
+            let pairs: Vec<(f64, f64)> = a.iter().filter_map(|(seed, a)| Some((*a, *b.get(seed)?))).collect();
+            let more = pairs.iter().filter(|(a, b)| a < b).count();
+            let less = pairs.iter().filter(|(a, b)| b < a).count();
+            if mean(a) > 0.0 {
+                text += &format!(", {:.2} times", mean(b) / mean(a));
+            }
+            text += &format!("; more in {more}, less in {less} of {} seeds", pairs.len());
+        }
+        text
+    };
+    comparison.metrics().iter().map(effect).collect()
 }
 
 /// Replaces every function of runs by its value.

@@ -114,7 +114,7 @@ section! {
         lease_renew_at: Spread<f64> = Some(Spread::fixed(1.0 / 3.0)),
         /// How many revisions ahead of the newest one a watch starts that starts in the future, drawn for each.
         watch_ahead: Spread<f64> = Some(Spread { low: 1.0, high: 5.0 }),
-        /// The release their API is from; the cluster's when left out.
+        /// The release their API is from; the cluster's when left out. No operation of the mix is newer than 3.5.
         api: Option<Release> = unset(),
     }
 }

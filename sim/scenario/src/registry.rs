@@ -98,7 +98,7 @@ pub enum Function {
     P99,
     /// The total.
     Sum,
-    /// Never smaller than at an earlier moment of the run.
+    /// Never smaller than at the moment before.
     Monotone,
     /// How often an event happened, or how many elements are true.
     Count,
@@ -116,7 +116,7 @@ pub const FUNCTIONS: &[(&str, Function, &str)] = &[
     ("p50", Function::P50, "the median of a list, or over the runs of a cell"),
     ("p99", Function::P99, "the 99th percentile of a list, or over the runs of a cell"),
     ("sum", Function::Sum, "the total of a list, or over the runs of a cell"),
-    ("monotone", Function::Monotone, "never smaller than at an earlier moment of the run"),
+    ("monotone", Function::Monotone, "never smaller than at the moment before"),
     ("count", Function::Count, "how often an event happened, or how many elements of a list are true"),
     ("time_to", Function::TimeTo, "time from the first `from` event (else the start) to the first such event after it"),
 ];
@@ -166,7 +166,13 @@ pub const PROBES: &[ProbeDoc] = &[
         true,
         "a percentile of the latency of acknowledged operations",
     ),
-    probe("errors", CLIENT, Kind::Text, true, "the kinds of errors a client saw"),
+    probe(
+        "errors",
+        CLIENT,
+        Kind::Text,
+        true,
+        "the kinds of errors a client saw; what the data refuses (a compacted revision) is an answer",
+    ),
     probe("reads", CLIENT, Kind::Number, true, "acknowledged reads"),
     probe("writes", CLIENT, Kind::Number, true, "acknowledged writes"),
     probe("acks", CLIENT, Kind::Number, true, "acknowledged operations"),

@@ -41,6 +41,15 @@ impl Value {
         }
     }
 
+    /// A number, or a length of time in seconds.
+    pub fn as_f64(&self) -> Option<f64> {
+        match self {
+            Value::Number(value) => Some(*value),
+            Value::Duration(value) => Some(value.as_secs_f64()),
+            _ => None,
+        }
+    }
+
     /// Whether the value counts as true where a yes or no is wanted.
     pub fn is_true(&self) -> bool {
         match self {

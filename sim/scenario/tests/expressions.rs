@@ -176,10 +176,10 @@ fn conditions_are_true_false_or_do_not_apply() {
 }
 
 #[test]
-fn monotone_remembers_the_highest_value() {
+fn monotone_sees_each_fall_once() {
     let expr = parse("monotone(term(n1))");
     let (mut run, mut memory) = (run(), Memory::default());
-    for (term, expected) in [(3.0, true), (5.0, true), (5.0, true), (4.0, false), (6.0, true)] {
+    for (term, expected) in [(3.0, true), (5.0, true), (5.0, true), (4.0, false), (4.0, true), (6.0, true)] {
         run.answer("term(n1)", Value::Number(term));
         assert_eq!(condition(&expr, &run, &mut memory, None), Ok(Some(expected)), "{term}");
     }

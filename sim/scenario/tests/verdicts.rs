@@ -233,8 +233,8 @@ fn a_campaign_is_judged_cell_by_cell_and_as_a_whole() {
         FAILS safe [pre_vote=false dir=out]: 1 of 4 runs, first seed 3: safe at 3.000000s: bad
         holds share [pre_vote=true dir=in]: 0.500 of 4 runs (95 % interval 0.068 to 0.932), expected 0.100 to 0.600
         holds share [pre_vote=false dir=in]: 0.500 of 4 runs (95 % interval 0.068 to 0.932), expected 0.100 to 0.600
-        FAILS seen: `elected` in 2 runs, `panic` in 0 runs
-        holds effect [dir=in]: 2500ms + 5 * 100ms <= 5s && 10 == 10 in 8 runs"#]]
+        FAILS seen: `elected` in 2 of 8 runs, `panic` was never seen in 8 runs: the story does not happen
+        holds effect [dir=in]: max_unavail(w): true: 2.500, false: 5.000, 2.00 times; more in 4, less in 0 of 4 seeds; reads(w): true: 8.500, false: 8.500, 1.00 times; more in 0, less in 0 of 4 seeds (2500ms + 5 * 100ms <= 5s && 10 == 10) in 8 runs"#]]
     .assert_eq(&lines.join("\n"));
 }
 

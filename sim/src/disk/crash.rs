@@ -19,13 +19,15 @@ pub enum Crash {
 /// What a power loss leaves of the changes that were not synced.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Keep {
+    /// Everything: the disk is one that never loses what it took.
+    Everything,
     /// Nothing.
     Nothing,
     /// The oldest changes of the whole disk, the last of them perhaps torn.
     Prefix,
     /// Each change on its own: lost, kept, or torn.
     Subset,
-    /// One of these, drawn.
+    /// One of the three before this, drawn.
     Drawn,
 }
 
@@ -82,6 +84,7 @@ impl Store {
             chosen => chosen,
         };
         match keep {
+            Keep::Everything => seqs.into_iter().map(|seq| (seq, Fate::Kept)).collect(),
             Keep::Nothing => seqs.into_iter().map(|seq| (seq, Fate::Lost)).collect(),
             Keep::Prefix => {
                 let kept = draws.below(labels.prefix, seqs.len() as u64 + 1) as usize;

@@ -1,11 +1,12 @@
 //! One directed link: its rules, its lanes, and the fate it gives a message.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use evenkeel::env::MessageKind;
 use evenkeel_scenario::Label;
 
-use super::rule::{Effect, KINDS, Quality, Rule, RuleId};
+use super::rule::{Effect, KINDS, Kinds, Quality, Rule, RuleId};
 use crate::draw::Draws;
 
 /// At most so many messages are under way on one link.
@@ -16,6 +17,9 @@ const UNDER_WAY_BYTES_MAX: usize = 64 << 20;
 
 /// A sender learns about a silent cut after so long, the way a keep-alive would tell it.
 const CUT_SHOWS_AFTER: Duration = Duration::from_secs(2);
+
+/// Delay builds up like a queue, by one second in so many: a link that becomes slow does not fall silent first.
+const GROWTH: u32 = 2;
 
 /// A sender learns about a dead receiver at most this often.
 const DOWN_EVERY: Duration = Duration::from_millis(100);
@@ -64,7 +68,11 @@ pub(super) enum Passage {
 pub(super) struct Link {
     quality: Quality,
     rules: Vec<(RuleId, Rule)>,
+    /// When the first message met each rule that slows.
+    slow_since: BTreeMap<RuleId, Duration>,
     labels: [KindLabels; KINDS.len()],
+    /// For what no message carries.
+    transport: Label,
     lanes: [LaneState; 3],
     under_way: usize,
     under_way_bytes: usize,
@@ -88,7 +96,9 @@ impl Link {
         Link {
             quality,
             rules: Vec::new(),
+            slow_since: BTreeMap::new(),
             labels,
+            transport: draws.label(&format!("net/{from}>{to}/transport")),
             lanes: [LaneState::default(); 3],
             under_way: 0,
             under_way_bytes: 0,
@@ -108,7 +118,21 @@ impl Link {
     pub fn remove(&mut self, id: RuleId) -> bool {
         let before = self.rules.len();
         self.rules.retain(|(known, _)| *known != id);
+        self.slow_since.remove(&id);
         self.rules.len() < before
+    }
+
+    /// Nothing at all comes through.
+    pub fn is_dead(&self) -> bool {
+        self.rules.iter().any(|(_, rule)| rule.kinds == Kinds::ALL && rule.effect == Effect::Cut)
+    }
+
+    /// How long a packet of the transport itself is under way.
+    pub fn travel(&self, draws: &Draws) -> Duration {
+        let slow = self.rules.iter().filter(|(_, rule)| rule.kinds == Kinds::ALL).filter_map(|(_, rule)| {
+            if let Effect::Slow(add) = &rule.effect { Some(draws.within(self.transport, add)) } else { None }
+        });
+        draws.within(self.transport, &self.quality.latency) + slow.sum::<Duration>()
     }
 
     /// Decides about a message. Rules count in the order in which they were made; each draws from labels of its own.
@@ -118,13 +142,16 @@ impl Link {
         let mut lost = draws.chance(labels.drop, self.quality.loss);
         let mut twice = draws.chance(labels.duplicate, self.quality.duplicate);
         let mut overtaken = draws.chance(labels.reorder, self.quality.reorder);
-        for (_, rule) in self.rules.iter().filter(|(_, rule)| rule.kinds.contains(kind)) {
+        for (id, rule) in self.rules.iter().filter(|(_, rule)| rule.kinds.contains(kind)) {
             match &rule.effect {
                 Effect::Cut => {
                     self.cut_since.get_or_insert(now);
                     return Passage::Cut;
                 }
-                Effect::Slow(add) => under_way += draws.within(labels.slow, add),
+                Effect::Slow(add) => {
+                    let begun = *self.slow_since.entry(*id).or_insert(now);
+                    under_way += draws.within(labels.slow, add).min((now - begun) / GROWTH);
+                }
                 Effect::Drop(share) => lost |= draws.chance(labels.drop, *share),
                 Effect::Duplicate(share) => twice |= draws.chance(labels.duplicate, *share),
                 Effect::Reorder(share, by) => {

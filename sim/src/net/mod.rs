@@ -26,4 +26,4 @@ pub use counters::{Counters, KindCounters};
 pub use rule::{Effect, Kinds, Quality, Rule, RuleId};
 #[cfg(madsim)]
 pub use sim_net::{NetEvent, SimNet};
-pub use switchboard::{Arrival, Fate, Life, Switchboard};
+pub use switchboard::{Arrival, End, Fate, Life, Switchboard};

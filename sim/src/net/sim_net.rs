@@ -14,7 +14,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::counters::Counters;
 use super::rule::{Quality, Rule, RuleId};
-use super::switchboard::{Arrival, Fate, Life, Switchboard};
+use super::switchboard::{Arrival, End, Fate, Life, Switchboard};
 use crate::draw::Draws;
 use crate::timer::{Alarm, SimTime};
 
@@ -51,6 +51,17 @@ pub enum NetEvent<'a> {
         /// False when the inbox was full.
         taken: bool,
     },
+    /// A member learnt that another one's process is gone.
+    Reset {
+        /// When.
+        at: Duration,
+        /// Who learnt it.
+        member: NodeId,
+        /// About whom.
+        peer: NodeId,
+        /// False when the inbox was full.
+        taken: bool,
+    },
 }
 
 /// A question under way.
@@ -70,6 +81,18 @@ struct State {
     /// The delivery task looks again at this time.
     armed: Option<Duration>,
     pump: Option<Waker>,
+}
+
+impl State {
+    /// The delivery task, when something is due before it looks again.
+    fn wakes_pump(&mut self) -> Option<Waker> {
+        let earlier = match (self.board.next_due(), self.armed) {
+            (Some(due), Some(armed)) => due < armed,
+            (due, None) => due.is_some(),
+            (None, _) => false,
+        };
+        if earlier { self.pump.take() } else { None }
+    }
 }
 
 struct Shared {
@@ -117,20 +140,27 @@ impl SimNet {
 
     /// The network as a process of member `id` sees it that starts now.
     pub fn plug(&self, id: NodeId) -> Arc<dyn Network> {
-        let life = self.0.with(|state, _| {
+        let life = self.0.with(|state, now| {
             state.inboxes.remove(&id);
-            state.board.up(id)
+            state.board.up(now, id)
         });
         let member = Mutex::new(id);
         Arc::new(Socket { net: self.0.clone(), id, member, life, peers: Mutex::new(Vec::new()) })
     }
 
-    /// The process of member `id` is gone.
-    pub fn unplug(&self, id: NodeId) {
-        self.0.with(|state, _| {
+    /// The process of member `id` is gone, in this way.
+    pub fn unplug(&self, id: NodeId, end: End) {
+        let waker = self.0.with(|state, now| {
             state.inboxes.remove(&id);
-            state.board.down(id);
+            state.board.down(now, id, end);
+            state.wakes_pump()
         });
+        waker.into_iter().for_each(Waker::wake);
+    }
+
+    /// See [`Switchboard::break_connection`].
+    pub fn break_connection(&self, from: NodeId, to: NodeId) {
+        self.0.with(|state, _| state.board.break_connection(from, to));
     }
 
     /// See [`Switchboard::set_quality`].
@@ -181,6 +211,11 @@ impl Network for Socket {
             peers.into_iter().map(|peer| peer.id).collect();
     }
 
+    fn active_peers(&self) -> usize {
+        let peers = self.peers.lock().expect("no panic while the peers are locked").clone();
+        self.net.with(|state, now| peers.iter().filter(|peer| state.board.connected(now, self.id, **peer)).count())
+    }
+
     fn send(&self, to: NodeId, kind: MessageKind, bytes: Bytes) {
         let me = *self.member.lock().expect("one thread");
         if to == me || !self.peers.lock().expect("no panic while the peers are locked").contains(&to) {
@@ -191,7 +226,7 @@ impl Network for Socket {
                 return None;
             }
             let fate = state.board.send(now, me, to, kind, bytes.clone());
-            Some((now, fate, state.earlier()))
+            Some((now, fate, state.wakes_pump()))
         });
         if let Some((at, fate, waker)) = sent {
             waker.into_iter().for_each(Waker::wake);
@@ -224,18 +259,6 @@ impl Network for Socket {
     }
 }
 
-impl State {
-    /// Whom to wake when something is due before the delivery task would look.
-    fn earlier(&mut self) -> Option<Waker> {
-        let earlier = match (self.board.next_due(), self.armed) {
-            (Some(due), Some(armed)) => due < armed,
-            (due, None) => due.is_some(),
-            (None, _) => false,
-        };
-        if earlier { self.pump.take() } else { None }
-    }
-}
-
 impl Shared {
     /// Puts a question or its answer on its way.
     fn ask(&self, (from, to): (NodeId, NodeId), ticket: u64, answers: bool, bytes: Bytes) {
@@ -244,7 +267,7 @@ impl Shared {
             if fate == Fate::Dead {
                 state.questions.remove(&ticket);
             }
-            (now, fate, state.earlier())
+            (now, fate, state.wakes_pump())
         });
         waker.into_iter().for_each(Waker::wake);
         (self.tap)(&NetEvent::Sent { at, from, to, kind: MessageKind::Ask, bytes: &bytes, fate });
@@ -331,7 +354,10 @@ fn arm(net: &Shared, cx: &mut Context<'_>) -> Arm {
 fn deliver(net: &Arc<Shared>) {
     while let Some((at, arrival, inbox)) = net.with(|state, now| {
         let arrival = state.board.pop_due(now)?;
-        let (Arrival::Message { to, .. } | Arrival::Question { to, .. } | Arrival::Down { to, .. }) = &arrival;
+        let (Arrival::Message { to, .. }
+        | Arrival::Question { to, .. }
+        | Arrival::Down { to, .. }
+        | Arrival::Reset { to, .. }) = &arrival;
         let inbox = state.inboxes.get(&state.board.station(*to)).cloned();
         Some((now, arrival, inbox))
     }) {
@@ -350,6 +376,10 @@ fn deliver(net: &Arc<Shared>) {
             Arrival::Down { peer, .. } => {
                 // A full inbox loses the word; the sender will hear again.
                 let _ = inbox.map(|inbox| inbox.try_send(Inbound::Down { peer }));
+            }
+            Arrival::Reset { to, peer } => {
+                let taken = inbox.is_some_and(|inbox| inbox.try_send(Inbound::Reset { peer }).is_ok());
+                (net.tap)(&NetEvent::Reset { at, member: to, peer, taken });
             }
         }
     }

@@ -82,6 +82,22 @@ pub enum Arrival {
         /// About whom.
         peer: NodeId,
     },
+    /// The word that `peer`'s process, which was connected, is gone.
+    Reset {
+        /// Who is told.
+        to: NodeId,
+        /// About whom.
+        peer: NodeId,
+    },
+}
+
+/// How a process ends, as the others see it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// Its machine lives on and refuses connections: whoever was connected learns that it is gone.
+    Refused,
+    /// Its machine is gone as well: silence.
+    Silent,
 }
 
 struct UnderWay {
@@ -113,6 +129,7 @@ struct Station {
     name: String,
     url: String,
     life: Option<Life>,
+    up_since: Duration,
 }
 
 /// The network of one cluster.
@@ -149,7 +166,8 @@ impl Switchboard {
 
     /// Adds a member; `name` is used in decision labels. It is not running yet.
     pub fn add(&mut self, id: NodeId, name: &str) {
-        let before = self.stations.insert(id, Station { name: name.to_owned(), url: String::new(), life: None });
+        let station = Station { name: name.to_owned(), url: String::new(), life: None, up_since: Duration::ZERO };
+        let before = self.stations.insert(id, station);
         assert!(before.is_none(), "{name} is there already");
     }
 
@@ -175,17 +193,64 @@ impl Switchboard {
         self.moved.get(&id).copied().unwrap_or(id)
     }
 
+    /// The member that runs there.
+    fn member(&self, station: NodeId) -> NodeId {
+        self.moved.iter().find(|(_, at)| **at == station).map_or(station, |(member, _)| *member)
+    }
+
     /// A member's process begins to receive. What was sent to an earlier life never arrives.
-    pub fn up(&mut self, id: NodeId) -> Life {
+    pub fn up(&mut self, now: Duration, id: NodeId) -> Life {
         self.last_life += 1;
         let life = Life(self.last_life);
-        self.stations.get_mut(&id).expect("only members that were added start").life = Some(life);
+        let station = self.stations.get_mut(&id).expect("only members that were added start");
+        (station.life, station.up_since) = (Some(life), now);
         life
     }
 
-    /// A member's process is gone.
-    pub fn down(&mut self, id: NodeId) {
-        self.stations.get_mut(&id).expect("only members that were added stop").life = None;
+    /// A member's process is gone. Whoever is connected to it finds its attempt to connect again refused, unless
+    /// nothing comes through to it: three times the way, when the process has not come back by then.
+    pub fn down(&mut self, now: Duration, id: NodeId, end: End) {
+        if self.stations.get(&id).is_none_or(|station| station.life.is_none()) {
+            return;
+        }
+        let others: Vec<NodeId> = self.stations.keys().copied().filter(|other| *other != id).collect();
+        for other in others.into_iter().filter(|_| end == End::Refused) {
+            if self.connected(now, other, id) {
+                let draws = self.draws.clone();
+                let there = self.link(other, id).travel(&draws);
+                let back = self.link(id, other).travel(&draws);
+                let life = self.stations[&other].life.expect("it is connected");
+                let (to, peer) = (self.member(other), self.member(id));
+                self.schedule(now + back + there + back, life, Arrival::Reset { to, peer });
+            }
+        }
+        self.stations.get_mut(&id).expect("it is there").life = None;
+    }
+
+    /// Whether `from` has had the time to connect to `to`, and nothing is in the way.
+    pub fn connected(&mut self, now: Duration, from: NodeId, to: NodeId) -> bool {
+        let round_trip = self.quality.latency.end * 2;
+        let runs = |id: &NodeId| {
+            let station = self.stations.get(&self.station(*id)).filter(|station| station.life.is_some());
+            station.is_some_and(|station| station.up_since + round_trip <= now)
+        };
+        runs(&from) && runs(&to) && !self.link(from, to).is_dead() && !self.link(to, from).is_dead()
+    }
+
+    /// The connections from `from` to `to` break, and are made again at once: what is under way is lost, and nobody is
+    /// told that anybody is gone.
+    pub fn break_connection(&mut self, from: NodeId, to: NodeId) {
+        let broken = (self.station(from), self.station(to));
+        for Reverse(under_way) in std::mem::take(&mut self.under_way).into_vec() {
+            match &under_way.arrival {
+                Arrival::Message { from, to, bytes, .. } | Arrival::Question { from, to, bytes, .. }
+                    if (self.station(*from), self.station(*to)) == broken =>
+                {
+                    self.link(*from, *to).arrived(bytes.len());
+                }
+                _ => self.under_way.push(Reverse(under_way)),
+            }
+        }
     }
 
     /// True when the process with this life is running.
@@ -296,6 +361,15 @@ impl Switchboard {
                     *to
                 }
                 Arrival::Down { to, .. } => *to,
+                Arrival::Reset { to, peer } => {
+                    let returned =
+                        self.stations.get(&self.station(*peer)).is_some_and(|station| station.life.is_some());
+                    let cut = self.link(*to, *peer).is_dead() || self.link(*peer, *to).is_dead();
+                    if returned || cut {
+                        continue;
+                    }
+                    *to
+                }
             };
             if self.lives(to, life) {
                 return Some(arrival);

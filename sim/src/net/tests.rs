@@ -18,8 +18,8 @@ fn board(seed: u64, quality: Quality) -> Switchboard {
     let mut board = Switchboard::new(&Draws::new(Decisions::new(seed)), quality);
     board.add(N1, "n1");
     board.add(N2, "n2");
-    board.up(N1);
-    board.up(N2);
+    board.up(Duration::ZERO, N1);
+    board.up(Duration::ZERO, N2);
     board
 }
 
@@ -143,10 +143,10 @@ fn a_fault_leaves_the_choices_about_other_messages_alone() {
 fn messages_to_an_earlier_life_vanish_and_the_sender_is_told() {
     let mut board = board(1, jitter());
     board.send(MS, N1, N2, Append, number(1));
-    board.down(N2);
+    board.down(Duration::ZERO, N2, End::Silent);
     assert_eq!(board.send(MS, N1, N2, Append, number(2)), Fate::Dead);
     assert_eq!(board.send(MS * 2, N1, N2, Append, number(3)), Fate::Dead);
-    board.up(N2);
+    board.up(Duration::ZERO, N2);
     board.send(MS * 3, N1, N2, Append, number(4));
     let mut arrivals = Vec::new();
     while let Some(due) = board.next_due() {
@@ -155,6 +155,46 @@ fn messages_to_an_earlier_life_vanish_and_the_sender_is_told() {
     let message = Arrival::Message { from: N1, to: N2, kind: Append, bytes: number(4) };
     assert_eq!(arrivals, [Arrival::Down { to: N1, peer: N2 }, message]);
     assert_eq!(board.counters().of(Append).dead, 3);
+}
+
+#[test]
+fn a_member_learns_that_a_connected_process_is_gone_and_only_then() {
+    let second = MS * 1000;
+    // How the process ends, whether it comes back at once, and whether the way is cut.
+    for (end, returns, cut, told) in [
+        (End::Refused, false, None, true),
+        (End::Silent, false, None, false),
+        (End::Refused, true, None, false),
+        (End::Refused, false, Some(Kinds::ALL), false),
+        (End::Refused, false, Kinds::named(["raft.append"]).ok(), true),
+    ] {
+        let mut board = board(1, jitter());
+        if let Some(kinds) = cut {
+            board.add_rule(rule(kinds, Effect::Cut));
+        }
+        board.down(second, N2, end);
+        if returns {
+            board.up(second, N2);
+        }
+        let mut arrivals = Vec::new();
+        while let Some(due) = board.next_due() {
+            arrivals.extend(board.pop_due(due));
+        }
+        let reset = Arrival::Reset { to: N1, peer: N2 };
+        assert_eq!(arrivals, if told { vec![reset] } else { vec![] }, "{end:?} {returns} {cut:?}");
+    }
+}
+
+#[test]
+fn a_broken_connection_loses_what_is_under_way_and_nothing_else() {
+    let mut board = board(1, jitter());
+    board.send(MS, N1, N2, Append, number(1));
+    board.break_connection(N2, N1);
+    assert_eq!(drain(&mut board), [1]);
+    board.send(MS * 100, N1, N2, Append, number(2));
+    board.break_connection(N1, N2);
+    board.send(MS * 100, N1, N2, Append, number(3));
+    assert_eq!(drain(&mut board), [3]);
 }
 
 #[test]

@@ -25,6 +25,12 @@ use crate::draw::Draws;
 const WATCHES_MAX: u64 = 3;
 /// Share of operations after which a client turns to another member without a reason.
 const MOVES: f64 = 0.05;
+/// An answer that takes longer than this is no longer waited for before the next request.
+const LATE_AFTER: Duration = Duration::from_millis(50);
+/// So many requests of one group at most are unanswered; shared out among its clients.
+const LATE_MAX: u64 = 64;
+/// Between the numbers of a client that goes on as another one.
+const LINE: u64 = 10_000;
 
 /// What all clients of a run share.
 pub struct Shared {
@@ -65,6 +71,8 @@ pub struct Client {
     pub values: Arc<AtomicU64>,
     /// Watches and leases it keeps.
     pub kept: Arc<[AtomicU64; 2]>,
+    /// Operations whose answer it no longer waits for.
+    late: Arc<AtomicU64>,
     labels: Arc<Mutex<BTreeMap<&'static str, Label>>>,
 }
 
@@ -72,8 +80,8 @@ impl Client {
     /// A client of a group.
     pub fn new(shared: Arc<Shared>, group: Arc<Group>, group_index: usize, id: u64, place: u64) -> Client {
         let label = format!("client/{}/{place}", group.id).into();
-        let (values, kept, labels) = Default::default();
-        Client { shared, group, group_index, id: ClientId(id), label, values, kept, labels }
+        let (values, kept, late, labels) = Default::default();
+        Client { shared, group, group_index, id: ClientId(id), label, values, kept, late, labels }
     }
 
     /// The label of this client's own choices about `what`.
@@ -190,7 +198,7 @@ impl Client {
     }
 
     /// Sends requests until the load ends.
-    pub async fn run(self) {
+    pub async fn run(mut self) {
         let per_second = self.group.knobs.rate / self.group.knobs.count as f64;
         let interval = Duration::from_secs_f64(1.0 / per_second);
         let mut member = self.member();
@@ -198,8 +206,13 @@ impl Client {
         let mut due = self.shared.feed.now();
         while !self.stopped() {
             due += self.between("pace", interval / 2, interval * 3 / 2);
-            let ended = self.step(member).await;
-            let moves = matches!(ended, Outcome::Unknown(_)) || self.chance("move", MOVES);
+            let moves = match self.answered(member).await {
+                Some(ended) => matches!(ended, Outcome::Unknown(_)) || self.chance("move", MOVES),
+                None => {
+                    self.id = ClientId(self.id.0 + LINE);
+                    true
+                }
+            };
             if moves || self.group.knobs.on == Selector::Leader {
                 member = self.member();
             }
@@ -209,6 +222,28 @@ impl Client {
             }
             self.pause(due.saturating_sub(now)).await;
         }
+    }
+
+    /// Does one operation. When its answer takes long, it is waited for in the background, and the client goes on as
+    /// another one, up to a limit: load does not stop because one member is silent.
+    async fn answered(&self, member: MemberId) -> Option<Outcome> {
+        let client = self.clone();
+        let mut step = Box::pin(async move { client.step(member).await });
+        if self.late.load(Ordering::Relaxed) < LATE_MAX / self.group.knobs.count {
+            tokio::select! {
+                biased;
+                ended = &mut step => return Some(ended),
+                () = self.shared.feed.time().sleep(LATE_AFTER) => {}
+            }
+            let late = Arc::clone(&self.late);
+            late.fetch_add(1, Ordering::Relaxed);
+            tokio::spawn(async move {
+                step.await;
+                late.fetch_sub(1, Ordering::Relaxed);
+            });
+            return None;
+        }
+        Some(step.await)
     }
 
     fn operation(&self) -> Operation {

@@ -26,7 +26,7 @@ use super::tap;
 use crate::clock::SimClock;
 use crate::disk::{Crash, SimDisk};
 use crate::draw::Draws;
-use crate::net::{Quality, SimNet};
+use crate::net::{End, Quality, SimNet};
 use crate::runtime::create_node;
 
 /// The cluster token of every run.
@@ -189,7 +189,8 @@ impl Cluster {
             return;
         }
         machine.disk.crash(crash);
-        self.net.unplug(station(number));
+        let end = if matches!(crash, Crash::PowerLoss(_)) { End::Silent } else { End::Refused };
+        self.net.unplug(station(number), end);
         machine.look.stopped();
         let handle = Handle::current();
         handle.kill(machine.node.id());

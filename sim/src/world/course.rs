@@ -331,9 +331,6 @@ fn not_simulated(resolved: &Resolved) -> Option<String> {
     if resolved.swarm.is_some() {
         return Some("[swarm]: nothing is generated from it".into());
     }
-    if let Some(client) = resolved.clients.iter().find(|client| client.knobs.api.is_some()) {
-        return Some(format!("client {}: `api` has no effect", client.id));
-    }
     for plant in resolved.cluster.mutants.0.iter().chain(&resolved.cluster.switches.0) {
         if !matches!(plant.on, Selector::All | Selector::Node(_)) {
             return Some(format!(

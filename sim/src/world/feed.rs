@@ -35,14 +35,35 @@ pub struct Inner {
     pub happenings: Vec<Event>,
     /// How clients fare.
     pub stats: Stats,
+    /// What the cluster has agreed on, as of the newest entry that says so.
+    pub agreed: Agreed,
+    releases: BTreeMap<u64, &'static str>,
     sequence: u64,
     operations: u64,
+}
+
+/// What the cluster has agreed on about versions.
+#[derive(Clone, Debug, Default)]
+pub struct Agreed {
+    index: u64,
+    /// The cluster version, such as `3.6`.
+    pub version: Option<String>,
+    /// A downgrade is under way.
+    pub downgrade: bool,
 }
 
 impl Feed {
     /// An empty record of a run with so many groups of clients.
     pub fn new(recorder: SharedRecorder, oracles: Oracles, groups: usize, time: SimTime) -> Feed {
-        let inner = Inner { oracles, happenings: Vec::new(), stats: Stats::new(groups), sequence: 0, operations: 0 };
+        let inner = Inner {
+            oracles,
+            happenings: Vec::new(),
+            stats: Stats::new(groups),
+            agreed: Agreed::default(),
+            releases: BTreeMap::new(),
+            sequence: 0,
+            operations: 0,
+        };
         Feed { inner: Arc::new(Mutex::new(inner)), recorder, time, points: Arc::default() }
     }
 
@@ -106,6 +127,33 @@ impl Feed {
     pub fn ended(&self, place: usize) {
         let now = self.nanos();
         self.lock().happenings[place].until = Some(now);
+    }
+
+    /// Something goes on until [`Feed::ended`].
+    pub fn goes_on(&self, place: usize) {
+        self.lock().happenings[place].until = None;
+    }
+
+    /// A member runs at this release.
+    pub fn runs(&self, node: u64, release: &'static str) {
+        self.lock().releases.insert(node, release);
+    }
+
+    /// The release a member ran at last.
+    pub fn release_of(&self, node: u64) -> Option<&'static str> {
+        self.lock().releases.get(&node).copied()
+    }
+
+    /// A member applied the entry at `index`, which says this. True when a downgrade begins with it.
+    pub fn agreed(&self, index: u64, version: Option<String>, downgrade: bool) -> bool {
+        let mut inner = self.lock();
+        // A member that lags, or reads its log again, knows nothing newer.
+        if index <= inner.agreed.index {
+            return false;
+        }
+        let begins = downgrade && !inner.agreed.downgrade;
+        inner.agreed = Agreed { index, version, downgrade };
+        begins
     }
 
     /// The present moment in the language's unit.

@@ -10,6 +10,7 @@ use evenkeel_check::{Index, LeaseId, MemberId, Revision, Term};
 use evenkeel_mvcc::EventKind;
 use evenkeel_raft::ready::Role;
 use evenkeel_raft::{HardState, Payload, Standing};
+use evenkeel_scenario::{Event as Happening, Value as Told};
 
 use super::feed::Feed;
 use super::names::Names;
@@ -34,6 +35,12 @@ pub struct Seen {
     pub ready: bool,
     /// Why its server gave up.
     pub fatal: Option<String>,
+    /// The release it runs at, such as `3.6`.
+    pub release: Option<&'static str>,
+    /// The level of its stored data.
+    pub storage: Option<&'static str>,
+    /// The migration of its stored data that goes on: its place among what happened.
+    migration: Option<usize>,
     /// When entries entered its log, and how many.
     pub appended: Vec<(Duration, u64)>,
     /// Snapshots it sent that were taken.
@@ -90,6 +97,7 @@ impl Look {
         let led = {
             let mut seen = self.seen.lock().expect("one thread");
             let led = seen.standing.role == Role::Leader;
+            seen.migration.take().into_iter().for_each(|place| self.feed.ended(place));
             seen.standing = Standing { term: seen.standing.term, ..Standing::default() };
             seen.ready = false;
             led
@@ -104,11 +112,28 @@ impl Look {
     /// The server would not start.
     pub fn refused(&self, reason: &str) {
         self.change(|seen| seen.fatal = Some(reason.to_owned()));
+        self.exited();
         self.feed.log("refused", &[("node", Value::U64(self.number.0)), ("reason", Value::Text(reason))]);
     }
 
     fn change(&self, change: impl FnOnce(&mut Seen)) {
         change(&mut self.seen.lock().expect("one thread"));
+    }
+
+    /// The server ended by itself, and not because it was asked to.
+    fn exited(&self) {
+        self.happened("exit", [("code", Told::Number(1.0))]);
+    }
+
+    fn happened<const N: usize>(&self, name: &str, fields: [(&str, Told); N]) -> usize {
+        self.feed.note(Happening {
+            name: name.to_owned(),
+            at: self.feed.nanos(),
+            until: Some(self.feed.nanos()),
+            node: Some(self.number.0),
+            step: None,
+            fields: fields.into_iter().map(|(field, value)| (field.to_owned(), value)).collect(),
+        })
     }
 
     fn stands(&self, standing: Standing) {
@@ -134,7 +159,9 @@ impl Look {
         }
         if leads && (!led || before.term != standing.term) {
             self.feed.observe(Observation::Elected { member, term: Term(standing.term.0) });
-            self.feed.happened("elected", Some(member.0));
+            let release = self.with(|seen| seen.release).unwrap_or_default();
+            let fields = [("term", Told::Number(standing.term.0 as f64)), ("release", Told::Text(release.into()))];
+            self.happened("elected", fields);
         }
     }
 
@@ -217,13 +244,16 @@ impl Observer for Look {
         let member = self.number;
         let node = ("node", Value::U64(member.0));
         match event {
-            Event::Booted { hard_state, last_index, last_term, applied, log } => {
+            Event::Booted { hard_state, last_index, last_term, applied, storage, release, log } => {
                 self.change(|seen| {
                     seen.standing = Standing { term: hard_state.term, ..Standing::default() };
                     seen.applied = applied.0;
                     seen.committed = applied.0;
                     seen.fatal = None;
+                    seen.storage = Some(storage.minor());
+                    seen.release = Some(release.minor());
                 });
+                self.feed.runs(member.0, release.minor());
                 let fields = [node, ("term", Value::U64(hard_state.term.0)), ("last", Value::U64(last_index.0))];
                 self.feed.log("booted", &fields);
                 self.feed.happened("boot", Some(member.0));
@@ -302,7 +332,8 @@ impl Observer for Look {
                 seen.log_entries = seen.log_entries.max(entries);
                 seen.log_bytes = seen.log_bytes.max(bytes);
             }),
-            Event::Checkpoint { index } => {
+            Event::Checkpoint { index, storage } => {
+                self.change(|seen| seen.storage = Some(storage.minor()));
                 self.feed.log("checkpoint", &[node, ("index", Value::U64(index.0))]);
                 self.feed.happened("checkpoint", Some(member.0));
             }
@@ -324,7 +355,10 @@ impl Observer for Look {
                     seen.state_hash = state_hash;
                 });
                 self.feed.log("snapshot_installed", &[node, ("index", Value::U64(index.0))]);
-                self.feed.happened("snapshot", Some(member.0));
+                let (to, leader) = self.with(|seen| (seen.release, seen.standing.leader));
+                let from = leader.and_then(|leader| self.feed.release_of(self.names.number(leader.0)));
+                let text = |release: Option<&str>| Told::Text(release.unwrap_or_default().to_owned());
+                self.happened("snapshot", [("from", text(from)), ("to", text(to))]);
                 self.feed.observe(Observation::SnapshotInstalled { member, index: Index(index.0), term: Term(term.0) });
             }
             Event::LeaseExpired { lease } => {
@@ -332,6 +366,13 @@ impl Observer for Look {
                 self.feed.happened("lease_expired", Some(member.0));
             }
             Event::ClusterVersion { version, downgrade } => {
+                let minor =
+                    |version: evenkeel::version::release::Version| format!("{}.{}", version.major, version.minor);
+                // Told before the entry itself is.
+                let index = self.with(|seen| seen.applied) + 1;
+                if self.feed.agreed(index, version.map(minor), downgrade.is_some()) {
+                    self.feed.happened("downgrade.enabled", None);
+                }
                 let text = |version: Option<_>| version.map_or_else(|| "none".to_owned(), |v| format!("{v}"));
                 let (version, downgrade) = (text(version), text(downgrade));
                 let fields = [node, ("version", Value::Text(&version)), ("downgrade", Value::Text(&downgrade))];
@@ -340,9 +381,16 @@ impl Observer for Look {
             Event::Migrating { from, to } => {
                 let fields = [node, ("from", Value::Text(from.minor())), ("to", Value::Text(to.minor()))];
                 self.feed.log("storage_migrating", &fields);
+                let place = self.happened("storage.migrate", []);
+                self.feed.goes_on(place);
+                self.change(|seen| seen.migration = Some(place));
             }
             Event::Migrated { to } => {
                 self.feed.log("storage_migrated", &[node, ("to", Value::Text(to.minor()))]);
+                self.change(|seen| {
+                    seen.storage = Some(to.minor());
+                    seen.migration.take().into_iter().for_each(|place| self.feed.ended(place));
+                });
             }
             Event::Ready => {
                 self.change(|seen| seen.ready = true);
@@ -350,6 +398,7 @@ impl Observer for Look {
             }
             Event::Fatal { reason } => {
                 self.change(|seen| seen.fatal = Some(reason.to_owned()));
+                self.exited();
                 self.feed.log("fatal", &[node, ("reason", Value::Text(reason))]);
             }
         }

@@ -19,11 +19,14 @@ use super::cluster::{peer_url, release};
 use super::connection::Connection;
 use super::steps::Stage;
 use crate::disk::Crash;
+use evenkeel::version::release::Release;
 
 /// One request is given up after this.
 const REQUEST_PATIENCE: Duration = Duration::from_secs(7);
 /// Between two tries of the same.
 const RETRY_INTERVAL: Duration = Duration::from_millis(250);
+/// How long a roll waits for the cluster version: the leader looks every 4 s.
+const AGREEMENT_PATIENCE: Duration = Duration::from_secs(10);
 /// An operator that insists gives up after this.
 const OPERATOR_PATIENCE: Duration = Duration::from_secs(40);
 /// A removed member has so long to stop by itself.
@@ -255,6 +258,29 @@ impl Stage {
         Ok(())
     }
 
+    /// Cluster and stored data have come down to where a member of release `to` can open them; or patience is over.
+    async fn ready_for(&self, number: u64, to: Release) {
+        let give_up = self.feed.now() + AGREEMENT_PATIENCE;
+        while !self.may_run(number, to) && self.feed.now() < give_up {
+            self.feed.time().sleep(RETRY_INTERVAL).await;
+        }
+    }
+
+    /// Neither the cluster version nor the member's stored data is above this release.
+    pub(super) fn may_run(&self, number: u64, release: Release) -> bool {
+        let reached = |level: Option<&str>| Release::ALL.iter().any(|r| *r <= release && level == Some(r.minor()));
+        let storage = self.cluster.machine(number).look.with(|seen| seen.storage);
+        reached(self.feed.lock().agreed.version.as_deref()) && reached(storage)
+    }
+
+    /// The cluster version is what all members run now; or patience is over. A downgrade lowers it beforehand.
+    async fn agreed(&self, to: Release) {
+        let give_up = self.feed.now() + AGREEMENT_PATIENCE;
+        while self.feed.lock().agreed.version.as_deref() != Some(to.minor()) && self.feed.now() < give_up {
+            self.feed.time().sleep(RETRY_INTERVAL).await;
+        }
+    }
+
     /// All members run, serve and follow one leader; or patience is over.
     pub(super) async fn healthy(&self) -> bool {
         let give_up = self.feed.now() + OPERATOR_PATIENCE;
@@ -292,6 +318,9 @@ impl Stage {
                 Order::Random => Some(self.draws.below(pick, left.len() as u64) as usize),
             };
             let number = left.remove(place.unwrap_or(0));
+            if step.wait == Wait::Healthy {
+                self.ready_for(number, to).await;
+            }
             self.swap(number, to).await;
             if step.wait == Wait::Healthy {
                 self.healthy().await;
@@ -313,6 +342,9 @@ impl Stage {
         }
         for number in self.cluster.numbers() {
             self.cluster.end_roll(number);
+        }
+        if step.wait == Wait::Healthy {
+            self.agreed(to).await;
         }
     }
 

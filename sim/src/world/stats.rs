@@ -4,9 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use evenkeel_check::OpId;
-use evenkeel_check::history::{Outcome, Request};
-
-use super::feed::doubt_name;
+use evenkeel_check::history::{Doubt, Outcome, Refusal, Request};
 
 /// One successful answer.
 #[derive(Clone, Copy, Debug)]
@@ -17,6 +15,28 @@ pub struct Ack {
     pub latency: Duration,
     /// To a read.
     pub read: bool,
+}
+
+/// The kind of an error, as `errors(c)` gives it: what a client can tell apart by its code. A server that stops and a
+/// connection that breaks are `unavailable`.
+fn doubt_as_told(doubt: Doubt) -> &'static str {
+    match doubt {
+        Doubt::Timeout => "timeout",
+        Doubt::Unavailable | Doubt::ConnectionReset | Doubt::Stopped => "unavailable",
+        Doubt::LeaderChanged => "leader_changed",
+        Doubt::Cancelled => "cancelled",
+        Doubt::Other => "other",
+    }
+}
+
+/// A refusal that follows from the data (a compacted revision, a lease that is gone) is an answer and no error.
+fn refusal_as_told(refusal: &Refusal) -> Option<&'static str> {
+    match refusal {
+        Refusal::Compacted | Refusal::FutureRevision | Refusal::LeaseNotFound | Refusal::LeaseExists => None,
+        Refusal::Overloaded => Some("overloaded"),
+        Refusal::Invalid => Some("invalid"),
+        Refusal::NotAllowed => Some("not_allowed"),
+    }
 }
 
 /// One group of clients.
@@ -91,8 +111,10 @@ impl Stats {
         let figures = &mut self.groups[group];
         match outcome {
             Outcome::Ok(..) => figures.acks.push(Ack { at: now, latency: now.saturating_sub(called), read }),
-            Outcome::Unknown(doubt) => figures.errors.push((now, doubt_name(*doubt))),
-            Outcome::DefinitelyNot(_) => figures.errors.push((now, "refused")),
+            Outcome::Unknown(doubt) => figures.errors.push((now, doubt_as_told(*doubt))),
+            Outcome::DefinitelyNot(refusal) => {
+                figures.errors.extend(refusal_as_told(refusal).map(|kind| (now, kind)));
+            }
         }
     }
 }

@@ -23,6 +23,11 @@ use crate::net::{Effect, Kinds, Rule, RuleId};
 /// How often a condition is looked at.
 const LOOK_INTERVAL: Duration = Duration::from_millis(10);
 
+/// How long a step that needs a leader waits for one.
+const LEADER_PATIENCE: Duration = Duration::from_secs(5);
+/// How long it lets the new one settle.
+const LEADER_SETTLES: Duration = Duration::from_millis(500);
+
 /// What steps act on.
 pub struct Stage {
     /// The members.
@@ -235,7 +240,8 @@ impl Stage {
         match kind {
             RestartKind::PowerLoss if power.lose_unsynced && power.torn => Crash::PowerLoss(Keep::Drawn),
             RestartKind::PowerLoss if power.lose_unsynced => Crash::PowerLoss(Keep::Nothing),
-            _ => Crash::Kill,
+            RestartKind::PowerLoss => Crash::PowerLoss(Keep::Everything),
+            RestartKind::Kill | RestartKind::Clean => Crash::Kill,
         }
     }
 
@@ -250,6 +256,8 @@ impl Stage {
             Boot::Either if self.draws.chance(self.draws.label(&format!("step/{id}/n{number}/boot")), 0.5) => old,
             Boot::Either => new,
         };
+        // Nobody starts a release that cannot open what is there.
+        let release = if boot == Boot::Either && !self.may_run(number, release) { new } else { release };
         self.cluster.set_release(number, release);
     }
 
@@ -307,6 +315,11 @@ impl Stage {
             Action::Reorder(reorder) => {
                 let effect = Effect::Reorder(reorder.share.0, reorder.by.low.to_std()..reorder.by.high.to_std());
                 self.network(&reorder.link, reorder.matching.as_ref(), effect, hold, id).await;
+            }
+            Action::Reset(reset) => {
+                for (from, to) in self.links(&reset.link, id) {
+                    self.cluster.net.break_connection(self.cluster.station(from), self.cluster.station(to));
+                }
             }
             Action::Restart(restart) => self.restart(restart, id).await,
             Action::Pause(pause) => {
@@ -439,6 +452,10 @@ impl Stage {
             if self.is_calm() {
                 return;
             }
+            self.wait_for_leader(&step.action).await;
+            if self.is_calm() {
+                return;
+            }
             let began = self.feed.now();
             let verb = step.action.verb();
             let mut event = Event {
@@ -462,6 +479,23 @@ impl Stage {
                 self.feed.time().alarm(next).await;
             }
         }
+    }
+
+    /// A step that is about a leader, or about who is none, waits until there is one, but not for ever.
+    async fn wait_for_leader(&self, action: &Action) {
+        let needs = |selector: &Selector| {
+            use Selector::{Follower, Followers, Leader, RandomFollower};
+            matches!(selector, Leader | Follower | Followers | RandomFollower)
+        };
+        if self.cluster.leader().is_some() || !action.selectors().into_iter().any(needs) {
+            return;
+        }
+        let give_up = self.feed.now() + LEADER_PATIENCE;
+        while self.cluster.leader().is_none() && self.feed.now() < give_up && !self.is_calm() {
+            self.feed.time().sleep(LOOK_INTERVAL).await;
+        }
+        // Not in the moment of its election: the story is about a leader that leads.
+        self.feed.time().sleep(LEADER_SETTLES).await;
     }
 
     fn subject(&self, id: &str, node: Option<u64>) {

@@ -27,6 +27,10 @@ pub fn report(feed: &Feed, names: &Names, event: &NetEvent<'_>) {
             )
         }
         NetEvent::Arrived { from, to, kind, bytes, .. } => ("arrive", from, to, kind, bytes),
+        NetEvent::Reset { member, peer, .. } => {
+            let fields = [("node", Value::U64(names.number(member.0))), ("peer", Value::U64(names.number(peer.0)))];
+            return feed.log("reset", &fields);
+        }
     };
     feed.log(
         name,

@@ -81,6 +81,14 @@ fn number(value: impl TryInto<i64>) -> Value {
     Value::Number(value.try_into().unwrap_or(i64::MAX) as f64)
 }
 
+/// The cluster version before one is agreed on.
+const UNDECIDED: &str = "3.0";
+
+/// Of a member that boots nothing is known yet: the lowest there is.
+fn version(release: Option<&str>) -> Value {
+    Value::Text(release.unwrap_or(UNDECIDED).to_owned())
+}
+
 impl Probes for View {
     fn now(&self) -> Nanos {
         self.feed.nanos()
@@ -91,6 +99,19 @@ impl Probes for View {
         let window = call.window.unwrap_or(Window { from: Nanos::ZERO, to: self.now() });
         let (from, to) = (std(window.from), std(window.to).min(now));
         Ok(match call.name {
+            "leader" if !call.tests.is_empty() => {
+                let release =
+                    self.cluster.leader().and_then(|n| self.cluster.machine(n).look.with(|seen| seen.release));
+                let release = release.map(|release| Value::Text(release.to_owned()));
+                Value::Bool(release.is_some_and(|release| call.tests.iter().all(|test| test.holds(&release))))
+            }
+            "release" => self.of_members(call, |m| version(m.look.with(|seen| seen.release))),
+            "storage_version" => self.of_members(call, |m| version(m.look.with(|seen| seen.storage))),
+            "cluster_version" => {
+                let agreed = self.feed.lock().agreed.version.clone();
+                Value::Text(agreed.unwrap_or_else(|| UNDECIDED.to_owned()))
+            }
+            "downgrade.enabled" => Value::Bool(self.feed.lock().agreed.downgrade),
             "leader" => self.cluster.leader().map_or(Value::Missing, |n| Value::Text(format!("n{n}"))),
             "term" => self.of_members(call, |m| number(m.look.standing().term.0)),
             "role" => self.of_members(call, |m| {

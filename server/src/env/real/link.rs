@@ -64,6 +64,11 @@ impl Link {
         Link { peer, urgent, bulk, lanes, inbox, counters }
     }
 
+    /// A stream is open.
+    pub(super) fn is_up(&self) -> bool {
+        self.counters.active.get() > 0
+    }
+
     pub(super) fn send(&self, kind: MessageKind, bytes: Bytes) {
         let size = bytes.len() as u64;
         let queue = match kind {

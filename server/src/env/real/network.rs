@@ -114,6 +114,10 @@ impl Network for RealNetwork {
         }
     }
 
+    fn active_peers(&self) -> usize {
+        self.state().links.values().filter(|link| link.is_up()).count()
+    }
+
     fn send(&self, to: NodeId, kind: MessageKind, bytes: Bytes) {
         if let Some(link) = self.state().links.get(&to) {
             link.send(kind, bytes);

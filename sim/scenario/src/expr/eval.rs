@@ -68,7 +68,7 @@ impl std::error::Error for EvalError {}
 /// What one expression remembers between moments (the earlier values of `monotone`).
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Memory {
-    highest: BTreeMap<String, Value>,
+    before: BTreeMap<String, Value>,
 }
 
 /// The condition `expr` now; `None` where it does not apply. `window` limits events and sums that have none of
@@ -242,11 +242,12 @@ impl Eval<'_> {
         })
     }
 
-    /// Whether no element is below its highest value so far. Lists are compared element by element only while
+    /// Whether no element is below its value at the moment before: so a fall that is excused (`monotone(x) unless y`) is
+    /// excused for good. Lists are compared element by element only while
     /// their length stays, since a member that is down leaves a gap.
     fn monotone(&mut self, of: &Expr, now: Value) -> bool {
         let key = of.to_string();
-        let before = self.memory.highest.get(&key);
+        let before = self.memory.before.get(&key);
         let below = |now: &Value, before: &Value| now.order(before) == Some(Ordering::Less);
         let falls = match (before, &now) {
             (Some(Value::List(before)), Value::List(now)) if before.len() == now.len() => {
@@ -255,8 +256,8 @@ impl Eval<'_> {
             (Some(before), now) => below(now, before),
             (None, _) => false,
         };
-        if !falls && now != Value::Missing {
-            self.memory.highest.insert(key, now);
+        if now != Value::Missing {
+            self.memory.before.insert(key, now);
         }
         !falls
     }

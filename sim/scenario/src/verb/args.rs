@@ -125,7 +125,7 @@ section! {
         link: Link = needed(),
         /// Only these messages.
         matching as "match": Option<Messages> = unset(),
-        /// Added to the latency of each message.
+        /// Added to the latency of each message; it builds up, by at most half a second per second.
         add: Spread<Nanos> = needed(),
         /// How long.
         hold as "for": Option<Nanos> = unset(),
@@ -170,6 +170,13 @@ section! {
         by: Spread<Nanos> = Some(Spread { low: Nanos::from_millis(1), high: Nanos::from_millis(50) }),
         /// How long.
         hold as "for": Option<Nanos> = unset(),
+    }
+}
+section! {
+    /// Connections break and are made again at once: what is under way is lost, and nobody is gone.
+    ResetSpec => Reset, "the step `reset`" {
+        /// The link.
+        link: Link = needed(),
     }
 }
 section! {

@@ -8,6 +8,7 @@ mod args;
 use crate::problem::unknown;
 use crate::read::{Cx, Reader};
 use crate::section::KeyDoc;
+use crate::select::Selector;
 use crate::time::Nanos;
 use crate::tree::Node;
 pub use args::*;
@@ -90,6 +91,8 @@ verbs! {
     Dup, DupSpec, "dup", false;
     /// Puts messages out of order.
     Reorder, ReorderSpec, "reorder", false;
+    /// Breaks connections, which are made again at once.
+    Reset, ResetSpec, "reset", false;
     /// Takes members down and up.
     Restart, RestartSpec, "restart", false;
     /// Stalls members.
@@ -232,6 +235,33 @@ impl Action {
             Action::Attrition(attrition) => Some(attrition.hold),
             _ => None,
         }
+    }
+
+    /// Whom it is about.
+    pub fn selectors(&self) -> Vec<&Selector> {
+        let link = match self {
+            Action::Cut(cut) => &cut.link,
+            Action::Slow(slow) => &slow.link,
+            Action::Drop(drop) => &drop.link,
+            Action::Dup(dup) => &dup.link,
+            Action::Reorder(reorder) => &reorder.link,
+            Action::Reset(reset) => &reset.link,
+            Action::Restart(restart) => return vec![&restart.node],
+            Action::Pause(pause) => return vec![&pause.node],
+            Action::DiskStep(disk) => return vec![&disk.node],
+            Action::ClockStep(clock) => return vec![&clock.node],
+            Action::Stop(stop) => return vec![&stop.node],
+            Action::Transfer(transfer) => return vec![&transfer.to],
+            Action::Defrag(defrag) => return vec![&defrag.node],
+            Action::Swizzle(swizzle) => return vec![&swizzle.node],
+            Action::Attrition(attrition) => return vec![&attrition.node],
+            Action::Bind(bind) => return bind.names.iter().map(|(_, selector)| selector).collect(),
+            Action::Member(member) => return member.node.iter().collect(),
+            Action::Quiesce(_) | Action::Mark(_) | Action::Compact(_) | Action::Roll(_) | Action::Downgrade(_) => {
+                return Vec::new();
+            }
+        };
+        vec![&link.from, &link.to]
     }
 
     /// How long the step keeps the script busy at most: its fault, or the restarts it makes.
