@@ -13,6 +13,7 @@ pub const POINTS: &[Point] = &[
     ("checkpoint.before_rename", "the records are written; the checkpoint does not exist yet"),
     ("checkpoint.written", "the checkpoint is durable; older ones and the log before it are still there"),
     ("lease.before_revoke", "a leader that was just confirmed is about to propose the revocation of due leases"),
+    ("membership.joint.appended", "a joint change is in the leader's log; others may have it or not"),
     ("snapshot.before_install", "a received snapshot is about to replace log and state"),
     ("snapshot.installed", "its checkpoint is durable; the log does not say so yet"),
     ("snapshot.before_send", "a snapshot for a member that lags is about to be sent"),

@@ -27,6 +27,8 @@ pub struct MemberInfo {
     pub is_learner: bool,
     /// The leader promotes it as soon as it has caught up.
     pub promote_when_ready: bool,
+    /// The voter whose vote it takes when it is promoted. That one is a member until then.
+    pub replaces: Option<u64>,
 }
 
 /// What the cluster knows about itself.

@@ -220,8 +220,14 @@ async fn an_emptied_disk_never_votes_again_and_is_replaced_in_one_command() {
     cluster.nodes[2].add("--replace");
     cluster.nodes[2].start();
     cluster.nodes[2].logged(READY);
-    let new = listed(&endpoint, "n3", |member| !member.is_learner()).await;
-    assert_ne!(new.id(), old.id());
+    // The old one is listed until the new one has its vote.
+    let new = listed(&endpoint, "n3", |member| member.id() != old.id() && !member.is_learner()).await;
+    let gone = async {
+        while members(&endpoint).await.iter().any(|member| member.id() == old.id()) {
+            sleep(LOOK_AGAIN).await;
+        }
+    };
+    timeout(PATIENCE, gone).await.expect("the old one goes in time");
     assert_eq!((new.peer_urls(), members(&endpoint).await.len()), (old.peer_urls(), 3));
     writer.goes_on().await;
     // It counts: without one of the others there is a quorum again.

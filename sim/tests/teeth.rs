@@ -111,6 +111,7 @@ const TEETH: &[Tooth] = &[
     Tooth { scenario: "changes-at-elections", change: Plant("confchange-unapplied"), seeds: 10 },
     Tooth { scenario: "learner-does-not-vote", change: Plant("learner-counts"), seeds: 10 },
     Tooth { scenario: "promoted-too-early", change: Plant("promote-unready"), seeds: 10 },
+    Tooth { scenario: "joint-change-interrupted", change: Plant("leave-not-reproposed"), seeds: 10 },
     Tooth { scenario: "replaced-under-load", change: Plant("no-snapshots"), seeds: 10 },
     Tooth { scenario: "downgrade-cancelled", change: Plant("downgrade-unchecked"), seeds: 10 },
     Tooth { scenario: "everything-at-once", change: Plant("vote-not-durable"), seeds: 150 },

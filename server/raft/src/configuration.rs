@@ -225,6 +225,10 @@ impl Raft {
             return;
         }
         if newest.is_joint() {
+            let began_it = leading.own_term_start <= *index;
+            if self.config.mutants.on(Mutant::LeaveNotReproposed) && !began_it {
+                return;
+            }
             let configuration = newest.left();
             self.append_own(Payload::Config(Arc::new(ConfigEntry { configuration, data: Data::default() })));
         } else if !newest.is_voter(self.config.id) {

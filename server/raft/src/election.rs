@@ -138,7 +138,12 @@ impl Raft {
 
     fn count_votes(&mut self) {
         let (Stand::PreCandidate(votes) | Stand::Candidate(votes)) = &self.stand else { return };
-        match quorum::tally(self.configuration(), |voter| votes.get(&voter).copied()) {
+        let vote_of = |voter| votes.get(&voter).copied();
+        let mut tally = quorum::tally(self.configuration(), vote_of);
+        if self.config.mutants.on(Mutant::JointOneHalf) {
+            tally = quorum::tally(&self.configuration().left(), vote_of);
+        }
+        match tally {
             Tally::Open => {}
             Tally::Lost => self.become_follower(self.hard_state.term),
             Tally::Won if matches!(self.stand, Stand::PreCandidate(_)) => self.ask_for_votes(false),

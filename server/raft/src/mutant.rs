@@ -76,6 +76,10 @@ pub enum Mutant {
     RetryInDoubt,
     /// A learner counts like a voter when entries are committed.
     LearnerCounts,
+    /// A joint configuration asks only its new half for what is committed and who leads.
+    JointOneHalf,
+    /// A joint configuration is left only by the leader that began it.
+    LeaveNotReproposed,
     /// A learner is promoted however far behind it is.
     PromoteUnready,
     /// A downgrade may go anywhere.

@@ -104,6 +104,9 @@ impl Raft {
             None => Index(0),
         };
         let mut held = self.configurations.held(self.committed, matched);
+        if self.config.mutants.on(Mutant::JointOneHalf) {
+            held = quorum::agreed(&self.configurations.newest().1.left(), matched);
+        }
         if self.config.mutants.on(Mutant::LearnerCounts) {
             let mut counted = self.configurations.newest().1.clone();
             counted.voters.append(&mut counted.learners);

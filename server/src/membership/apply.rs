@@ -24,7 +24,11 @@ pub fn apply(cluster: &mut Cluster, entry: &ConfigEntry) -> Result<Outcome, Stri
         None => Ok(()),
         Some(change) => rules::validate(cluster, change).map(|()| make(cluster, change)),
     };
-    cluster.configuration = entry.configuration.clone();
+    let before = std::mem::replace(&mut cluster.configuration, entry.configuration.clone());
+    if before.is_joint() {
+        let after = entry.configuration.members();
+        before.members().difference(&after).for_each(|left| remove(cluster, left.0));
+    }
     // Who votes is Raft's to say.
     let Cluster { configuration, members, .. } = cluster;
     for (id, info) in members {
@@ -42,10 +46,17 @@ fn make(cluster: &mut Cluster, change: &Change) {
             let info = cluster.members.get_mut(&member.id).expect("validated");
             info.peer_urls = super::sorted(&member.peer_urls);
         }
-        Change::Promote(_) => {} // The configuration says so.
+        // The configuration says so. Whom it replaces goes when the joint configuration is left.
+        Change::Promote(_) => {}
         Change::Replace(pb::Replacement { old, new }) => {
-            remove(cluster, *old);
-            add(cluster, new.as_ref().expect("validated"));
+            let new = new.as_ref().expect("validated");
+            let info = &cluster.members[old];
+            let replaces = if info.is_learner { info.replaces } else { Some(*old) };
+            if info.is_learner {
+                remove(cluster, *old);
+            }
+            add(cluster, new);
+            cluster.members.get_mut(&new.id).expect("just added").replaces = replaces;
         }
         Change::Alone(id) => {
             let others: Vec<u64> = cluster.members.keys().copied().filter(|other| other != id).collect();
@@ -61,6 +72,10 @@ fn add(cluster: &mut Cluster, member: &pb::Member) {
 
 fn remove(cluster: &mut Cluster, id: u64) {
     cluster.members.remove(&id);
+    // Who was to take its vote is an ordinary learner, or has it.
+    for info in cluster.members.values_mut().filter(|info| info.replaces == Some(id)) {
+        info.replaces = None;
+    }
     cluster.removed.insert(id);
     // Its alarms go with it: nobody else could take them back.
     cluster.alarms.retain(|(member, _)| *member != id);

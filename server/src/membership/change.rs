@@ -18,6 +18,7 @@ use tokio::sync::{oneshot, watch};
 
 use super::rules::{self, Health, Limits};
 use super::{Change, MembershipChange, for_raft};
+use crate::env::point;
 use crate::error::RequestError;
 use crate::member::Member;
 use crate::node::Input;
@@ -158,20 +159,35 @@ impl Member {
                 return Err(RequestError::NotLeader);
             }
             self.wait_applied(health.configuration_index, deadline).await?;
-            rules::check(self.state().cluster(), &health, limits, &told).inspect_err(|error| {
+            let state = self.state();
+            if state.cluster().configuration.is_joint() {
+                // It will be left.
+                self.pause().await?;
+                if deadline <= self.now() {
+                    return Err(RequestError::Timeout);
+                }
+                continue;
+            }
+            rules::check(state.cluster(), &health, limits, &told).inspect_err(|error| {
                 tracing::warn!(change = ?told, %error, "rejecting a change of membership");
             })?;
             let (reply, index) = oneshot::channel();
             let proposal = Proposal {
                 term,
                 configuration_index: health.configuration_index,
-                changes: for_raft(&told),
+                changes: for_raft(state.cluster(), &told),
                 data: change.encode_to_vec().into(),
                 reply,
             };
+            let is_joint = proposal.changes.len() > 1 && matches!(told, Change::Promote(_));
             self.hand_in(Input::Change(proposal))?;
             match index.await.map_err(|_| RequestError::Stopped)? {
-                Ok(index) => break index,
+                Ok(index) => {
+                    if is_joint {
+                        point(self.env(), "membership.joint.appended").await;
+                    }
+                    break index;
+                }
                 Err(ChangeError::NotLeader { .. }) => return Err(RequestError::NotLeader),
                 Err(ChangeError::Impossible) => return Err(RequestError::NotEnoughStartedMembers),
                 Err(ChangeError::NoChange) => return Err(RequestError::MemberExists),
@@ -192,6 +208,10 @@ impl Member {
                 return Err(if self.reign() == Some(term) { RequestError::Timeout } else { RequestError::TimeoutLeaderFail });
             }
         };
+        // Whom it replaced goes when the joint configuration is left.
+        while self.state().cluster().configuration.is_joint() && self.now() < deadline {
+            self.pause().await?;
+        }
         let state = self.state();
         let members = state.cluster().members.iter().map(|(id, info)| info.to_proto(*id)).collect();
         Ok(MembershipChanged { index: index.0, members })

@@ -3,7 +3,7 @@
 //! The one thing that must never happen is that a member comes back under an id whose promises (votes, accepted
 //! entries) went with its disk. So nobody with an empty disk takes an id that the cluster knows to have started.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use evenkeel_proto::peer::query::Question;
@@ -111,11 +111,14 @@ fn matched(config: &Config, answer: QueryAnswer) -> Result<(Ids, Cluster), Serve
             told.join(" ")
         )))
     };
-    if answer.members.len() != config.initial_cluster.len() {
+    // Of two with the same URLs the one that takes the other's vote.
+    let replaced: BTreeSet<u64> = answer.members.iter().map(|member| member.replaces).collect();
+    let newest = || answer.members.iter().filter(|member| !replaced.contains(&member.id));
+    if newest().count() != config.initial_cluster.len() {
         return wrong("member count is unequal");
     }
     let mut own = None;
-    for member in &answer.members {
+    for member in newest() {
         let urls = sorted(&member.peer_urls);
         let Some((name, _)) = config.initial_cluster.iter().find(|(_, told)| sorted(told) == urls) else {
             return wrong(&format!(

@@ -11,6 +11,10 @@
 //! - [`join`]: a member with an empty disk that joins a cluster; [`alone`]: `--force-new-cluster`.
 //! - [`promote`]: learners that become voters by themselves.
 //!
+//! A member that is replaced keeps its vote until its successor, a learner first, has caught up. Then both move in one
+//! joint change, so that at no time fewer members vote; it is removed when that is left, because its half of the joint
+//! configuration counts until then.
+//!
 //! Ids are never used twice: applying remembers who was removed.
 
 pub mod alone;
@@ -33,7 +37,7 @@ pub use evenkeel_proto::store::membership_change::Change;
 use evenkeel_raft::{MemberChange, NodeId};
 use sha1::{Digest, Sha1};
 
-use crate::state::MemberInfo;
+use crate::state::{Cluster, MemberInfo};
 
 /// What a removed member says when it stops.
 pub const REMOVED: &str = "the member has been permanently removed from the cluster; to bring this machine back, \
@@ -81,8 +85,8 @@ pub(crate) fn sorted(urls: &[String]) -> Vec<String> {
     urls
 }
 
-/// What a change means to Raft.
-pub fn for_raft(change: &Change) -> Vec<MemberChange> {
+/// What a change of `cluster` means to Raft.
+pub fn for_raft(cluster: &Cluster, change: &Change) -> Vec<MemberChange> {
     let added = |member: &pb::Member| {
         let id = NodeId(member.id);
         if member.is_learner { MemberChange::AddLearner(id) } else { MemberChange::AddVoter(id) }
@@ -90,10 +94,17 @@ pub fn for_raft(change: &Change) -> Vec<MemberChange> {
     match change {
         Change::Add(member) => vec![added(member)],
         Change::Remove(id) => vec![MemberChange::Remove(NodeId(*id))],
-        Change::Promote(id) => vec![MemberChange::AddVoter(NodeId(*id))],
+        Change::Promote(id) => {
+            // Two voters move: a joint change.
+            let replaced = cluster.members.get(id).and_then(|info| info.replaces);
+            let removed = replaced.map(|old| MemberChange::Remove(NodeId(old)));
+            std::iter::once(MemberChange::AddVoter(NodeId(*id))).chain(removed).collect()
+        }
         Change::Replace(pb::Replacement { old, new }) => {
-            let removed = MemberChange::Remove(NodeId(*old));
-            std::iter::once(removed).chain(new.as_ref().map(added)).collect()
+            let is_learner = cluster.members.get(old).is_some_and(|info| info.is_learner);
+            let removed = is_learner.then_some(MemberChange::Remove(NodeId(*old)));
+            let new = new.as_ref().map(|new| MemberChange::AddLearner(NodeId(new.id)));
+            removed.into_iter().chain(new).collect()
         }
         // What the state machine knows about a member is nothing to Raft.
         Change::Update(_) => Vec::new(),
@@ -111,6 +122,7 @@ impl MemberInfo {
             client_urls: Vec::new(),
             is_learner: member.is_learner,
             promote_when_ready: member.promote_when_ready,
+            replaces: None,
         }
     }
 
@@ -128,6 +140,7 @@ impl MemberInfo {
             client_urls: self.client_urls.clone(),
             is_learner: self.is_learner,
             promote_when_ready: self.promote_when_ready,
+            replaces: self.replaces.unwrap_or(0),
         }
     }
 
@@ -139,6 +152,7 @@ impl MemberInfo {
             client_urls: member.client_urls,
             is_learner: member.is_learner,
             promote_when_ready: member.promote_when_ready,
+            replaces: (member.replaces != 0).then_some(member.replaces),
         };
         (member.id, info)
     }

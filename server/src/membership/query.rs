@@ -67,14 +67,16 @@ async fn respond(member: &Arc<Member>, query: Query) -> Result<QueryAnswer, Stri
     })
 }
 
-/// Puts a learner in the place of the member with these URLs, unless that one has never started.
+/// Adds a learner that will take the place of the newest member with these URLs, unless that one has never started.
 async fn replace(member: &Arc<Member>, urls: &[String]) -> Result<(), String> {
     if !urls_are_valid(urls) {
         return Err("these are no peer URLs".into());
     }
     let urls = sorted(urls);
     let state = member.state();
-    let found = state.cluster().members.iter().find(|(_, info)| sorted(&info.peer_urls) == urls);
+    let members = &state.cluster().members;
+    let is_replaced = |id| members.values().any(|info| info.replaces == Some(id));
+    let found = members.iter().find(|(id, info)| !is_replaced(**id) && sorted(&info.peer_urls) == urls);
     let Some((old, info)) = found else {
         return Err(format!("no member has the peer URLs {}; add it with `etcdctl member add`", urls.join(",")));
     };
@@ -82,7 +84,15 @@ async fn replace(member: &Arc<Member>, urls: &[String]) -> Result<(), String> {
         return Ok(());
     }
     let id = member_id(&urls, "", Some(member.env().clock.wall()));
-    let new = pb::Member { id, peer_urls: urls, is_learner: true, promote_when_ready: true, ..pb::Member::default() };
+    let new = pb::Member {
+        id,
+        peer_urls: urls,
+        is_learner: true,
+        promote_when_ready: true,
+        // Only for who asks before it is applied: applying looks itself.
+        replaces: if info.is_learner { info.replaces.unwrap_or(0) } else { *old },
+        ..pb::Member::default()
+    };
     let change = Change::Replace(pb::Replacement { old: *old, new: Some(new) });
     member.change_membership(change).await.map(|_| ()).map_err(|error| error.to_string())
 }

@@ -54,6 +54,7 @@ pub fn check(cluster: &Cluster, health: &Health, limits: Limits, change: &Change
         match change {
             Change::Add(member) => may_add(cluster, health, member)?,
             Change::Remove(id) | Change::Replace(pb::Replacement { old: id, .. }) => may_remove(cluster, health, *id)?,
+            // It takes a vote, or adds one.
             Change::Promote(id) => may_promote(cluster, *id)?,
             Change::Update(_) | Change::Alone(_) => {}
         }
@@ -82,6 +83,9 @@ pub fn validate(cluster: &Cluster, change: &Change) -> Result<(), RequestError> 
         Change::Promote(_) => Err(RequestError::MemberNotLearner),
         Change::Replace(pb::Replacement { old, new }) => {
             known(old)?;
+            if cluster.members.values().any(|info| info.replaces == Some(*old)) {
+                return Err(RequestError::MemberExists);
+            }
             is_new(cluster, new.as_ref().ok_or(RequestError::MemberBadUrls)?, Some(*old))
         }
     }
@@ -98,7 +102,10 @@ fn is_new(cluster: &Cluster, member: &pb::Member, instead_of: Option<u64>) -> Re
 }
 
 fn urls_are_free(cluster: &Cluster, urls: &[String], but_for: u64) -> Result<(), RequestError> {
-    let mut others = cluster.members.iter().filter(|(id, _)| **id != but_for).flat_map(|(_, info)| &info.peer_urls);
+    // A member and who will take its vote have the same ones.
+    let replaces = |id: &u64| cluster.members.get(id).and_then(|info| info.replaces);
+    let shares = |id: &u64| *id == but_for || replaces(id) == Some(but_for) || replaces(&but_for) == Some(*id);
+    let mut others = cluster.members.iter().filter(|(id, _)| !shares(id)).flat_map(|(_, info)| &info.peer_urls);
     if others.any(|taken| urls.contains(taken)) { Err(RequestError::PeerUrlExists) } else { Ok(()) }
 }
 
@@ -145,7 +152,8 @@ fn may_remove(cluster: &Cluster, health: &Health, id: u64) -> Result<(), Request
 }
 
 fn may_promote(cluster: &Cluster, id: u64) -> Result<(), RequestError> {
-    let others = || voters(cluster).filter(|(voter, _)| *voter != id);
+    let replaced = cluster.members.get(&id).and_then(|info| info.replaces);
+    let others = || voters(cluster).filter(|(voter, _)| *voter != id && Some(*voter) != replaced);
     enough_started(others().count() + 1, others().filter(|(_, info)| info.has_started()).count() + 1)
 }
 

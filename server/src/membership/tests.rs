@@ -152,9 +152,10 @@ fn applied(cluster: &mut Cluster, change: Change) -> Result<(), RequestError> {
     let ids = |learns: bool, cluster: &Cluster| {
         cluster.members.iter().filter(|(_, m)| m.is_learner == learns).map(|(id, _)| NodeId(*id)).collect()
     };
+    let before: std::collections::BTreeSet<NodeId> = ids(false, cluster);
     let mut configuration =
-        Configuration { voters: ids(false, cluster), learners: ids(true, cluster), ..Default::default() };
-    for change in for_raft(&change) {
+        Configuration { voters: before.clone(), learners: ids(true, cluster), ..Default::default() };
+    for change in for_raft(cluster, &change) {
         use evenkeel_raft::MemberChange::*;
         let (AddVoter(id) | AddLearner(id) | Remove(id)) = change;
         configuration.voters.remove(&id);
@@ -165,11 +166,61 @@ fn applied(cluster: &mut Cluster, change: Change) -> Result<(), RequestError> {
             Remove(_) => {}
         }
     }
+    if 1 < configuration.voters.symmetric_difference(&before).count() {
+        configuration.outgoing = before;
+    }
     let told = MembershipChange { request_id: 7, change: Some(change) };
     let entry = ConfigEntry { configuration, data: told.encode_to_vec().into() };
     let outcome = apply::apply(cluster, &entry).expect("it can be decoded");
     assert_eq!(outcome.request_id, 7);
     outcome.result
+}
+
+/// As the leader leaves a joint configuration.
+fn left(cluster: &mut Cluster) {
+    let entry = ConfigEntry { configuration: cluster.configuration.left(), ..ConfigEntry::default() };
+    assert_eq!(apply::apply(cluster, &entry), Ok(apply::Outcome { request_id: 0, result: Ok(()) }));
+}
+
+fn replace(old: u64, new: u64) -> Change {
+    let place = if old < 4 { old } else { 3 };
+    let new = pb::Member { promote_when_ready: true, peer_urls: url(place), ..record(new, true) };
+    Change::Replace(pb::Replacement { old, new: Some(new) })
+}
+
+fn ids(cluster: &Cluster) -> Vec<u64> {
+    cluster.members.keys().copied().collect()
+}
+
+#[test]
+fn who_is_replaced_votes_until_its_successor_takes_the_vote_in_a_joint_change() {
+    let mut cluster = cluster(&THREE);
+    assert_eq!(applied(&mut cluster, replace(3, 4)), Ok(()));
+    assert_eq!((ids(&cluster), cluster.members[&4].replaces), (vec![1, 2, 3, 4], Some(3)));
+    assert_eq!(applied(&mut cluster, replace(3, 5)), Err(MemberExists));
+    let mut cluster = Cluster::from_proto(cluster.to_proto());
+    // Its disk is lost as well: the next one inherits the place.
+    assert_eq!(applied(&mut cluster, replace(4, 5)), Ok(()));
+    assert_eq!((ids(&cluster), cluster.members[&5].replaces), (vec![1, 2, 3, 5], Some(3)));
+    assert!(!cluster.configuration.is_joint());
+    assert_eq!(check(&cluster, &health(&[(2, 5, 100), (5, 5, 100)]), STRICT, &Change::Promote(5)), Ok(()));
+    assert_eq!(applied(&mut cluster, Change::Promote(5)), Ok(()));
+    assert!(cluster.configuration.is_joint() && !cluster.members[&5].is_learner);
+    assert_eq!(ids(&cluster), [1, 2, 3, 5], "the old half counts");
+    let mut cluster = Cluster::from_proto(cluster.to_proto());
+    left(&mut cluster);
+    assert_eq!((ids(&cluster), cluster.members[&5].replaces), (vec![1, 2, 5], None));
+    assert_eq!(cluster.removed, [3, 4].into());
+}
+
+#[test]
+fn the_successor_of_who_was_removed_meanwhile_is_a_learner_like_any_other() {
+    let mut cluster = cluster(&THREE);
+    assert_eq!(applied(&mut cluster, replace(3, 4)), Ok(()));
+    assert_eq!(applied(&mut cluster, Change::Remove(3)), Ok(()));
+    assert_eq!(cluster.members[&4].replaces, None);
+    assert_eq!(applied(&mut cluster, Change::Promote(4)), Ok(()));
+    assert!(!cluster.configuration.is_joint() && !cluster.members[&4].is_learner);
 }
 
 #[test]
@@ -180,18 +231,17 @@ fn a_removed_id_never_returns_and_survives_a_checkpoint() {
     let mut back = Cluster::from_proto(cluster.to_proto());
     assert_eq!(back.removed, [3].into());
     assert_eq!(applied(&mut back, add(3)), Err(MemberNotFound));
-    assert_eq!(back.members.keys().copied().collect::<Vec<_>>(), [1, 2]);
+    assert_eq!(ids(&back), [1, 2]);
 }
 
 #[test]
 fn members_learn_are_promoted_move_and_are_replaced() {
     let mut cluster = cluster(&THREE);
-    let replacement = pb::Member { promote_when_ready: true, peer_urls: url(3), ..record(4, true) };
-    let replace = Change::Replace(pb::Replacement { old: 3, new: Some(replacement) });
-    assert_eq!(applied(&mut cluster, replace), Ok(()));
+    assert_eq!(applied(&mut cluster, replace(3, 4)), Ok(()));
     assert!(cluster.members[&4].is_learner && cluster.members[&4].promote_when_ready);
     assert_eq!(Cluster::from_proto(cluster.to_proto()).members, cluster.members);
     assert_eq!(applied(&mut cluster, Change::Promote(4)), Ok(()));
+    left(&mut cluster);
     assert!(!cluster.members[&4].is_learner && !cluster.members[&4].promote_when_ready);
     assert_eq!(applied(&mut cluster, Change::Promote(4)), Err(MemberNotLearner));
     let moved = pb::Member { peer_urls: vec!["http://b:1".into(), "http://a:1".into()], ..record(2, false) };
@@ -200,7 +250,7 @@ fn members_learn_are_promoted_move_and_are_replaced() {
     let taken = pb::Member { peer_urls: vec!["http://a:1".into()], ..record(1, false) };
     assert_eq!(applied(&mut cluster, Change::Update(taken)), Err(PeerUrlExists));
     assert_eq!(applied(&mut cluster, Change::Alone(4)), Ok(()));
-    assert_eq!(cluster.members.keys().copied().collect::<Vec<_>>(), [4]);
+    assert_eq!(ids(&cluster), [4]);
     assert_eq!(cluster.removed, [1, 2, 3].into());
 }
 

@@ -72,6 +72,16 @@ pub const GALLERY: &[Plant] = &[
         about: "a learner counts like a voter when entries are committed",
     },
     Plant {
+        name: "joint-one-half",
+        mutant: Mutant::JointOneHalf,
+        about: "a joint configuration asks only its new half",
+    },
+    Plant {
+        name: "leave-not-reproposed",
+        mutant: Mutant::LeaveNotReproposed,
+        about: "a joint configuration is left only by the leader that began it",
+    },
+    Plant {
         name: "promote-unready",
         mutant: Mutant::PromoteUnready,
         about: "a learner is promoted however far behind it is",

@@ -27,6 +27,7 @@ pub fn all() -> Vec<Scope> {
     let single: &[_] = &[(Campaign, 1), (Change, 2)];
     let promotion: &[_] = &[(Campaign, 1), (Change, 2), (Crash, 1)];
     let joint: &[_] = &[(Campaign, 2), (Change, 1), (Crash, 1)];
+    let growth: &[_] = &[(Campaign, 1), (Change, 1), (Crash, 1)];
     let removal: &[_] = &[(Campaign, 1), (Change, 1), (Propose, 1)];
     vec![
         Scope { slow_disks: &[1, 2, 3], link_max: 1, ..unled("votes", "candidates, a crash, slow disks", votes) },
@@ -79,6 +80,14 @@ pub fn all() -> Vec<Scope> {
             ..led("joint-change", "one member for another, by joint consensus", joint)
         },
         Scope {
+            voters: 1,
+            joiners: 2,
+            changes: &[&[AddVoter(NodeId(2)), AddVoter(NodeId(3))]],
+            slow_disks: &[1],
+            link_max: 1,
+            ..led("growth", "one member becomes three at once, its disk is slow", growth)
+        },
+        Scope {
             changes: &[&[Remove(NodeId(1))], &[Remove(NodeId(2))], &[Remove(NodeId(3))]],
             link_max: 1,
             ..led("removal", "the leader goes, or a follower", removal)
@@ -111,6 +120,8 @@ pub const PREY: &[Prey] = &[
     prey("readindex-reuse", Mutant::ReadIndexReuse, "repeated-reads", &[]),
     prey("readindex-no-term-commit", Mutant::ReadIndexNoTermCommit, "reads", &[]),
     prey("confchange-unapplied", Mutant::ConfChangeUnapplied, "removal", &[(Change, 2)]),
+    prey("joint-one-half", Mutant::JointOneHalf, "growth", &[(Campaign, 2)]),
+    prey("leave-not-reproposed", Mutant::LeaveNotReproposed, "joint-change", &[]).of_liveness(),
     prey("trunc-on-stale-append", Mutant::TruncOnStaleAppend, "appends", &[(Propose, 2), (Campaign, 0)]),
     prey("async-append-aba", Mutant::AsyncAppendAba, "overwrite", &[]),
     prey("prevote-term-echo", Mutant::PreVoteTermEcho, "pre-votes", &[]).of_liveness(),
