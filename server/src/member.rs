@@ -105,7 +105,7 @@ pub struct Member {
     places: Places,
     waiters: Waiters,
     contacts: Contacts,
-    coming: Mutex<Vec<storepb::Member>>,
+    pub(crate) coming: Mutex<Vec<storepb::Member>>,
     leaving: Leaving,
     transferring: watch::Sender<Option<NodeId>>,
     next_request: AtomicU64,
@@ -237,15 +237,6 @@ impl Member {
     /// Since when the others have been heard.
     pub fn contacts(&self) -> &Contacts {
         &self.contacts
-    }
-
-    /// Members that the log's newest configuration has and the state does not know yet.
-    pub fn coming(&self) -> Vec<storepb::Member> {
-        self.coming.lock().expect("not poisoned").clone()
-    }
-
-    pub(crate) fn set_coming(&self, coming: Vec<storepb::Member>) {
-        *self.coming.lock().expect("not poisoned") = coming;
     }
 
     /// How far it has come in stopping.

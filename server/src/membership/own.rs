@@ -3,6 +3,8 @@
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, RwLock};
 
+use evenkeel_proto::store as storepb;
+
 use crate::member::Member;
 use crate::state::Cluster;
 
@@ -40,6 +42,15 @@ impl Member {
     /// Where the others reach it.
     pub fn peer_urls(&self) -> Arc<[String]> {
         Arc::clone(&self.own().urls.read().expect("not poisoned"))
+    }
+
+    /// Members that the log's newest configuration has and the state does not know yet.
+    pub fn coming(&self) -> Vec<storepb::Member> {
+        self.coming.lock().expect("not poisoned").clone()
+    }
+
+    pub(crate) fn set_coming(&self, coming: Vec<storepb::Member>) {
+        *self.coming.lock().expect("not poisoned") = coming;
     }
 
     /// Another number whenever the applied members have changed.
