@@ -10,7 +10,7 @@
 //! or a pinned copy, asks the newest state for the new one (`service/compose.rs`); a snapshot on its way to a member
 //! holds its segments.
 //!
-//! Bounded: [`VICTIMS_MAX`] segments in a round, [`BATCH_BYTES`] in memory, [`BYTES_PER_SECOND`] to the disk.
+//! Bounded: `VICTIMS_MAX` segments in a round, `BATCH_BYTES` in memory, `BYTES_PER_SECOND` to the disk.
 //!
 //! The index is walked to find what lives in a segment: the log does not say whose value a carry is. A walk costs about
 //! as much as a checkpoint without its writes, and is made only when there is enough to gain.

@@ -1,7 +1,7 @@
 //! Sends the state to a member that lacks entries we no longer hold.
 //!
 //! The state is a pinned copy, so the transfer holds up nobody; the values are read from the log while it goes on, so
-//! it needs no memory for them, and a [`Hold`](evenkeel_storage::Hold) keeps their segments. Pieces travel as ordinary
+//! it needs no memory for them, and a [`Hold`] keeps their segments. Pieces travel as ordinary
 //! messages and may be lost, repeated or overtaken: `snapshot_window` sees to that, `snapshot_pace` to the rate.
 //!
 //! A transfer belongs to this process and this receiver, not to a connection or a reign. After a broken connection, a

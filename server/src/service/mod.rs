@@ -2,7 +2,7 @@
 //!
 //! They translate and never decide: what a request means is the store's business, whether it may happen Raft's. Each
 //! service is one file with one handler per call; what calls have in common is in `rpc`, what messages mean in
-//! [`translate`] (in) and [`compose`] (out).
+//! [`translate`] (in) and `compose` (out).
 //!
 //! The same source compiles against tonic and against the simulator's tonic, which has no layers, no deadlines and
 //! no flow control. So every limit is kept here: streams are pulled, and nothing queues for a slow client.

@@ -4,7 +4,7 @@
 //! met in a log entry, which it cannot reach through our services, it becomes a command that the store refuses.
 //!
 //! The values in a decoded log entry are slices of its payload, so a value's place in the log is the payload's
-//! place plus the slice's offset: see [`value_ref`]. The way back is in [`super::compose`].
+//! place plus the slice's offset: see [`value_ref`]. The way back is in `compose`.
 
 use bytes::Bytes;
 use evenkeel_mvcc::{

@@ -1,7 +1,7 @@
 //! The leader's part: what the cluster version is to be, and when a downgrade is over.
 //!
 //! The leader asks every member for its release, and proposes the lowest of them: at the beginning of its reign, when
-//! what was agreed changes, and every [`INTERVAL`] while there is something to decide. The version rises only when
+//! what was agreed changes, and every `INTERVAL` while there is something to decide. The version rises only when
 //! every member has answered; it falls only to the target of an enabled downgrade.
 
 use std::collections::BTreeMap;
