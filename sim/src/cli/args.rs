@@ -1,275 +1,168 @@
-//! The command line, read. Small enough to be its own parser; a slip gets the nearest valid name.
+//! The command line, read. Each command's arguments are declared beside the command itself; what several share is here.
 
 use std::ops::Range;
-use std::path::PathBuf;
 
-use evenkeel_scenario::nearest;
+use clap::{Args, Parser, Subcommand, ValueEnum};
 
-/// What `sim` and `sim --help` print.
-pub const USAGE: &str = "\
-The simulator: whole clusters under one seed.
+use super::determinism::CheckArgs;
+use super::lint::LintArgs;
+use super::run::RunArgs;
 
-  cargo sim run [PATH…] [--seed N | --seeds A..B] [--jobs N] [--format text|json] [--trace FILE] [--cell NAME=VALUE,…]
-  cargo sim check-determinism [PATH…] [--seeds A..B] [--jobs N]
-  cargo sim lint [PATH…]
-  cargo sim list
-  cargo sim points
+const EXIT_CODES: &str = "Exit code: 0 all held, 1 an expectation failed, 2 wrong usage or an invalid file.";
 
-run                 runs scenarios; without a PATH all files scenarios/*.toml
-check-determinism   runs every seed twice, in processes that share nothing, and compares what happened
-lint                checks scenario files
-list                names the scenarios in scenarios/
-points              names the points in the code that fp(POINT) may mean
+/// The simulator: whole clusters under one seed.
+#[derive(Debug, Parser)]
+#[command(bin_name = "cargo sim", after_help = EXIT_CODES, disable_version_flag = true)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
 
-PATH                a scenario file, or a directory of them
---seed N            only this seed
---seeds A..B        the seeds from A up to, not including, B; by default as many as the file says
---jobs N            runs at once; by default one per core
---format text|json  a table for people, or one JSON object per line: every run, then a summary
---trace FILE        writes every event of the run, as lines of JSON; needs a single run
---cell NAME=VALUE,… only the matrix cells with these values
-
-Exit code: 0 all held, 1 an expectation failed, 2 wrong usage or an invalid file.
-";
+/// A command with its options.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Runs scenarios; without a PATH all files scenarios/*.toml
+    Run(RunArgs),
+    /// Runs every seed twice, in processes that share nothing, and compares what happened
+    CheckDeterminism(CheckArgs),
+    /// Checks scenario files without running them
+    Lint(LintArgs),
+    /// Names the scenarios in scenarios/
+    List,
+    /// Names the points in the code that fp(POINT) may mean
+    Points,
+    /// Internal: runs the jobs given on standard input
+    #[command(hide = true)]
+    Worker,
+}
 
 /// How results are written.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub enum Format {
-    /// For people.
+    /// A table for people
     #[default]
     Text,
-    /// One object per line.
+    /// One JSON object per line: every run, then a summary
     Json,
 }
 
 /// Which runs.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Args, Clone, Debug, Default, PartialEq, Eq)]
 pub struct Selection {
-    /// Files and directories.
+    /// A scenario file, or a directory of them
+    #[arg(value_name = "PATH")]
     pub paths: Vec<String>,
-    /// Seeds; by default as many as each file says.
+    /// The seeds from A up to, not including, B; by default as many as each file says
+    #[arg(long, value_name = "A..B", value_parser = seed_range)]
     pub seeds: Option<Range<u64>>,
-    /// Values of matrix parameters that must match.
-    pub cell: Vec<(String, String)>,
+    /// Only this seed
+    #[arg(long, value_name = "N", conflicts_with = "seeds", value_parser = clap::value_parser!(u64).range(..u64::MAX))]
+    pub seed: Option<u64>,
 }
 
-/// A command with its options.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Command {
-    /// Run scenarios.
-    Run {
-        /// Which runs.
-        selection: Selection,
-        /// Runs at once.
-        jobs: Option<usize>,
-        /// How results are written.
-        format: Format,
-        /// Where the events of the only run go.
-        trace: Option<PathBuf>,
-    },
-    /// Run everything twice and compare.
-    CheckDeterminism {
-        /// Which runs.
-        selection: Selection,
-        /// Runs at once.
-        jobs: Option<usize>,
-    },
-    /// Check files.
-    Lint {
-        /// Files and directories.
-        paths: Vec<String>,
-    },
-    /// Name the scenarios.
-    List,
-    /// Name the points in the code.
-    Points,
-    /// Print the usage.
-    Help,
-    /// Internal: run the jobs given on standard input. Not for people.
-    Worker,
-}
+impl Selection {
+    /// Exactly these files, and as many seeds as they say.
+    pub fn of(paths: Vec<String>) -> Selection {
+        Selection { paths, ..Selection::default() }
+    }
 
-const COMMANDS: &[(&str, &[&str])] = &[
-    ("run", &["--seed", "--seeds", "--jobs", "--format", "--trace", "--cell"]),
-    ("check-determinism", &["--seeds", "--jobs"]),
-    ("lint", &[]),
-    ("list", &[]),
-    ("points", &[]),
-];
-
-/// Reads the arguments after the program's name; the error is one line that says what to do.
-pub fn parse(args: &[String]) -> Result<Command, String> {
-    let Some((name, rest)) = args.split_first() else { return Ok(Command::Help) };
-    if ["help", "-h", "--help"].contains(&name.as_str()) || rest.iter().any(|arg| arg == "-h" || arg == "--help") {
-        return Ok(Command::Help);
-    }
-    if name == super::worker::COMMAND && rest.is_empty() {
-        return Ok(Command::Worker);
-    }
-    let names = COMMANDS.iter().map(|(name, _)| *name);
-    let Some((_, allowed)) = COMMANDS.iter().find(|(known, _)| known == name) else {
-        return Err(unknown("command", name, names));
-    };
-    let mut options = Options::default();
-    let mut rest = rest.iter();
-    while let Some(arg) = rest.next() {
-        let Some((name, value)) = option(arg) else {
-            options.selection.paths.push(arg.clone());
-            continue;
-        };
-        if !allowed.contains(&name) {
-            return Err(unknown("option", name, allowed.iter().copied()));
-        }
-        let value = match value {
-            Some(value) => value,
-            None => rest.next().ok_or_else(|| format!("{name} needs a value"))?,
-        };
-        options.set(name, value)?;
-    }
-    let Options { selection, jobs, format, trace, .. } = options;
-    match name.as_str() {
-        "run" => Ok(Command::Run { selection, jobs, format, trace }),
-        "check-determinism" => Ok(Command::CheckDeterminism { selection, jobs }),
-        "lint" => Ok(Command::Lint { paths: selection.paths }),
-        _ if !selection.paths.is_empty() => Err(format!("{name} takes no path (\"{}\")", selection.paths[0])),
-        "points" => Ok(Command::Points),
-        _ => Ok(Command::List),
+    /// The seeds that were asked for.
+    pub fn seeds(&self) -> Option<Range<u64>> {
+        self.seed.map(|seed| seed..seed + 1).or_else(|| self.seeds.clone())
     }
 }
 
-/// Splits `--name=value`; `None` when the argument is not an option.
-fn option(arg: &str) -> Option<(&str, Option<&str>)> {
-    if !arg.starts_with('-') {
-        return None;
-    }
-    Some(arg.split_once('=').map_or((arg, None), |(name, value)| (name, Some(value))))
+/// Values of matrix parameters that must match.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct CellChoice(pub Vec<(String, String)>);
+
+/// How many runs at once.
+#[derive(Args, Clone, Copy, Debug, Default)]
+pub struct Parallel {
+    /// Runs at once; by default one per core
+    #[arg(long, value_name = "N")]
+    jobs: Option<std::num::NonZeroUsize>,
 }
 
-#[derive(Default)]
-struct Options {
-    given: Vec<String>,
-    selection: Selection,
-    jobs: Option<usize>,
-    format: Format,
-    trace: Option<PathBuf>,
-}
-
-impl Options {
-    fn set(&mut self, name: &str, value: &str) -> Result<(), String> {
-        // Both set the same thing.
-        let slot = if name == "--seed" { "--seeds" } else { name };
-        if self.given.iter().any(|given| given == slot) {
-            return Err(match slot {
-                "--seeds" => "give --seed or --seeds once".to_owned(),
-                _ => format!("{name} is given twice"),
-            });
-        }
-        self.given.push(slot.to_owned());
-        match name {
-            "--seed" => {
-                let seed: u64 = number(name, value)?;
-                self.selection.seeds = Some(seed..seed.checked_add(1).ok_or("--seed is too large")?);
-            }
-            "--seeds" => self.selection.seeds = Some(seed_range(value)?),
-            "--jobs" => match number(name, value)? {
-                0 => return Err("--jobs must be at least 1".to_owned()),
-                jobs => self.jobs = Some(jobs as usize),
-            },
-            "--format" => {
-                self.format = match value {
-                    "text" => Format::Text,
-                    "json" => Format::Json,
-                    _ => return Err(unknown("format", value, ["text", "json"])),
-                }
-            }
-            "--trace" => self.trace = Some(PathBuf::from(value)),
-            "--cell" => self.selection.cell = cell(value)?,
-            _ => unreachable!("only allowed options come here"),
-        }
-        Ok(())
+impl Parallel {
+    /// The number of children at once.
+    pub fn jobs(self) -> usize {
+        self.jobs.map_or_else(super::runner::default_parallel, usize::from)
     }
 }
 
-fn number(name: &str, value: &str) -> Result<u64, String> {
-    value.parse().map_err(|_| format!("{name} needs a whole number, not \"{value}\""))
-}
-
-fn seed_range(value: &str) -> Result<Range<u64>, String> {
-    let bad = || format!("--seeds needs a range such as 0..100, not \"{value}\"");
+/// Reads `A..B`.
+pub fn seed_range(value: &str) -> Result<Range<u64>, String> {
+    let bad = || "a range such as 0..100 is needed".to_owned();
     let (start, end) = value.split_once("..").ok_or_else(bad)?;
     let (start, end) = (start.parse().map_err(|_| bad())?, end.parse().map_err(|_| bad())?);
     if end <= start {
-        return Err(format!("--seeds {value} is empty: the end does not belong to the range"));
+        return Err("it is empty: the end does not belong to the range".to_owned());
     }
     Ok(start..end)
 }
 
 /// Reads `a=1,b=two`, the way a failure prints a cell.
-pub fn cell(text: &str) -> Result<Vec<(String, String)>, String> {
-    text.split(',')
-        .map(|pair| match pair.split_once('=') {
-            Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
-            _ => Err(format!("--cell needs NAME=VALUE,…, not \"{text}\"")),
-        })
-        .collect()
+pub fn cell(text: &str) -> Result<CellChoice, String> {
+    let pairs = text.split(',').map(|pair| match pair.split_once('=') {
+        Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
+        _ => Err("NAME=VALUE,… is needed".to_owned()),
+    });
+    pairs.collect::<Result<_, _>>().map(CellChoice)
 }
 
-fn unknown<'a>(what: &str, name: &str, valid: impl IntoIterator<Item = &'a str>) -> String {
-    let valid: Vec<&str> = valid.into_iter().collect();
-    match nearest(name, valid.iter().copied()) {
-        Some(near) => format!("unknown {what} \"{name}\", did you mean \"{near}\"?"),
-        None if valid.is_empty() => format!("unknown {what} \"{name}\": this command has none"),
-        None => format!("unknown {what} \"{name}\", expected one of: {}", valid.join(", ")),
-    }
+/// Reads the arguments after the program's name.
+pub fn parse(args: &[String]) -> Result<Command, clap::Error> {
+    let words = std::iter::once("cargo sim").chain(args.iter().map(String::as_str));
+    Cli::try_parse_from(words).map(|cli| cli.command)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use clap::CommandFactory;
 
     fn read(line: &str) -> Result<Command, String> {
-        parse(&line.split_whitespace().map(str::to_owned).collect::<Vec<_>>())
+        let words: Vec<String> = line.split_whitespace().map(str::to_owned).collect();
+        parse(&words).map_err(|error| error.to_string())
     }
 
     #[test]
-    fn every_option_is_read() {
-        let run = read("run a.toml --seeds 3..9 b --jobs=4 --format json --trace t.json --cell pre_vote=true,dir=in")
-            .unwrap();
-        let selection = Selection {
-            paths: vec!["a.toml".into(), "b".into()],
-            seeds: Some(3..9),
-            cell: vec![("pre_vote".into(), "true".into()), ("dir".into(), "in".into())],
-        };
-        assert_eq!(run, Command::Run { selection, jobs: Some(4), format: Format::Json, trace: Some("t.json".into()) });
-        let Ok(Command::Run { selection, .. }) = read("run --seed 7") else { panic!() };
-        assert_eq!(selection.seeds, Some(7..8));
-        let lint = Command::Lint { paths: vec!["x".into()] };
-        for (line, command) in
-            [("", Command::Help), ("run --help", Command::Help), ("list", Command::List), ("lint x", lint)]
-        {
-            assert_eq!(read(line), Ok(command), "{line}");
-        }
+    fn the_declarations_agree_with_each_other() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_option_of_run_is_read() {
+        let line = "run a.toml --seeds 3..9 b --jobs=4 --format json --trace t.json --cell pre_vote=true,dir=in";
+        let Ok(Command::Run(run)) = read(line) else { panic!("{:?}", read(line)) };
+        assert_eq!(run.selection.paths, ["a.toml", "b"]);
+        assert_eq!(run.selection.seeds(), Some(3..9));
+        assert_eq!(run.cell, Some(CellChoice(vec![("pre_vote".into(), "true".into()), ("dir".into(), "in".into())])));
+        assert_eq!((run.parallel.jobs(), run.format, run.trace), (4, Format::Json, Some("t.json".into())));
+        let Ok(Command::Run(run)) = read("run --seed 7") else { panic!() };
+        assert_eq!(run.selection.seeds(), Some(7..8));
     }
 
     #[test]
     fn a_slip_is_answered_with_what_was_meant() {
         for (line, message) in [
-            ("rum", "unknown command \"rum\", did you mean \"run\"?"),
-            ("check", "unknown command \"check\", expected one of: run, check-determinism, lint, list, points"),
-            ("run --sede 1", "unknown option \"--sede\", did you mean \"--seed\"?"),
-            ("lint --jobs 1", "unknown option \"--jobs\": this command has none"),
-            ("check-determinism --format json", "unknown option \"--format\", expected one of: --seeds, --jobs"),
-            ("run --seed", "--seed needs a value"),
-            ("run --seed x", "--seed needs a whole number, not \"x\""),
-            ("run --seeds 5", "--seeds needs a range such as 0..100, not \"5\""),
-            ("run --seeds 5..5", "--seeds 5..5 is empty: the end does not belong to the range"),
-            ("run --seed 1 --seeds 1..2", "give --seed or --seeds once"),
-            ("run --jobs 0", "--jobs must be at least 1"),
-            ("run --format jsn", "unknown format \"jsn\", did you mean \"json\"?"),
-            ("run --cell a", "--cell needs NAME=VALUE,…, not \"a\""),
-            ("list x", "list takes no path (\"x\")"),
+            ("rum", "a similar subcommand exists: 'run'"),
+            ("run --sede 1", "a similar argument exists: '--seed'"),
+            ("lint --jobs 1", "unexpected argument '--jobs'"),
+            ("run --seed", "a value is required for '--seed <N>'"),
+            ("run --seed x", "invalid digit"),
+            ("run --seeds 5", "a range such as 0..100 is needed"),
+            ("run --seeds 5..5", "the end does not belong to the range"),
+            ("run --seed 1 --seeds 1..2", "cannot be used with"),
+            ("run --jobs 0", "non-zero"),
+            ("run --format jsn", "a similar value exists: 'json'"),
+            ("run --cell a", "NAME=VALUE,… is needed"),
+            ("list x", "unexpected argument 'x'"),
         ] {
-            assert_eq!(read(line), Err(message.to_owned()), "{line}");
+            let answer = read(line).expect_err(line);
+            assert!(answer.contains(message), "{line}: {answer}");
         }
     }
 }

@@ -8,10 +8,9 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use super::CliError;
-use super::args::Selection;
+use super::args::{Parallel, Selection};
 use super::plan::Plan;
 use super::progress::Progress;
-use super::runner::default_parallel;
 use super::table::{Table, count};
 use super::text::{failure, replay_command};
 use super::worker::{Answer, COMMAND, Orders};
@@ -29,14 +28,24 @@ const EVENTS_AFTER: usize = 5;
 /// A difference may hide when it is looked for; it is looked for so often.
 const LOOKS_MAX: usize = 5;
 
+/// What to run twice.
+#[derive(clap::Args, Debug)]
+pub struct CheckArgs {
+    /// Which runs.
+    #[command(flatten)]
+    pub selection: Selection,
+    /// How many at once.
+    #[command(flatten)]
+    pub parallel: Parallel,
+}
+
 /// Runs a selection twice; true when every run was the same both times.
-pub fn check(selection: &Selection, jobs: Option<usize>, world: &World, out: &mut dyn Write) -> Result<bool, CliError> {
-    let plan = Plan::new(selection, world)?;
-    let jobs_at_once = jobs.unwrap_or_else(default_parallel);
+pub fn check(args: &CheckArgs, world: &World, out: &mut dyn Write) -> Result<bool, CliError> {
+    let plan = Plan::new(&args.selection, world)?;
     let orders = Orders {
         files: plan.files.iter().map(|file| file.path.clone()).collect(),
         jobs: plan.jobs().into_iter().map(|job| (job.file, job.cell, job.seed)).collect(),
-        parallel: jobs_at_once.div_ceil(2),
+        parallel: args.parallel.jobs().div_ceil(2),
         window: None,
     };
     let mut progress = Progress::new("simulating twice", orders.jobs.len() as u64);

@@ -9,6 +9,14 @@ use super::plan::{find, load, render_problems};
 use super::table::Table;
 use crate::report::World;
 
+/// What to check.
+#[derive(clap::Args, Debug)]
+pub struct LintArgs {
+    /// A scenario file, or a directory of them
+    #[arg(value_name = "PATH")]
+    pub paths: Vec<String>,
+}
+
 /// Checks files; every problem of every file is told.
 pub fn lint(paths: &[String], world: &World, out: &mut dyn Write) -> Result<bool, CliError> {
     let files = find(paths)?;

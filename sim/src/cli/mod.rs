@@ -21,7 +21,7 @@ use std::io::{self, Write};
 use std::process::ExitCode;
 
 use crate::report::World;
-use args::{Command, USAGE, parse};
+use args::{Command, parse};
 
 /// Everything held.
 pub const EXIT_HELD: u8 = 0;
@@ -55,7 +55,8 @@ pub fn main(world: &World) -> ExitCode {
 pub fn execute(args: &[String], world: &World, out: &mut dyn Write) -> u8 {
     let result = match parse(args) {
         Ok(command) => obey(command, world, out),
-        Err(message) => Err(CliError::Usage(format!("{message}\nSee `cargo sim --help`."))),
+        Err(help) if !help.use_stderr() => write!(out, "{help}").map(|()| true).map_err(CliError::Output),
+        Err(slip) => Err(CliError::Usage(slip.to_string())),
     };
     match result {
         Ok(true) => EXIT_HELD,
@@ -74,15 +75,11 @@ pub fn execute(args: &[String], world: &World, out: &mut dyn Write) -> u8 {
 
 fn obey(command: Command, world: &World, out: &mut dyn Write) -> Result<bool, CliError> {
     match command {
-        Command::Run { selection, jobs, format, trace } => run::run(&selection, jobs, format, trace, world, out),
-        Command::CheckDeterminism { selection, jobs } => determinism::check(&selection, jobs, world, out),
-        Command::Lint { paths } => lint::lint(&paths, world, out),
+        Command::Run(args) => run::run(args, world, out),
+        Command::CheckDeterminism(args) => determinism::check(&args, world, out),
+        Command::Lint(args) => lint::lint(&args.paths, world, out),
         Command::List => lint::list(out),
         Command::Points => lint::points(world, out),
         Command::Worker => worker::work(world, out),
-        Command::Help => {
-            out.write_all(USAGE.as_bytes())?;
-            Ok(true)
-        }
     }
 }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use evenkeel_scenario::{Cell, Problem, Scenario};
 
 use super::CliError;
-use super::args::Selection;
+use super::args::{CellChoice, Selection};
 use crate::report::World;
 
 /// Where scenarios are when nobody says.
@@ -46,20 +46,25 @@ pub struct Plan {
 impl Plan {
     /// Reads and checks the files of a selection.
     pub fn new(selection: &Selection, world: &World) -> Result<Plan, CliError> {
+        Plan::of_cells(selection, &CellChoice::default(), world)
+    }
+
+    /// Reads and checks the files of a selection, and chooses cells of their matrices.
+    pub fn of_cells(selection: &Selection, cell: &CellChoice, world: &World) -> Result<Plan, CliError> {
         let mut files = Vec::new();
         let mut problems = Vec::new();
         for path in find(&selection.paths)? {
             match load(&path, world)? {
                 Ok(scenario) => {
                     let cells = scenario.cells();
-                    let fits = |cell: &Cell| {
+                    let fits = |known: &Cell| {
                         let same = |(name, value): &(String, String)| {
-                            cell.get(name).is_some_and(|known| known.plain() == *value)
+                            known.get(name).is_some_and(|known| known.plain() == *value)
                         };
-                        selection.cell.iter().all(same)
+                        cell.0.iter().all(same)
                     };
                     let chosen: Vec<usize> = (0..cells.len()).filter(|at| fits(&cells[*at])).collect();
-                    let seeds = selection.seeds.clone().unwrap_or_else(|| scenario.seed_range());
+                    let seeds = selection.seeds().unwrap_or_else(|| scenario.seed_range());
                     files.push(PlannedFile { path, scenario, cells, chosen, seeds });
                 }
                 Err(found) => problems.extend(found),
@@ -69,7 +74,7 @@ impl Plan {
             return Err(CliError::Usage(render_problems(&problems)));
         }
         if files.iter().all(|file| file.chosen.is_empty()) {
-            return Err(CliError::Usage(no_such_cell(selection, &files)));
+            return Err(CliError::Usage(no_such_cell(cell, &files)));
         }
         files.retain(|file| !file.chosen.is_empty());
         Ok(Plan { files })
@@ -139,8 +144,8 @@ pub fn cell_key(cell: &Cell) -> String {
     pairs.join(",")
 }
 
-fn no_such_cell(selection: &Selection, files: &[PlannedFile]) -> String {
-    let wanted: Vec<String> = selection.cell.iter().map(|(name, value)| format!("{name}={value}")).collect();
+fn no_such_cell(cell: &CellChoice, files: &[PlannedFile]) -> String {
+    let wanted: Vec<String> = cell.0.iter().map(|(name, value)| format!("{name}={value}")).collect();
     let mut known: Vec<String> = Vec::new();
     for param in files.iter().flat_map(|file| &file.scenario.params) {
         let values: Vec<String> = param.values.iter().map(|value| value.plain()).collect();

@@ -7,11 +7,11 @@ use std::time::{Duration, Instant};
 
 use evenkeel_scenario::RunSummary;
 
-use super::args::{Format, Selection};
+use super::args::{CellChoice, Format, Parallel, Selection};
 use super::judge::{Scope, Told, judge_file, means, summary};
 use super::plan::{Job, Plan};
 use super::progress::Progress;
-use super::runner::{Extras, default_parallel, run_jobs};
+use super::runner::{Extras, run_jobs};
 use super::{CliError, json, text};
 use crate::report::{RunReport, World};
 
@@ -72,16 +72,30 @@ impl FileResult {
     }
 }
 
+/// What to run, and what to keep of it.
+#[derive(clap::Args, Debug)]
+pub struct RunArgs {
+    /// Which runs.
+    #[command(flatten)]
+    pub selection: Selection,
+    /// Only the matrix cells with these values
+    #[arg(long, value_name = "NAME=VALUE,…", value_parser = super::args::cell)]
+    pub cell: Option<CellChoice>,
+    /// How many at once.
+    #[command(flatten)]
+    pub parallel: Parallel,
+    /// How results are written
+    #[arg(long, value_enum, default_value_t)]
+    pub format: Format,
+    /// Write every event of the run here, as lines of JSON; needs a single run
+    #[arg(long, value_name = "FILE")]
+    pub trace: Option<PathBuf>,
+}
+
 /// Runs a selection and says what came of it; true when everything held.
-pub fn run(
-    selection: &Selection,
-    jobs: Option<usize>,
-    format: Format,
-    trace: Option<PathBuf>,
-    world: &World,
-    out: &mut dyn Write,
-) -> Result<bool, CliError> {
-    let plan = Plan::new(selection, world)?;
+pub fn run(args: RunArgs, world: &World, out: &mut dyn Write) -> Result<bool, CliError> {
+    let RunArgs { selection, cell, parallel, format, trace } = args;
+    let plan = Plan::of_cells(&selection, &cell.unwrap_or_default(), world)?;
     let all = plan.jobs();
     if trace.is_some() && all.len() != 1 {
         let message =
@@ -89,7 +103,7 @@ pub fn run(
         return Err(CliError::Usage(message));
     }
     let start = Instant::now();
-    let mut results = execute(&plan, all, jobs.unwrap_or_else(default_parallel), trace, format, world, out)?;
+    let mut results = execute(&plan, all, parallel.jobs(), trace, format, world, out)?;
     for (file, result) in plan.files.iter().zip(&mut results) {
         result.summaries.sort_by_key(|(job, _)| *job);
         let runs: Vec<RunSummary> = std::mem::take(&mut result.summaries).into_iter().map(|(_, run)| run).collect();

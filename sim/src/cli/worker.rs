@@ -45,7 +45,7 @@ pub fn work(world: &World, out: &mut dyn Write) -> Result<bool, CliError> {
     io::stdin().read_to_string(&mut text)?;
     let orders: Orders =
         serde_json::from_str(&text).map_err(|error| CliError::Usage(format!("these are no orders: {error}")))?;
-    let plan = Plan::new(&Selection { paths: orders.files, ..Selection::default() }, world)?;
+    let plan = Plan::new(&Selection::of(orders.files), world)?;
     let jobs = orders.jobs.into_iter().map(|(file, cell, seed)| Job { file, cell, seed });
     let extras = Extras { trace: None, window: orders.window };
     let mut written = Ok(());

@@ -121,10 +121,12 @@ fn a_reordered_message_is_overtaken_and_the_others_stay_in_order() {
 }
 
 #[test]
-fn slow_adds_to_the_latency() {
+fn slow_adds_to_the_latency_like_a_queue_that_fills() {
     let mut board = board(1, Quality { latency: MS..MS, ..Quality::default() });
     board.add_rule(rule(Kinds::ALL, Effect::Slow(MS * 300..MS * 300)));
-    assert_eq!(board.send(MS, N1, N2, Append, number(0)), Fate::Arrives(MS * 302));
+    for (at, under_way) in [(0, 1), (100, 51), (400, 201), (600, 301), (5000, 301)] {
+        assert_eq!(board.send(MS * at, N1, N2, Append, number(0)), Fate::Arrives(MS * (at + under_way)), "{at} ms");
+    }
 }
 
 #[test]
