@@ -5,6 +5,7 @@
 //! - [`chain`]: the event log of a run and its hash.
 //! - [`report`]: what a run hands back.
 //! - [`fork`]: one process per seed, and what is left of it when it crashes.
+//! - [`explore`]: runs that nobody wrote.
 //! - [`cli`]: the command line on top.
 //!
 //! The parts that decide are free of any runtime and take the time as an argument, so they are tested in both
@@ -17,6 +18,7 @@ pub mod cli;
 pub mod clock;
 pub mod disk;
 pub mod draw;
+pub mod explore;
 pub mod fork;
 pub mod net;
 pub mod panics;

@@ -147,6 +147,11 @@ impl PartialEq for Plant {
 pub struct Planted(pub Vec<Plant>);
 
 impl Planted {
+    /// As a file writes it; `None` when nothing is planted.
+    pub fn toml(&self) -> Option<String> {
+        self.toml_plain()
+    }
+
     /// A problem for each name that is not among `known`.
     pub fn check(&self, source: &Source, what: &str, known: &[&str]) -> Vec<Problem> {
         let strangers = self.0.iter().filter(|plant| !known.contains(&plant.name.as_str()));

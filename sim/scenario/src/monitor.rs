@@ -121,6 +121,12 @@ impl Monitor {
         Ok(self.violated.clone())
     }
 
+    /// Whether something has still to come true: a `within` that waits for its condition, or one whose time has not
+    /// begun.
+    pub fn waits(&self) -> bool {
+        matches!(&self.state, State::Within { seen, waiting, .. } if *seen == 0 || !waiting.is_empty())
+    }
+
     /// Looks at the last moment and decides.
     pub fn finish(&mut self, probes: &dyn Probes) -> Result<Outcome, EvalError> {
         self.observe(probes)?;

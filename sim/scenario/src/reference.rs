@@ -16,10 +16,11 @@ Generated from the code; do not edit. One TOML file per story.
 
 - It begins with `scn = 1`, `name`, `about`, and may `opt_out` of default expectations. Sections: `[cluster]`, `[matrix]`
   (parameters with lists of values; the cells are all combinations; a parameter named like a key of `[cluster]` sets it),
-  `[seeds]` (`count`, `first`), `[run]` (`for`), `[swarm]`, and any number of `[[client]]`, `[[step]]`, `[[expect]]`.
+  `[seeds]` (`count`, `first`), `[run]` (`for`, `settle`), `[swarm]`, and any number of `[[client]]`, `[[step]]`, `[[expect]]`.
 - A value may be given as a range `\"1ms..20ms\"` (both ends included) or as a choice `[a, b]`, drawn once per seed, the
   same in every cell. Where the tables say \"drawn for each …\", a range is drawn from again and again while the run
   goes on, and a choice of ranges is drawn once per seed.
+- `settle` ends a run early: so long after `quiesce`, once every expectation that waits for something has seen it.
 - A step has an optional `id` and `only`, one trigger (`at`; `after` an event, a verb or a step, with `delay`; `when` a
   condition or event, with `nth` and `delay`), `do` with the keys of its verb, and may `repeat = { every, times }`.
 - An expect has an `id`, an optional `only`, and one kind: `always`, `never`, `within` + `after` + `that`, `at_end`,
@@ -47,9 +48,6 @@ pub fn markdown() -> String {
     for (name, keys) in sections {
         put(&mut out, &format!("\n## `[{name}]`"));
         key_table(&mut out, &keys);
-        if name == "client" {
-            put(&mut out, &format!("\n### Operations\n\n{}", crate::ops::GRAMMAR));
-        }
     }
     put(&mut out, "\n## Verbs");
     for verb in verb::docs() {

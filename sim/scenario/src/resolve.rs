@@ -71,6 +71,8 @@ pub struct Resolved {
     pub expects: Vec<Expect>,
     /// How long it takes.
     pub run: RunLength,
+    /// It may end this long after `quiesce`, once everything is as it should be again.
+    pub settle: Option<Nanos>,
 }
 
 impl Scenario {
@@ -116,6 +118,7 @@ impl Scenario {
             Some(length) => RunLength::For(Nanos::draw(length, &mut dice, "run.for")),
             None => run_length(&steps, &expects, &cluster),
         };
+        let settle = self.settle.as_ref().map(|settle| Nanos::draw(settle, &mut dice, "run.settle"));
         Resolved {
             name: self.name.clone(),
             about: self.about.clone(),
@@ -128,6 +131,7 @@ impl Scenario {
             swarm,
             expects,
             run,
+            settle,
         }
     }
 
@@ -203,11 +207,7 @@ fn run_length(steps: &[Step], expects: &[Expect], cluster: &Cluster) -> RunLengt
 impl Resolved {
     /// The default expectations of this run. An expectation of the file with the same name takes their place.
     pub fn default_expects(&self) -> Vec<Expect> {
-        let mut defaults = defaults::expects(
-            &self.cluster,
-            &self.opt_out,
-            self.clients.iter().any(|group| group.knobs.ops.0.is_empty()),
-        );
+        let mut defaults = defaults::expects(&self.cluster, &self.opt_out, !self.clients.is_empty());
         defaults.retain(|default| !self.expects.iter().any(|own| own.id == default.id));
         defaults
     }
@@ -243,6 +243,9 @@ impl Resolved {
         line(&format!("\n[seeds]\nfirst = {}\ncount = 1", self.seed));
         if let RunLength::For(length) = self.run {
             line(&format!("\n[run]\nfor = {}", length.toml()));
+            if let Some(settle) = self.settle {
+                line(&format!("settle = {}", settle.toml()));
+            }
         }
         if let Some(swarm) = &self.swarm {
             line("\n[swarm]");

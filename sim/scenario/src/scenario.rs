@@ -51,6 +51,8 @@ pub struct Scenario {
     pub seeds: Seeds,
     /// How long a run takes, when the file says so.
     pub run_for: Option<Setting<Nanos>>,
+    /// How long after calm has returned a run may end, when the file says so.
+    pub settle: Option<Setting<Nanos>>,
     /// Load.
     pub clients: Vec<ClientSpec>,
     /// The script.
@@ -217,13 +219,14 @@ fn read(cx: &mut Cx<'_>, node: &Node) -> Option<Scenario> {
     check_planted_selectors(cx, cluster_node);
 
     let seeds = root.get("seeds").map_or(Some(SEEDS_DEFAULT), |node| read_seeds(cx, node));
-    let run_for = root.get("run").map_or(Some(None), |node| read_run(cx, node));
+    let run = root.get("run").map_or(Some((None, None)), |node| read_run(cx, node));
     let swarm = root.get("swarm").map_or(Some(None), |node| <crate::swarm::Swarm as Field>::read(cx, node).map(Some));
     let clients: Vec<_> = clients.iter().map(|node| client::read(cx, node)).collect();
     let steps: Vec<_> = steps.iter().zip(&step_ids).map(|(node, id)| step::read(cx, node, id)).collect();
     let expects: Vec<_> = expects.iter().map(|node| expect::read(cx, node)).collect();
     root.finish(cx);
     matrix?;
+    let (run_for, settle) = run?;
     Some(Scenario {
         name: name?,
         about: about?,
@@ -231,7 +234,8 @@ fn read(cx: &mut Cx<'_>, node: &Node) -> Option<Scenario> {
         cluster: cluster?,
         params,
         seeds: seeds?,
-        run_for: run_for?,
+        run_for,
+        settle,
         clients: clients.into_iter().collect::<Option<_>>()?,
         steps: steps.into_iter().collect::<Option<_>>()?,
         swarm: swarm?,
@@ -313,17 +317,25 @@ fn read_seeds(cx: &mut Cx<'_>, node: &Node) -> Option<Seeds> {
     Some(Seeds { first: first?, count: count? })
 }
 
-fn read_run(cx: &mut Cx<'_>, node: &Node) -> Option<Option<Setting<Nanos>>> {
+/// Its length, and how soon after the calm it may end.
+type RunSpec = (Option<Setting<Nanos>>, Option<Setting<Nanos>>);
+
+fn read_run(cx: &mut Cx<'_>, node: &Node) -> Option<RunSpec> {
     let mut reader = Reader::new(cx, node, "[run]")?;
-    let length = reader.need(cx, "for").and_then(|node| {
+    let positive = |cx: &mut Cx<'_>, node: &Node, message: &str| {
         let length = <Nanos as Field>::read(cx, node)?;
         if length.extremes().into_iter().any(|length| *length <= Nanos::ZERO) {
-            cx.problem(node.span.clone(), "a run must be longer than 0s");
+            cx.problem(node.span.clone(), message);
         }
         Some(length)
-    });
+    };
+    let length = reader.need(cx, "for").and_then(|node| positive(cx, node, "a run must be longer than 0s"));
+    let settle = match reader.get("settle") {
+        Some(node) => positive(cx, node, "calm must have some time to settle").map(Some),
+        None => Some(None),
+    };
     reader.finish(cx);
-    length.map(Some)
+    Some((Some(length?), settle?))
 }
 
 /// The text values of a key in each table that has it.

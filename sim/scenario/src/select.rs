@@ -264,6 +264,8 @@ crate::field::words! {
         Read = "raft.read",
         /// Proposals passed on to the leader.
         Propose = "raft.propose",
+        /// Questions between members outside Raft, such as renewals of leases.
+        Ask = "peer.ask",
         /// Requests and answers of clients.
         Client = "client",
     }

@@ -5,6 +5,7 @@ use std::ops::Range;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use super::determinism::CheckArgs;
+use super::fuzz::{FuzzArgs, GenerateArgs, MergeArgs};
 use super::lint::LintArgs;
 use super::run::RunArgs;
 
@@ -26,6 +27,12 @@ pub enum Command {
     Run(RunArgs),
     /// Runs every seed twice, in processes that share nothing, and compares what happened
     CheckDeterminism(CheckArgs),
+    /// Searches: runs scenarios that nobody wrote
+    Fuzz(FuzzArgs),
+    /// Puts the results of parts of a campaign together
+    Merge(MergeArgs),
+    /// Prints the scenario of a seed, as fuzz would run it
+    Generate(GenerateArgs),
     /// Checks scenario files without running them
     Lint(LintArgs),
     /// Names the scenarios in scenarios/

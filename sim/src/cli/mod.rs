@@ -5,7 +5,9 @@
 #![allow(clippy::disallowed_methods, reason = "the parent's side: real files and real time, outside every run")]
 
 pub mod args;
+mod campaign;
 mod determinism;
+pub mod fuzz;
 mod json;
 mod judge;
 mod lint;
@@ -77,6 +79,9 @@ fn obey(command: Command, world: &World, out: &mut dyn Write) -> Result<bool, Cl
     match command {
         Command::Run(args) => run::run(args, world, out),
         Command::CheckDeterminism(args) => determinism::check(&args, world, out),
+        Command::Fuzz(args) => fuzz::fuzz(&args, world, out),
+        Command::Merge(args) => fuzz::merge(&args, world, out),
+        Command::Generate(args) => fuzz::print(&args, world, out),
         Command::Lint(args) => lint::lint(&args.paths, world, out),
         Command::List => lint::list(out),
         Command::Points => lint::points(world, out),

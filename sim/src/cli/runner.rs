@@ -18,6 +18,9 @@ use crate::report::{RunEnd, RunInput, RunReport, Verdict, World, wire};
 /// A run that takes longer than this hangs.
 const WALL_LIMIT: Duration = Duration::from_secs(300);
 
+/// Generated runs are short.
+const MADE_WALL_LIMIT: Duration = Duration::from_secs(60);
+
 /// So many of the last events explain a panic.
 const PANIC_EVENTS: usize = 20;
 
@@ -46,6 +49,35 @@ pub fn run_jobs(
     run_all(jobs, Limits { jobs: parallel, wall: WALL_LIMIT }, work, |job, finished| {
         let file = &files[job.file];
         done(job, complete(finished, &file.path, &file.cells[job.cell], job.seed));
+    });
+}
+
+/// A scenario of one run that no file holds, and its seed.
+pub struct Made {
+    /// The scenario, named as its file would be.
+    pub scenario: Scenario,
+    /// The seed.
+    pub seed: u64,
+}
+
+/// As [`run_jobs`], for scenarios that are made in the process that runs them; `name` tells file and seed of a job
+/// whose process died.
+pub fn run_made<J>(
+    jobs: impl IntoIterator<Item = J>,
+    parallel: usize,
+    make: impl Fn(&J) -> Made,
+    name: impl Fn(&J) -> (String, u64),
+    world: &World,
+    mut done: impl FnMut(J, RunReport),
+) {
+    let whole = Cell::default();
+    let work = |job: &J| {
+        let Made { scenario, seed } = make(job);
+        run_here(&scenario, &whole, seed, &Extras::default(), world)
+    };
+    run_all(jobs, Limits { jobs: parallel, wall: MADE_WALL_LIMIT }, work, |job, finished| {
+        let (file, seed) = name(&job);
+        done(job, complete(finished, &file, &whole, seed));
     });
 }
 

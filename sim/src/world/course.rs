@@ -19,7 +19,6 @@ use super::cluster::{Cluster, client_url};
 use super::connection::Connection;
 use super::feed::Feed;
 use super::operate;
-use super::scripted;
 use super::steps::{Power, Stage};
 use super::view::View;
 use crate::draw::Draws;
@@ -101,6 +100,8 @@ struct Course {
     stop: tokio::sync::watch::Sender<bool>,
     load: Vec<tokio::task::JoinHandle<()>>,
     monitors: Vec<Monitor>,
+    /// When `quiesce` was first seen to have ended all faults.
+    calm_since: Option<Duration>,
     client_node: madsim::runtime::NodeHandle,
 }
 
@@ -148,7 +149,7 @@ impl Course {
         let monitors = resolved.default_expects().iter().chain(&resolved.expects).map(Monitor::new).collect();
         let client_node = create_node("clients", CLIENT_MACHINE);
         let load = Vec::new();
-        Course { resolved, feed, cluster, stage, view, shared, stop, load, monitors, client_node }
+        Course { resolved, feed, cluster, stage, view, shared, stop, load, monitors, calm_since: None, client_node }
     }
 
     /// Runs load and script for the scenario's time, or until something is broken.
@@ -164,15 +165,6 @@ impl Course {
         let mut next_client = 1;
         for (index, group) in self.resolved.clients.iter().enumerate() {
             let group = Arc::new(group.clone());
-            let (ops, leases) = (&group.knobs.ops.0, scripted::Leases::default());
-            for (place, op) in (0..).zip(ops) {
-                let client = Client::new(Arc::clone(&self.shared), Arc::clone(&group), index, next_client, place);
-                next_client += 1;
-                self.load.push(self.client_node.spawn(scripted::play(client, op.clone(), leases.clone())));
-            }
-            if !ops.is_empty() {
-                continue;
-            }
             for place in 0..group.knobs.count {
                 let client = Client::new(Arc::clone(&self.shared), Arc::clone(&group), index, next_client, place);
                 next_client += 1;
@@ -197,10 +189,20 @@ impl Course {
                     at_most.to_std() <= now || (settled && at_least.to_std() <= now)
                 }
             };
-            if over {
+            if over || self.settled(now) {
                 return None;
             }
         }
+    }
+
+    /// Calm has lasted as long as the scenario asks for at least, and nothing has still to come true.
+    fn settled(&mut self, now: Duration) -> bool {
+        let Some(settle) = self.resolved.settle else { return false };
+        if !self.stage.is_calm() {
+            return false;
+        }
+        let since = *self.calm_since.get_or_insert(now);
+        since + settle.to_std() <= now && !self.monitors.iter().any(Monitor::waits)
     }
 
     fn look(&mut self) -> Option<Broken> {

@@ -1,0 +1,177 @@
+//! A seed becomes a scenario.
+
+use evenkeel_scenario::Scenario;
+use evenkeel_scenario::cluster::Planted;
+
+use super::choice::{Choices, ms};
+use super::draft::{Draft, Table};
+use super::knobs::{Frame, cluster};
+use super::profile::{Family, Profile};
+use super::{faults, load, operations};
+
+/// The expectation that a run was worth its time; its name is the kind of failure.
+pub const IDLE: &str = "idle";
+
+/// Election timeouts and a little more that the calm phase lasts at most: as long as the default expectations wait.
+const CALM_ELECTIONS: f64 = 10.0;
+/// Time for one more operation, as the default expectations give it, and some slack.
+const CALM_MORE_MS: f64 = 5_000.0;
+/// A run ends so long after calm has returned, when everything works again.
+const SETTLE: &str = "\"1.5s\"";
+/// The share of runs that use the calm phase to its end: what is stuck for good shows itself only there.
+const PATIENT: f64 = 0.1;
+/// A change of releases may take so long.
+const ROLL_MS: f64 = 60_000.0;
+
+/// The scenario of a seed, with these bugs planted. It is to be run with the same seed.
+///
+/// # Panics
+/// When it is not a valid scenario: a mistake in the generator, which its tests look for.
+pub fn generate(profile: &Profile, seed: u64, planted: &Planted) -> Scenario {
+    parse(&draft(profile, seed, planted))
+}
+
+/// The scenario that a draft stands for.
+///
+/// # Panics
+/// When it is none.
+pub fn parse(draft: &Draft) -> Scenario {
+    let text = draft.text();
+    Scenario::parse(&text, &draft.name).unwrap_or_else(|problems| {
+        let told: Vec<String> = problems.iter().map(ToString::to_string).collect();
+        panic!("the generator wrote a scenario that is none:\n{text}\n{}", told.join("\n"))
+    })
+}
+
+/// As [`generate`], before it is text.
+pub fn draft(profile: &Profile, seed: u64, planted: &Planted) -> Draft {
+    let choices = &mut Choices::new(seed, profile.name);
+    let frame = Frame::draw(profile, choices);
+    let mut cluster = cluster(&frame, choices);
+    if let Some(plants) = planted.toml() {
+        cluster.set("mutants", plants);
+    }
+    let clients = load::clients(profile, &frame, choices);
+    let mut steps = faults::steps(&frame, choices);
+    steps.extend(operations::steps(&frame, choices));
+    let minimum = load::minimum(&clients, &timed_verbs(&steps));
+    steps.push(quiesce(&frame, &steps));
+
+    let calm_ms = CALM_ELECTIONS * frame.election_ms * 1.1 + CALM_MORE_MS;
+    let rolls_ms = if frame.has(Family::Releases) { ROLL_MS } else { 0.0 };
+    let mut run = Table::new().with("for", ms(frame.until_ms + rolls_ms + calm_ms));
+    if !choices.chance("patient", PATIENT) {
+        run.set("settle", SETTLE);
+    }
+    let families: Vec<String> = frame.families.iter().map(|family| format!("{family:?}").to_lowercase()).collect();
+    Draft {
+        name: format!("{}-{seed}", profile.name),
+        about: format!("Generated: {}.", families.join(", ")),
+        seed,
+        run,
+        cluster,
+        expects: vec![minimum],
+        clients,
+        steps,
+    }
+}
+
+/// All faults end when the last of them has begun and the operator is done.
+fn quiesce(frame: &Frame, steps: &[Table]) -> Table {
+    let rolls = steps.iter().rfind(|step| step.get_text("do") == Some("roll"));
+    match rolls {
+        None => Table::new().with("at", ms(frame.until_ms)).text("do", "quiesce"),
+        Some(roll) => {
+            let id = roll.get_text("id").unwrap_or("roll1");
+            Table::new().text("after", id).with("delay", ms(frame.until_ms / 2.0)).text("do", "quiesce")
+        }
+    }
+}
+
+/// The verbs of steps that fire whatever happens.
+fn timed_verbs(steps: &[Table]) -> Vec<&str> {
+    let timed = steps.iter().filter(|step| step.get("at").is_some());
+    let mut verbs: Vec<&str> = timed.filter_map(|step| step.get_text("do")).collect();
+    verbs.sort_unstable();
+    verbs.dedup();
+    verbs
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::explore::profile::PROFILES;
+    use evenkeel_scenario::Decisions;
+
+    /// Enough for every combination of two families to occur.
+    const SEEDS: u64 = 300;
+
+    fn nothing() -> Planted {
+        Planted::default()
+    }
+
+    #[test]
+    fn every_seed_of_every_profile_is_a_scenario_that_resolves() {
+        for profile in PROFILES {
+            for seed in 0..SEEDS {
+                let scenario = generate(profile, seed, &nothing());
+                let cell = &scenario.cells()[0];
+                let resolved = scenario.resolve(cell, &mut Decisions::new(seed));
+                let again = Scenario::parse(&resolved.to_toml(), "resolved").expect("a resolved file is a scenario");
+                assert_eq!(again.resolve(cell, &mut Decisions::new(seed)), resolved, "{} {seed}", profile.name);
+                assert!(scenario.unsupported().is_empty());
+            }
+        }
+    }
+
+    #[test]
+    fn the_same_seed_is_the_same_scenario_and_another_one_is_not() {
+        let text = |seed| draft(&Profile::default(), seed, &nothing()).text();
+        assert_eq!(text(7), text(7));
+        assert_ne!(text(7), text(8));
+    }
+
+    #[test]
+    fn planting_a_bug_changes_nothing_else() {
+        let planted =
+            Planted(vec![evenkeel_scenario::cluster::Plant::new("ack-before-fsync", evenkeel_scenario::Selector::All)]);
+        for seed in 0..20 {
+            let plain = draft(&Profile::default(), seed, &nothing()).text();
+            let with = draft(&Profile::default(), seed, &planted).text();
+            let without: String = with
+                .lines()
+                .filter(|line| !line.starts_with("mutants"))
+                .fold(String::new(), |all, line| all + line + "\n");
+            assert_eq!(plain, without);
+        }
+    }
+
+    #[test]
+    fn sizes_and_families_all_occur() {
+        let drafts: Vec<Draft> = (0..SEEDS).map(|seed| draft(&Profile::default(), seed, &nothing())).collect();
+        for nodes in 1..=7 {
+            let of_size = |draft: &&Draft| draft.cluster.get("nodes") == Some(&nodes.to_string());
+            assert!(drafts.iter().any(|draft| of_size(&draft)), "no seed has {nodes} members");
+        }
+        for (family, _) in Family::ALL {
+            let name = format!("{family:?}").to_lowercase();
+            let with = drafts.iter().filter(|draft| draft.about.contains(&name)).count();
+            assert!((1..drafts.len()).contains(&with), "{with} seeds have {name}");
+        }
+    }
+
+    #[test]
+    fn a_disk_is_lost_only_where_a_majority_keeps_theirs() {
+        for profile in PROFILES {
+            for seed in 0..SEEDS {
+                let draft = draft(profile, seed, &nothing());
+                let nodes: u64 = draft.cluster.get("nodes").unwrap().parse().unwrap();
+                let changes =
+                    |change: &str| draft.steps.iter().filter(|step| step.get_text("change") == Some(change)).count();
+                assert!(draft.steps.iter().all(|step| step.get("wiped").is_none()));
+                assert!(changes("replace") <= usize::from(nodes >= 3));
+                assert!(changes("replace") == 0 || changes("remove") == 0);
+            }
+        }
+    }
+}

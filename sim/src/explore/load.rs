@@ -1,0 +1,95 @@
+//! `[[client]]`: who does what, how often, to how many keys. Leaving operations out is part of the search.
+
+use super::choice::{Choices, ms, share};
+use super::draft::Table;
+use super::knobs::Frame;
+use super::profile::Profile;
+
+/// Operations with their usual weight, and the probability that they take part.
+const OPERATIONS: &[(&str, f64, f64)] = &[
+    ("put", 4.0, 1.0),
+    ("get", 3.0, 0.9),
+    ("range", 1.5, 0.6),
+    ("txn", 1.0, 0.5),
+    ("txn_cas", 1.5, 0.5),
+    ("delete", 1.0, 0.6),
+    ("delete_range", 0.2, 0.5),
+    ("watch", 0.6, 0.6),
+    ("lease", 0.5, 0.5),
+    ("compact", 0.4, 0.5),
+];
+/// Operations of all groups per second when the load is calm, and when it is not.
+const RATES: [(f64, f64); 2] = [(20.0, 140.0), (5.0, 25.0)];
+
+/// One or two groups.
+pub(super) fn clients(profile: &Profile, frame: &Frame, choices: &mut Choices) -> Vec<Table> {
+    let keys = choices.log_whole("keys", 1, 64);
+    let (low, high) = RATES[usize::from(frame.calm)];
+    let rate = choices.log("rate", low, high);
+    let groups = if choices.chance("second", 0.3) { 2 } else { 1 };
+    let of_all = rate / groups as f64;
+    (0..groups).map(|number| group(number, of_all, keys, profile, frame, choices)).collect()
+}
+
+fn group(number: usize, rate: f64, keys: u64, profile: &Profile, frame: &Frame, choices: &mut Choices) -> Table {
+    let id = ["w", "v"][number];
+    let at = |what: &str| format!("client/{id}/{what}");
+    let mut mix = Vec::new();
+    for (operation, weight, probability) in OPERATIONS {
+        let factor = profile.factor(operation);
+        if choices.chance(&at(operation), (probability * factor.sqrt()).min(1.0)) {
+            let weight = weight * factor * choices.log(&at(&format!("{operation}/weight")), 0.33, 3.0);
+            mix.push(format!("{operation} = {weight:.2}"));
+        }
+    }
+    let sizes = [("\"8..16\"", 2.0), ("\"8..64\"", 3.0), ("\"100..1000\"", 2.0), ("\"1KiB..16KiB\"", 0.7)];
+    let shapes = [("uniform", 2.0), ("skewed", 1.0), ("sequential", 1.0), ("clustered", 1.0)];
+    let ttl = choices.pick(&at("ttl"), &["\"1s..1s\"", "\"1s..3s\"", "\"2s..5s\""]);
+    let timeout = choices.log(&at("timeout"), (frame.election_ms).max(500.0), 5_000.0);
+    let mut table = Table::new()
+        .text("id", id)
+        .with("mix", format!("{{ {} }}", mix.join(", ")))
+        .with("keys", keys)
+        .text("key_shape", choices.weighted(&at("shape"), &shapes))
+        .with("value_size", choices.weighted(&at("size"), &sizes))
+        .with("rate", format!("{:.1}", rate))
+        .with("count", choices.log_whole(&at("count"), 1, 8))
+        .with("timeout", ms(timeout))
+        .with("lease_ttl", ttl)
+        .with("lease_renewals", choices.pick(&at("renewals"), &["\"0.0..3.0\"", "\"2.0..10.0\""]))
+        .with("lease_renew_at", choices.pick(&at("renew_at"), &["\"0.2..0.5\"", "\"0.3..1.0\"", "\"0.9..1.1\""]))
+        .with("leases", choices.log_whole(&at("leases"), 1, 8))
+        .with("watch_ahead", choices.pick(&at("ahead"), &["\"1.0..5.0\"", "\"5.0..60.0\""]));
+    if choices.chance(&at("serializable"), 0.3) {
+        table.set("serializable", share(choices.log(&at("serializable/share"), 0.05, 1.0)));
+    }
+    let on = choices.weighted(&at("on"), &[("any", 6.0), ("leader", 1.0), ("n1", 0.5)]);
+    table.set("on", format!("\"{on}\""));
+    table
+}
+
+/// What a run must have done at least, or it says nothing: answered operations and an elected leader.
+pub(super) fn minimum(clients: &[Table], verbs: &[&str]) -> Table {
+    let acks = clients.iter().filter_map(|client| client.get_text("id")).map(|id| format!("acks({id}) >= 5"));
+    let mut parts: Vec<String> = acks.chain(["count(elected) >= 1".to_owned()]).collect();
+    if !verbs.is_empty() {
+        let counts: Vec<String> = verbs.iter().map(|verb| format!("count({verb})")).collect();
+        parts.push(format!("{} >= 1", counts.join(" + ")));
+    }
+    Table::new().text("id", super::generate::IDLE).text("at_end", parts.join(" && "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_run_that_did_nothing_is_named() {
+        let client = Table::new().text("id", "w");
+        let expect = minimum(&[client], &["cut", "restart"]);
+        assert_eq!(
+            expect.get_text("at_end"),
+            Some("acks(w) >= 5 && count(elected) >= 1 && count(cut) + count(restart) >= 1")
+        );
+    }
+}

@@ -1,0 +1,162 @@
+//! Profiles: what a campaign prefers. A profile only moves probabilities; whatever it says, runs stay recoverable.
+
+use evenkeel_scenario::nearest;
+
+/// Faults and operations that belong together; each takes part in a seed or not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Family {
+    /// Links are cut, one way or both, for all messages or some kinds.
+    Cuts,
+    /// Messages are lost, repeated, delayed and reordered.
+    Mess,
+    /// Processes are killed or stopped in good order.
+    Crash,
+    /// Power is lost, of one or of all.
+    Power,
+    /// Members stall.
+    Pause,
+    /// Disks are slow.
+    SlowDisk,
+    /// Disks fail or are full.
+    BadDisk,
+    /// Clocks drift and jump.
+    Clock,
+    /// Members join, learn, are promoted, replaced and removed.
+    Membership,
+    /// Leadership is handed over.
+    Transfer,
+    /// Compaction at the head, and defragmentation.
+    Maintenance,
+    /// Faults at named points in the code.
+    Points,
+    /// Releases change while the cluster serves.
+    Releases,
+}
+
+impl Family {
+    /// Every family, with the probability that it takes part in a seed of the default profile.
+    pub const ALL: [(Family, f64); 13] = [
+        (Family::Cuts, 0.5),
+        (Family::Mess, 0.5),
+        (Family::Crash, 0.5),
+        (Family::Power, 0.5),
+        (Family::Pause, 0.5),
+        (Family::SlowDisk, 0.5),
+        (Family::BadDisk, 0.25),
+        (Family::Clock, 0.35),
+        (Family::Membership, 0.3),
+        (Family::Transfer, 0.5),
+        (Family::Maintenance, 0.5),
+        (Family::Points, 0.5),
+        (Family::Releases, 0.1),
+    ];
+
+    /// Whether it makes sense in a cluster of this size.
+    pub fn fits(self, nodes: u64) -> bool {
+        match self {
+            Family::Cuts | Family::Mess | Family::Transfer => nodes > 1,
+            _ => true,
+        }
+    }
+}
+
+/// What a campaign prefers.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Profile {
+    /// Its name.
+    pub name: &'static str,
+    /// One line.
+    pub about: &'static str,
+    /// Sizes of the cluster, with weights.
+    pub nodes: &'static [(u64, f64)],
+    /// Other probabilities than the default ones.
+    pub families: &'static [(Family, f64)],
+    /// Share of seeds with a calm workload.
+    pub calm: f64,
+    /// Factors on the weights of operations, by their names.
+    pub operations: &'static [(&'static str, f64)],
+}
+
+const SIZES: &[(u64, f64)] = &[(1, 1.0), (2, 0.7), (3, 4.0), (4, 1.0), (5, 2.0), (6, 0.4), (7, 0.6)];
+const SWARM: Profile =
+    Profile { name: "default", about: "everything", nodes: SIZES, families: &[], calm: 0.33, operations: &[] };
+
+/// All profiles; the first is the default.
+pub const PROFILES: &[Profile] = &[
+    SWARM,
+    Profile {
+        name: "power",
+        about: "power losses, failing disks, faults at points",
+        families: &[
+            (Family::Power, 1.0),
+            (Family::BadDisk, 0.5),
+            (Family::Points, 0.8),
+            (Family::Membership, 0.1),
+            (Family::Releases, 0.0),
+        ],
+        ..SWARM
+    },
+    Profile {
+        name: "membership",
+        about: "members come and go",
+        nodes: &[(1, 1.0), (2, 2.0), (3, 4.0), (4, 2.0), (5, 1.0)],
+        families: &[(Family::Membership, 1.0), (Family::Transfer, 0.7), (Family::Releases, 0.0)],
+        ..SWARM
+    },
+    Profile {
+        name: "watch",
+        about: "watches behind snapshots and compactions",
+        families: &[(Family::Maintenance, 0.9), (Family::Cuts, 0.7), (Family::Releases, 0.0)],
+        operations: &[("watch", 6.0), ("compact", 3.0), ("delete", 2.0)],
+        ..SWARM
+    },
+    Profile {
+        name: "lease",
+        about: "short leases under leader changes",
+        families: &[(Family::Pause, 0.8), (Family::SlowDisk, 0.7), (Family::Transfer, 0.7), (Family::Releases, 0.0)],
+        operations: &[("lease", 8.0)],
+        ..SWARM
+    },
+    Profile {
+        name: "single",
+        about: "one member",
+        nodes: &[(1, 1.0)],
+        families: &[(Family::Membership, 0.0), (Family::Releases, 0.0), (Family::Power, 0.8)],
+        ..SWARM
+    },
+    Profile {
+        name: "releases",
+        about: "releases change under load",
+        nodes: &[(2, 1.0), (3, 4.0), (5, 1.0)],
+        families: &[(Family::Releases, 1.0), (Family::Membership, 0.1)],
+        ..SWARM
+    },
+];
+
+impl Profile {
+    /// The profile with this name; the error says which there are.
+    pub fn find(name: &str) -> Result<&'static Profile, String> {
+        let names = || PROFILES.iter().map(|profile| profile.name);
+        PROFILES.iter().find(|profile| profile.name == name).ok_or_else(|| match nearest(name, names()) {
+            Some(near) => format!("unknown profile \"{name}\", did you mean \"{near}\"?"),
+            None => format!("unknown profile \"{name}\", expected one of: {}", names().collect::<Vec<_>>().join(", ")),
+        })
+    }
+
+    /// The probability that a family takes part in a seed.
+    pub fn probability(&self, family: Family) -> f64 {
+        let default = Family::ALL.iter().find(|(known, _)| *known == family).expect("every family is listed").1;
+        self.families.iter().find(|(known, _)| *known == family).map_or(default, |(_, own)| *own)
+    }
+
+    /// The factor on the weight of an operation.
+    pub fn factor(&self, operation: &str) -> f64 {
+        self.operations.iter().find(|(known, _)| *known == operation).map_or(1.0, |(_, factor)| *factor)
+    }
+}
+
+impl Default for Profile {
+    fn default() -> Profile {
+        SWARM
+    }
+}
