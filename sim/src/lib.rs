@@ -4,6 +4,7 @@
 //! - [`draw`]: every choice of a run, by label.
 //! - [`chain`]: the event log of a run and its hash.
 //! - [`report`]: what a run hands back.
+//! - [`repro`]: failures that are kept: files, replay, shrinking, the story.
 //! - [`fork`]: one process per seed, and what is left of it when it crashes.
 //! - [`explore`]: runs that nobody wrote.
 //! - [`cli`]: the command line on top.
@@ -23,6 +24,7 @@ pub mod fork;
 pub mod net;
 pub mod panics;
 pub mod report;
+pub mod repro;
 #[cfg(madsim)]
 pub mod runtime;
 #[cfg(madsim)]

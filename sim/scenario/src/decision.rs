@@ -92,6 +92,14 @@ impl Decisions {
         self.streams[label.0 as usize].overrides.insert(occurrence, value);
     }
 
+    /// Every replaced draw: label, occurrence, value.
+    pub fn overrides(&self) -> impl Iterator<Item = (&str, u64, u64)> {
+        self.labels.iter().flat_map(|(name, label)| {
+            let overrides = &self.streams[label.0 as usize].overrides;
+            overrides.iter().map(move |(occurrence, value)| (name.as_str(), *occurrence, *value))
+        })
+    }
+
     /// How often each label was drawn so far, in the order of the labels' names.
     pub fn drawn(&self) -> impl Iterator<Item = (&str, u64)> {
         self.labels.iter().map(|(name, label)| (name.as_str(), self.streams[label.0 as usize].next))

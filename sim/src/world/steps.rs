@@ -470,6 +470,10 @@ impl Stage {
             let first = (!own_events).then(|| self.feed.note(event.clone()));
             event.name = STEP_EVENT.to_owned();
             let second = self.feed.note(event);
+            let arguments = step.action.arguments();
+            let fields =
+                [("step", Value::Text(&step.id)), ("verb", Value::Text(verb)), ("arguments", Value::Text(&arguments))];
+            self.feed.log("acts", &fields);
             self.act(&step.action, &step.id).await;
             first.into_iter().chain([second]).for_each(|place| self.feed.ended(place));
             if let Some(repeat) = &step.repeat

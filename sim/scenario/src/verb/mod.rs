@@ -237,6 +237,12 @@ impl Action {
         }
     }
 
+    /// Its arguments as TOML, `, ` between them.
+    pub fn arguments(&self) -> String {
+        let given = self.literals().into_iter().map(|(key, value)| format!("{key} = {value}"));
+        given.collect::<Vec<_>>().join(", ")
+    }
+
     /// Whom it is about.
     pub fn selectors(&self) -> Vec<&Selector> {
         let link = match self {

@@ -1,0 +1,293 @@
+//! The repro file: everything that one failing run depends on, and what it was.
+//!
+//! Promise: labels, names and texts, never positions in a stream. A repro therefore outlives edits that do not touch
+//! its story. What can only be compared with the very build it was made by (hash, checkpoints, marks) is kept apart
+//! in `[chain]`, and a difference there ends nothing: see [`super::replay`].
+
+use std::collections::BTreeMap;
+use std::process::Command;
+
+use evenkeel_scenario::decision::parse_point;
+use evenkeel_scenario::{Cell, Decisions, Scenario};
+use serde::{Deserialize, Serialize};
+
+use super::signature::Signature;
+use crate::chain::{ChainSummary, Hash128};
+use crate::report::{RunReport, Verdict};
+
+/// The version of the format.
+pub const VERSION: u32 = 1;
+
+/// Lines of the event log behind one mark.
+pub const MARK_EVERY: usize = 16;
+
+/// What the file is about today.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Today {
+    /// The run fails with the signature: a planted bug, or one that nobody has mended yet.
+    #[default]
+    Fails,
+    /// The bug is mended: the run passes.
+    Passes,
+}
+
+/// Which build a repro was made by.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Build {
+    /// The commit, with `-dirty` when files differed from it.
+    pub commit: String,
+    /// The compiler.
+    pub rustc: String,
+}
+
+impl Build {
+    /// The sources here and the compiler here: what `cargo sim` builds from.
+    #[allow(clippy::disallowed_methods, reason = "the parent's side: real processes, outside every run")]
+    pub fn current() -> Build {
+        let ask = |program: &str, arguments: &[&str]| {
+            let output = Command::new(program).args(arguments).output().ok().filter(|output| output.status.success());
+            let text = output.map(|output| String::from_utf8_lossy(&output.stdout).trim().to_owned());
+            text.unwrap_or_else(|| "unknown".to_owned())
+        };
+        Build {
+            commit: ask("git", &["describe", "--always", "--dirty", "--exclude", "*", "--abbrev=12"]),
+            rustc: ask("rustc", &["--version"]),
+        }
+    }
+}
+
+/// How the failure showed itself.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Failure {
+    /// The scenario file in which it was found.
+    pub found_in: String,
+    /// Its cell there; empty without a matrix.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub cell: String,
+    /// Simulated time.
+    pub at_ns: u64,
+    /// What was said.
+    pub message: String,
+}
+
+/// How large a run is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Size {
+    /// Members at the start.
+    pub members: u64,
+    /// Steps that fired.
+    pub faults: u64,
+    /// Operations of clients.
+    pub operations: u64,
+    /// Simulated time until the failure.
+    pub simulated_ms: u64,
+}
+
+impl Size {
+    /// Faults and operations.
+    pub fn events(self) -> u64 {
+        self.faults + self.operations
+    }
+}
+
+/// The size before and after shrinking.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Shrunk {
+    /// As found.
+    pub from: Size,
+    /// As it is here.
+    pub to: Size,
+}
+
+/// The identity of the run in the build that made the file.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Chain {
+    /// The hash over all events.
+    pub hash: Hash128,
+    /// Their number.
+    pub events: u64,
+    /// The hash after every 1,024th event.
+    #[serde(default)]
+    pub checkpoints: Vec<Hash128>,
+    /// Of shrunk runs: the hash of every 16 lines of the event log, shortened.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub marks: String,
+}
+
+impl Chain {
+    /// Of a run, with the whole of its log when that is at hand.
+    pub fn of(chain: &ChainSummary, log: &[String]) -> Chain {
+        let marks = log.chunks(MARK_EVERY).map(mark).collect::<Vec<_>>().join(" ");
+        Chain { hash: chain.hash, events: chain.events, checkpoints: chain.checkpoints.clone(), marks }
+    }
+}
+
+/// A few digits for some lines.
+pub fn mark(lines: &[String]) -> String {
+    let mut chain = crate::chain::Chain::default();
+    lines.iter().for_each(|line| chain.bytes(line.as_bytes()));
+    format!("{:08x}", chain.hash().0 as u32)
+}
+
+/// The run.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Played {
+    /// The seed.
+    pub seed: u64,
+    /// Draws that are not the seed's: `label#occurrence`, and the number drawn.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub overrides: BTreeMap<String, String>,
+    /// A scenario of one cell, everything in it fixed.
+    pub scenario: String,
+}
+
+/// A repro file. [`Repro::to_toml`] and [`Repro::parse`] are its text.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Repro {
+    /// The version of the format.
+    pub repro: u32,
+    /// Which failure.
+    pub signature: Signature,
+    /// Whether it still comes.
+    #[serde(default)]
+    pub today: Today,
+    /// What happens, in sentences.
+    #[serde(default)]
+    pub story: Vec<String>,
+    /// How it showed itself.
+    pub failure: Failure,
+    /// How much was left of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shrunk: Option<Shrunk>,
+    /// What it was made by.
+    #[serde(default)]
+    pub build: Build,
+    /// What it was, event by event.
+    #[serde(default)]
+    pub chain: Chain,
+    /// How to see it again.
+    pub run: Played,
+}
+
+impl Repro {
+    /// The repro of a run that failed; none for a run that passed, or whose process crashed.
+    pub fn from_failure(scenario: &Scenario, cell: &Cell, seed: u64, report: &RunReport) -> Option<Repro> {
+        Repro::of_decisions(scenario, cell, &mut Decisions::new(seed), report)
+    }
+
+    /// The same for a run whose draws were not all its seed's.
+    pub fn of_decisions(
+        scenario: &Scenario,
+        cell: &Cell,
+        decisions: &mut Decisions,
+        report: &RunReport,
+    ) -> Option<Repro> {
+        let signature = Signature::of(&report.verdict)?;
+        let (at_ns, message) = match &report.verdict {
+            Verdict::Violation { at_ns, message, .. } | Verdict::Panic { at_ns, message, .. } => (*at_ns, message),
+            Verdict::Pass | Verdict::Error { .. } => return None,
+        };
+        let overrides =
+            decisions.overrides().map(|(label, at, value)| (format!("{label}#{at}"), format!("{value:#x}")));
+        let overrides = overrides.collect();
+        let text = scenario.resolve(cell, decisions).to_toml();
+        Some(Repro {
+            repro: VERSION,
+            signature,
+            today: Today::Fails,
+            story: Vec::new(),
+            failure: Failure {
+                found_in: scenario.file().to_owned(),
+                cell: report.cell.clone(),
+                at_ns,
+                message: message.clone(),
+            },
+            shrunk: None,
+            build: Build::current(),
+            chain: Chain::of(&report.chain, &report.window),
+            run: Played { seed: decisions.seed(), overrides, scenario: text },
+        })
+    }
+
+    /// The file.
+    ///
+    /// # Panics
+    /// With a seed above what TOML can write.
+    pub fn to_toml(&self) -> String {
+        toml::to_string_pretty(self).expect("a repro can be written as TOML")
+    }
+
+    /// Reads a file; the error says what is wrong with it.
+    pub fn parse(text: &str) -> Result<Repro, String> {
+        let repro: Repro = toml::from_str(text).map_err(|error| error.to_string())?;
+        if repro.repro != VERSION {
+            return Err(format!("this version of repro files is unknown: {}", repro.repro));
+        }
+        repro.decisions()?;
+        Ok(repro)
+    }
+
+    /// Whether a text is a repro file and not a scenario.
+    pub fn is_repro(text: &str) -> bool {
+        text.lines().any(|line| line.split('=').next().is_some_and(|key| key.trim() == "repro"))
+    }
+
+    /// The choices of its run.
+    pub fn decisions(&self) -> Result<Decisions, String> {
+        let mut decisions = Decisions::new(self.run.seed);
+        for (point, value) in &self.run.overrides {
+            let (label, occurrence) =
+                parse_point(point).ok_or_else(|| format!("\"{point}\" is not LABEL#OCCURRENCE"))?;
+            let number = value.strip_prefix("0x").and_then(|digits| u64::from_str_radix(digits, 16).ok());
+            let number = number.ok_or_else(|| format!("\"{value}\" is not a number such as 0x1f"))?;
+            decisions.set_override(label, occurrence, number);
+        }
+        Ok(decisions)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_written_reads_back() {
+        let repro = Repro {
+            repro: VERSION,
+            signature: Signature::of(&Verdict::Violation {
+                what: "ledger".into(),
+                at_ns: 0,
+                message: String::new(),
+                events: vec![],
+            })
+            .unwrap(),
+            today: Today::Passes,
+            story: vec!["n1 \"leads\".".into()],
+            failure: Failure {
+                found_in: "a.toml".into(),
+                cell: "a=1,b=two".into(),
+                at_ns: 5,
+                message: "it's\nwrong".into(),
+            },
+            shrunk: Some(Shrunk::default()),
+            build: Build::default(),
+            chain: Chain::of(&ChainSummary { checkpoints: vec![Hash128(7)], ..Default::default() }, &["a".into()]),
+            run: Played {
+                seed: 9,
+                overrides: [("net/n1>n2#3".to_owned(), "0xffffffffffffffff".to_owned())].into(),
+                scenario: "scn = 1\nname = \"a'b\"\n".into(),
+            },
+        };
+        let text = repro.to_toml();
+        assert!(Repro::is_repro(&text));
+        assert!(!Repro::is_repro("scn = 1\nname = \"x\"\n"));
+        assert_eq!(Repro::parse(&text).unwrap(), repro, "{text}");
+        let mut decisions = repro.decisions().unwrap();
+        let drawn: Vec<u64> = (0..4).map(|_| decisions.draw("net/n1>n2")).collect();
+        assert_eq!(drawn[3], u64::MAX);
+        assert!(Repro::parse(&text.replace("repro = 1", "repro = 2")).unwrap_err().contains("unknown: 2"));
+        assert!(Repro::parse(&text.replace("#3", "")).unwrap_err().contains("LABEL#OCCURRENCE"));
+    }
+}
