@@ -2,6 +2,7 @@
 
 use crate::cluster::Release;
 use crate::field::{Bytes, Plain, Scalar, Share, Spread, Word, plain_fields, words};
+use crate::ops::Ops;
 use crate::read::{Cx, Reader};
 use crate::section::{section, unset};
 use crate::select::Selector;
@@ -116,6 +117,8 @@ section! {
         watch_ahead: Spread<f64> = Some(Spread { low: 1.0, high: 5.0 }),
         /// The release their API is from; the cluster's when left out. No operation of the mix is newer than 3.5.
         api: Option<Release> = unset(),
+        /// Exactly these operations instead of a random load, each from a client of its own; see below.
+        ops: Ops = Some(Ops::default()),
     }
 }
 

@@ -21,6 +21,7 @@ pub mod expr;
 mod field;
 pub mod matrix;
 pub mod monitor;
+pub mod ops;
 mod problem;
 mod read;
 pub mod reference;

@@ -48,6 +48,9 @@ pub fn markdown() -> String {
     for (name, keys) in sections {
         put(&mut out, &format!("\n## `[{name}]`"));
         key_table(&mut out, &keys);
+        if name == "client" {
+            put(&mut out, &format!("\n### Operations\n\n{}", crate::ops::GRAMMAR));
+        }
     }
     put(&mut out, "\n## Verbs");
     for verb in verb::docs() {

@@ -207,7 +207,11 @@ fn run_length(steps: &[Step], expects: &[Expect], cluster: &Cluster) -> RunLengt
 impl Resolved {
     /// The default expectations of this run. An expectation of the file with the same name takes their place.
     pub fn default_expects(&self) -> Vec<Expect> {
-        let mut defaults = defaults::expects(&self.cluster, &self.opt_out, !self.clients.is_empty());
+        let mut defaults = defaults::expects(
+            &self.cluster,
+            &self.opt_out,
+            self.clients.iter().any(|group| group.knobs.ops.0.is_empty()),
+        );
         defaults.retain(|default| !self.expects.iter().any(|own| own.id == default.id));
         defaults
     }

@@ -259,14 +259,14 @@ mod tests {
         let mut recorder =
             Recorder::new(RecorderOptions { last: 2, window: Some(1..2), trace: Some(Box::new(sink.clone())) });
         record(&mut recorder, 0..1);
-        let long = "v".repeat(60);
+        let long = "v".repeat(300);
         recorder.event(
             Duration::from_millis(1500),
             "put",
             &[("node", "n1".into()), ("why", "a \"b\"".into()), ("at", (-3i64).into()), ("v", long.as_str().into())],
         );
         recorder.event(Duration::from_secs(2), "hash", &[("h", 255u128.into()), ("ok", true.into())]);
-        let put = format!("   1.500000s put node=n1 why=\"a \\\"b\\\"\" at=-3 v={}…", "v".repeat(48));
+        let put = format!("   1.500000s put node=n1 why=\"a \\\"b\\\"\" at=-3 v={}…", "v".repeat(240));
         assert_eq!(recorder.take_window(), [put.as_str()]);
         assert_eq!(
             recorder.last_lines(9, Duration::MAX, |_| true),

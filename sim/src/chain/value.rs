@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 /// Longer texts and bytes are kept as their length, their beginning and a hash.
-const KEPT_BYTES_MAX: usize = 48;
+const KEPT_BYTES_MAX: usize = 240;
 
 /// A value of an event.
 #[derive(Clone, Copy, Debug, PartialEq)]

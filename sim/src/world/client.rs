@@ -171,12 +171,12 @@ impl Client {
     }
 
     /// Learners refuse clients.
-    fn any_voter(&self) -> MemberId {
+    pub(super) fn any_voter(&self) -> MemberId {
         let voters = self.shared.names.voters();
         MemberId(voters[self.below("member", voters.len() as u64) as usize])
     }
 
-    fn leader(&self) -> Option<MemberId> {
+    pub(super) fn leader(&self) -> Option<MemberId> {
         let leads = |look: &&Arc<Look>| look.standing().role == evenkeel_raft::ready::Role::Leader;
         let leaders = self.shared.looks.iter().zip(1..).filter(|(look, _)| leads(look));
         leaders.max_by_key(|(look, _)| look.standing().term).map(|(_, number)| MemberId(number))

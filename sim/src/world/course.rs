@@ -19,6 +19,7 @@ use super::cluster::{Cluster, client_url};
 use super::connection::Connection;
 use super::feed::Feed;
 use super::operate;
+use super::scripted;
 use super::steps::{Power, Stage};
 use super::view::View;
 use crate::draw::Draws;
@@ -165,6 +166,15 @@ impl Course {
         let mut next_client = 1;
         for (index, group) in self.resolved.clients.iter().enumerate() {
             let group = Arc::new(group.clone());
+            let (ops, leases) = (&group.knobs.ops.0, scripted::Leases::default());
+            for (place, op) in (0..).zip(ops) {
+                let client = Client::new(Arc::clone(&self.shared), Arc::clone(&group), index, next_client, place);
+                next_client += 1;
+                self.load.push(self.client_node.spawn(scripted::play(client, op.clone(), leases.clone())));
+            }
+            if !ops.is_empty() {
+                continue;
+            }
             for place in 0..group.knobs.count {
                 let client = Client::new(Arc::clone(&self.shared), Arc::clone(&group), index, next_client, place);
                 next_client += 1;

@@ -14,6 +14,7 @@ use evenkeel_scenario::expr::Event;
 
 use super::points::Points;
 use super::stats::Stats;
+use super::told;
 use crate::chain::{Field, Value};
 use crate::report::SharedRecorder;
 use crate::timer::SimTime;
@@ -94,8 +95,43 @@ impl Feed {
 
     /// Tells the oracles.
     pub fn observe(&self, observation: Observation) {
+        self.tell_watch(&observation);
         let now = self.now();
         self.lock().observe(now, observation);
+    }
+
+    /// What a client sees of its watches, in the event log.
+    fn tell_watch(&self, observation: &Observation) {
+        match observation {
+            Observation::WatchOpen { watch, member, request, resumes, .. } => {
+                let what = told::watched(request);
+                let fields = [
+                    ("watch", Value::U64(watch.0)),
+                    ("node", Value::U64(member.0)),
+                    ("what", Value::Text(&what)),
+                    ("resumes", Value::U64(resumes.map_or(0, |before| before.0))),
+                ];
+                self.log("watch", &fields);
+            }
+            Observation::WatchEvents { watch, events, .. } => {
+                let last = events.last().map_or(0, |event| event.kv.modified.0);
+                let fields = [
+                    ("watch", Value::U64(watch.0)),
+                    ("count", Value::U64(events.len() as u64)),
+                    ("revision", Value::I64(last)),
+                ];
+                self.log("watch_events", &fields);
+            }
+            Observation::WatchCanceled { watch, compact_revision, reason } => {
+                let fields = [
+                    ("watch", Value::U64(watch.0)),
+                    ("compacted", Value::I64(compact_revision.0)),
+                    ("reason", Value::Text(reason)),
+                ];
+                self.log("watch_canceled", &fields);
+            }
+            _ => {}
+        }
     }
 
     /// Notes something for expressions, and in the event log. Gives its place, to end it later.
@@ -172,11 +208,13 @@ impl Feed {
         let mut inner = self.lock();
         inner.operations += 1;
         let op = OpId(inner.operations);
+        let what = told::asked(request);
         let fields = [
             ("op", Value::U64(op.0)),
             ("client", Value::U64(client.0)),
             ("node", Value::U64(member.0)),
             ("request", Value::Text(kind_of(request))),
+            ("what", Value::Text(&what)),
         ];
         self.log("call", &fields);
         inner.stats.called(group, op, now, request);
@@ -193,7 +231,13 @@ impl Feed {
             Outcome::Unknown(doubt) => (doubt_name(*doubt), 0),
             Outcome::DefinitelyNot(_) => ("refused", 0),
         };
-        let fields = [("op", Value::U64(op.0)), ("result", Value::Text(result)), ("revision", Value::I64(revision))];
+        let answer = told::answered(&outcome);
+        let fields = [
+            ("op", Value::U64(op.0)),
+            ("result", Value::Text(result)),
+            ("revision", Value::I64(revision)),
+            ("answer", Value::Text(&answer)),
+        ];
         self.log("return", &fields);
         inner.stats.returned(op, now, &outcome);
         inner.observe(now, Observation::Return { op, outcome });

@@ -1,7 +1,7 @@
 //! One run: a cluster, its clients, the script, and the eyes on all of it.
 //!
 //! - [`cluster`]: the members, on simulated machines.
-//! - [`client`], [`leases`], [`watcher`]: the load, through the real service code.
+//! - [`client`], [`leases`], [`watcher`]: the load, through the real service code; [`scripted`]: a listed one.
 //! - [`steps`]: the script; [`operate`]: its steps that are an operator's; `bundles`: those that are many in one.
 //! - [`feed`], [`look`], [`tap`]: what happens, told to the event log and the oracles.
 //! - [`view`]: the run as expressions see it.
@@ -19,9 +19,11 @@ pub mod mutants;
 pub mod names;
 pub mod operate;
 mod points;
+pub mod scripted;
 pub mod stats;
 pub mod steps;
 pub mod tap;
+pub mod told;
 pub mod view;
 pub mod watcher;
 pub mod wire;

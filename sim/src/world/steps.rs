@@ -16,6 +16,7 @@ use super::connection::Connection;
 use super::feed::Feed;
 use super::points::{self, Arrived};
 use super::view::View;
+use crate::chain::Value;
 use crate::disk::{Crash, Keep};
 use crate::draw::Draws;
 use crate::net::{Effect, Kinds, Rule, RuleId};
@@ -27,6 +28,11 @@ const LOOK_INTERVAL: Duration = Duration::from_millis(10);
 const LEADER_PATIENCE: Duration = Duration::from_secs(5);
 /// How long it lets the new one settle.
 const LEADER_SETTLES: Duration = Duration::from_millis(500);
+
+/// What selectors in conditions draw under.
+const WHEN: &str = "when";
+/// What selectors in events draw under.
+const AFTER: &str = "after";
 
 /// What steps act on.
 pub struct Stage {
@@ -127,7 +133,7 @@ impl Stage {
             chosen.sort_unstable();
             chosen
         };
-        match selector {
+        let members = match selector {
             Selector::Node(number) => vec![*number],
             Selector::Leader => leader.into_iter().collect(),
             Selector::Follower => followers().into_iter().take(1).collect(),
@@ -143,7 +149,23 @@ impl Stage {
                 draw(all, count)
             }
             Selector::Bound(name) => self.bound.lock().expect("one thread").get(name).copied().into_iter().collect(),
+        };
+        self.chosen(label, selector, &members);
+        members
+    }
+
+    /// Tells whom a step is about.
+    fn chosen(&self, label: &str, selector: &Selector, members: &[u64]) {
+        if [WHEN, AFTER].contains(&label) {
+            return;
         }
+        let (selector, members) = (selector.to_string(), members.iter().map(|n| format!("n{n}")).collect::<Vec<_>>());
+        let fields = [
+            ("step", Value::Text(label)),
+            ("selector", Value::Text(&selector)),
+            ("members", Value::Text(&members.join(" "))),
+        ];
+        self.feed.log("chosen", &fields);
     }
 
     fn links(&self, link: &Link, label: &str) -> Vec<(u64, u64)> {
@@ -279,6 +301,14 @@ impl Stage {
                 }
                 stage.trouble();
                 stage.feed.happened("restart", Some(number));
+                let fields = [
+                    ("step", Value::Text(&id)),
+                    ("node", Value::U64(number)),
+                    ("kind", Value::Text(kind.name())),
+                    ("begin_ns", Value::U64(begin.as_nanos() as u64)),
+                    ("down_ns", Value::U64(down.as_nanos() as u64)),
+                ];
+                stage.feed.log("down", &fields);
                 match kind {
                     RestartKind::Clean => stage.cluster.stop(number).await,
                     kind => stage.cluster.kill(number, stage.crash(kind)),
@@ -437,7 +467,7 @@ impl Stage {
     /// Waits for a step's trigger, then acts, as often as it says.
     pub fn play(self: Arc<Self>, step: Step) -> impl Future<Output = ()> + Send {
         let stage = Arc::clone(&self);
-        let members = Box::new(move |selector: &Selector| stage.members(selector, "when", &[]));
+        let members = Box::new(move |selector: &Selector| stage.members(selector, WHEN, &[]));
         let arrival = self.feed.points().arm(&step.trigger, members);
         self.run(step, arrival)
     }
@@ -532,7 +562,7 @@ impl Stage {
                 loop {
                     let found = self.feed.lock().happenings.iter().find_map(|event| {
                         let meant = event.until.is_some()
-                            && filter.matches(event, |selector| self.members(selector, "after", &[]));
+                            && filter.matches(event, |selector| self.members(selector, AFTER, &[]));
                         meant.then_some(event.node)
                     });
                     if let Some(node) = found {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use evenkeel_check::history::*;
 use evenkeel_check::observation::Observation;
-use evenkeel_check::{Revision, StreamId, WatchKey};
+use evenkeel_check::{MemberId, Revision, StreamId, WatchKey};
 use evenkeel_proto::etcdserverpb as pb;
 use futures_util::stream;
 use tokio::sync::mpsc;
@@ -38,7 +38,7 @@ pub async fn keep(client: Client) {
         1 => Revision(newest + client.at("watch-ahead", &client.group.knobs.watch_ahead).round().max(1.0) as i64),
         _ => Revision((newest - client.below("watch", 30) as i64).max(1)),
     };
-    let mut request = WatchRequest {
+    let request = WatchRequest {
         keys: if client.chance("watch", 0.4) { KeyRange::one(client.key()) } else { client.keys() },
         start,
         filters: WatchFilters { no_put: client.chance("watch", 0.05), no_delete: client.chance("watch", 0.1) },
@@ -47,11 +47,17 @@ pub async fn keep(client: Client) {
         fragment: client.chance("watch", 0.2),
     };
     let until = client.shared.feed.now() + client.between("watch", Duration::from_secs(3), Duration::from_secs(40));
+    follow(&client, request, until, None).await;
+    client.kept[0].fetch_sub(1, Ordering::Relaxed);
+}
+
+/// Follows one watch, resumed whenever it breaks; at first on the member `first`, if there is one.
+pub async fn follow(client: &Client, mut request: WatchRequest, until: Duration, first: Option<MemberId>) {
     let mut before = None;
     for _ in 0..RESUMES_MAX {
         let key = WatchKey(1 + client.shared.watches.fetch_add(1, Ordering::Relaxed));
         let stream = StreamId(key.0);
-        let member = client.member();
+        let member = first.filter(|_| before.is_none()).unwrap_or_else(|| client.member());
         client.shared.feed.observe(Observation::WatchOpen {
             watch: key,
             stream,
@@ -59,7 +65,7 @@ pub async fn keep(client: Client) {
             request: request.clone(),
             resumes: before,
         });
-        let mut follow = Follow { client: &client, key, stream, next: request.start };
+        let mut follow = Follow { client, key, stream, next: request.start };
         let end = follow.run(member.0, &request, until).await;
         client.shared.feed.observe(Observation::WatchClosed { watch: key });
         match end {
@@ -73,7 +79,6 @@ pub async fn keep(client: Client) {
             }
         }
     }
-    client.kept[0].fetch_sub(1, Ordering::Relaxed);
 }
 
 struct Follow<'a> {
