@@ -6,7 +6,9 @@
 //! JSON object per line. With all of that off an event costs its encoding and a few multiplications.
 //!
 //! A line of the trace: `{"n":17,"at_ns":1500000,"event":"send","from":1,…}`, `n` counting from 0, then the values of
-//! that kind of event by name.
+//! that kind of event by name. A traced event may carry `"detail":{…}`, what a reader wants to know and the hash does
+//! not need; and between events stand asides, `{"n":17,"at_ns":1500000,"aside":"committed","detail":{…}}`, which are no
+//! events: whether there is a trace or not, the chain is the same.
 //!
 //! The hash depends on values only, never on names of fields, addresses or the machine's byte order.
 

@@ -69,12 +69,15 @@ impl Slot {
         line
     }
 
-    fn json(&self, number: u64) -> String {
+    fn json(&self, number: u64, detail: &serde_json::Value) -> String {
         let mut line = format!("{{\"n\":{number},\"at_ns\":{},\"event\":\"{}\"", self.at.as_nanos(), self.kind);
         let mut values = Decoder(&self.values);
         for name in &self.names {
             write!(line, ",\"{name}\":").expect("writing to a string cannot fail");
             values.show(&mut line, true);
+        }
+        if !detail.is_null() {
+            write!(line, ",\"detail\":{detail}").expect("writing to a string cannot fail");
         }
         line.push_str("}\n");
         line
@@ -119,6 +122,18 @@ impl Recorder {
 
     /// Takes one event. Names of fields are shown; only their values are hashed.
     pub fn event(&mut self, at: Duration, kind: &'static str, fields: &[Field<'_>]) {
+        self.event_with(at, kind, fields, || serde_json::Value::Null);
+    }
+
+    /// Takes one event of which the trace tells more than is hashed. `detail` is asked for only when there is a trace,
+    /// and must follow from what happened: it may neither draw nor change anything.
+    pub fn event_with(
+        &mut self,
+        at: Duration,
+        kind: &'static str,
+        fields: &[Field<'_>],
+        detail: impl FnOnce() -> serde_json::Value,
+    ) {
         let mut slot = if self.ring.len() < self.last {
             Slot::default()
         } else {
@@ -138,16 +153,32 @@ impl Recorder {
         if self.window.contains(&self.events) {
             self.window_lines.push(slot.line());
         }
-        if let Some(trace) = &mut self.trace
-            && let Err(error) = trace.write_all(slot.json(self.events).as_bytes())
-        {
-            self.trace_error = Some(error);
-            self.trace = None;
+        if self.trace.is_some() {
+            let line = slot.json(self.events, &detail());
+            self.write(&line);
         }
         self.ring.push_back(slot);
         self.events += 1;
         if self.events.is_multiple_of(CHECKPOINT_EVENTS) {
             self.checkpoints.push(self.chain.hash());
+        }
+    }
+
+    /// Notes something in the trace only: no event, not hashed, not counted. It stands after the event `n`.
+    pub fn aside(&mut self, at: Duration, kind: &'static str, detail: impl FnOnce() -> serde_json::Value) {
+        if self.trace.is_some() {
+            let (number, at) = (self.events.saturating_sub(1), at.as_nanos());
+            let line = format!("{{\"n\":{number},\"at_ns\":{at},\"aside\":\"{kind}\",\"detail\":{}}}\n", detail());
+            self.write(&line);
+        }
+    }
+
+    fn write(&mut self, line: &str) {
+        if let Some(trace) = &mut self.trace
+            && let Err(error) = trace.write_all(line.as_bytes())
+        {
+            self.trace_error = Some(error);
+            self.trace = None;
         }
     }
 
@@ -279,6 +310,20 @@ mod tests {
         assert_eq!(lines[0], serde_json::json!({"n": 0, "at_ns": 0, "event": "tick", "number": 0}));
         assert_eq!(lines[1]["why"], "a \"b\"");
         assert_eq!(lines[2]["at_ns"], 2_000_000_000u64);
+    }
+
+    #[test]
+    fn what_only_the_trace_tells_is_in_no_hash_and_not_even_asked_for_without_a_trace() {
+        let mut plain = Recorder::new(Default::default());
+        let nobody = || -> serde_json::Value { panic!("nobody reads this") };
+        plain.event_with(Duration::ZERO, "put", &[], nobody);
+        plain.aside(Duration::ZERO, "committed", nobody);
+
+        let options = RecorderOptions { trace: Some(Box::new(std::io::sink())), ..Default::default() };
+        let mut traced = Recorder::new(options);
+        traced.event_with(Duration::ZERO, "put", &[], || serde_json::json!({"text": "put k"}));
+        traced.aside(Duration::ZERO, "committed", || serde_json::json!({"index": 3}));
+        assert_eq!(plain.summary(), traced.summary());
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! What can be wrong with a disk, switched while the run goes on.
 
+use std::fmt;
 use std::ops::Range;
 use std::time::Duration;
 
@@ -24,4 +25,21 @@ pub struct Faults {
     /// The next write reaches the medium this many bytes away from where it belongs; reads see it in place as
     /// long as it is cached. Used once.
     pub misdirect: Option<i64>,
+}
+
+impl fmt::Display for Faults {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Faults { slow_sync, write_error, sync_error, full, stuck, lying_sync, fuse, misdirect } = self;
+        let said = [
+            slow_sync.as_ref().map(|took| format!("syncs take {took:?}")),
+            (*write_error > 0.0).then(|| format!("{:.0} % of writes fail", write_error * 100.0)),
+            (*sync_error > 0.0).then(|| format!("{:.0} % of syncs fail", sync_error * 100.0)),
+            full.then(|| "full".to_owned()),
+            stuck.then(|| "syncs do not finish".to_owned()),
+            lying_sync.map(|every| format!("every {every}th sync does nothing")),
+            fuse.map(|left| format!("fails after {left} operations")),
+            misdirect.map(|by| format!("the next write lands {by} bytes away")),
+        ];
+        f.write_str(&said.into_iter().flatten().collect::<Vec<_>>().join(", "))
+    }
 }

@@ -33,6 +33,11 @@ impl Kinds {
         })
     }
 
+    /// The names of those in it, as [`MessageKind::name`] spells them.
+    pub fn names(self) -> impl Iterator<Item = &'static str> {
+        KINDS.into_iter().filter(move |kind| self.contains(*kind)).map(MessageKind::name)
+    }
+
     /// True when `kind` is one of them.
     pub fn contains(self, kind: MessageKind) -> bool {
         self.0 & (1 << kind as u8) != 0
@@ -76,6 +81,19 @@ pub enum Effect {
     Reorder(f64, Range<Duration>),
 }
 
+impl Effect {
+    /// One word.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Effect::Cut => "cut",
+            Effect::Slow(_) => "slow",
+            Effect::Drop(_) => "drop",
+            Effect::Duplicate(_) => "dup",
+            Effect::Reorder(..) => "reorder",
+        }
+    }
+}
+
 /// A trouble on one directed link.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Rule {
@@ -91,4 +109,4 @@ pub struct Rule {
 
 /// Names a rule, to take it back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct RuleId(pub(super) u64);
+pub struct RuleId(pub u64);

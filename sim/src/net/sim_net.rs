@@ -25,6 +25,8 @@ pub enum NetEvent<'a> {
     Sent {
         /// When.
         at: Duration,
+        /// Names the message.
+        id: u64,
         /// The sender.
         from: NodeId,
         /// The receiver.
@@ -40,6 +42,8 @@ pub enum NetEvent<'a> {
     Arrived {
         /// When.
         at: Duration,
+        /// Names the message.
+        id: u64,
         /// The sender.
         from: NodeId,
         /// The receiver.
@@ -61,6 +65,18 @@ pub enum NetEvent<'a> {
         peer: NodeId,
         /// False when the inbox was full.
         taken: bool,
+    },
+    /// A trouble is put on a link.
+    Troubled {
+        /// Its name.
+        id: RuleId,
+        /// What it is.
+        rule: &'a Rule,
+    },
+    /// A trouble is taken back.
+    Relieved {
+        /// Its name.
+        id: RuleId,
     },
 }
 
@@ -170,12 +186,18 @@ impl SimNet {
 
     /// See [`Switchboard::add_rule`].
     pub fn add_rule(&self, rule: Rule) -> RuleId {
-        self.0.with(|state, _| state.board.add_rule(rule))
+        let id = self.0.with(|state, _| state.board.add_rule(rule.clone()));
+        (self.0.tap)(&NetEvent::Troubled { id, rule: &rule });
+        id
     }
 
     /// See [`Switchboard::remove_rule`].
     pub fn remove_rule(&self, id: RuleId) -> bool {
-        self.0.with(|state, _| state.board.remove_rule(id))
+        let found = self.0.with(|state, _| state.board.remove_rule(id));
+        if found {
+            (self.0.tap)(&NetEvent::Relieved { id });
+        }
+        found
     }
 
     /// What became of the messages.
@@ -226,11 +248,11 @@ impl Network for Socket {
                 return None;
             }
             let fate = state.board.send(now, me, to, kind, bytes.clone());
-            Some((now, fate, state.wakes_pump()))
+            Some((now, state.board.last_message(), fate, state.wakes_pump()))
         });
-        if let Some((at, fate, waker)) = sent {
+        if let Some((at, id, fate, waker)) = sent {
             waker.into_iter().for_each(Waker::wake);
-            (self.net.tap)(&NetEvent::Sent { at, from: me, to, kind, bytes: &bytes, fate });
+            (self.net.tap)(&NetEvent::Sent { at, id, from: me, to, kind, bytes: &bytes, fate });
         }
     }
 
@@ -262,15 +284,15 @@ impl Network for Socket {
 impl Shared {
     /// Puts a question or its answer on its way.
     fn ask(&self, (from, to): (NodeId, NodeId), ticket: u64, answers: bool, bytes: Bytes) {
-        let (at, fate, waker) = self.with(|state, now| {
+        let (at, id, fate, waker) = self.with(|state, now| {
             let fate = state.board.ask(now, (from, to), ticket, answers, bytes.clone());
             if fate == Fate::Dead {
                 state.questions.remove(&ticket);
             }
-            (now, fate, state.wakes_pump())
+            (now, state.board.last_message(), fate, state.wakes_pump())
         });
         waker.into_iter().for_each(Waker::wake);
-        (self.tap)(&NetEvent::Sent { at, from, to, kind: MessageKind::Ask, bytes: &bytes, fate });
+        (self.tap)(&NetEvent::Sent { at, id, from, to, kind: MessageKind::Ask, bytes: &bytes, fate });
     }
 
     /// A question has arrived, or its answer.
@@ -362,16 +384,16 @@ fn deliver(net: &Arc<Shared>) {
         Some((now, arrival, inbox))
     }) {
         match arrival {
-            Arrival::Message { from, to, kind, bytes } => {
+            Arrival::Message { id, from, to, kind, bytes } => {
                 let inbound = Inbound::Message { from, bytes: bytes.clone() };
                 let taken = inbox.is_some_and(|inbox| inbox.try_send(inbound).is_ok());
                 net.with(|state, _| state.board.delivered(kind, taken));
-                (net.tap)(&NetEvent::Arrived { at, from, to, kind, bytes: &bytes, taken });
+                (net.tap)(&NetEvent::Arrived { at, id, from, to, kind, bytes: &bytes, taken });
             }
-            Arrival::Question { from, to, ticket, answers, bytes } => {
+            Arrival::Question { id, from, to, ticket, answers, bytes } => {
                 let taken = net.asked((from, to), ticket, answers, bytes.clone());
                 net.with(|state, _| state.board.delivered(MessageKind::Ask, taken));
-                (net.tap)(&NetEvent::Arrived { at, from, to, kind: MessageKind::Ask, bytes: &bytes, taken });
+                (net.tap)(&NetEvent::Arrived { at, id, from, to, kind: MessageKind::Ask, bytes: &bytes, taken });
             }
             Arrival::Down { peer, .. } => {
                 // A full inbox loses the word; the sender will hear again.

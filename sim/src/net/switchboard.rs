@@ -53,6 +53,8 @@ impl Fate {
 pub enum Arrival {
     /// A message.
     Message {
+        /// Names it.
+        id: u64,
         /// The sender.
         from: NodeId,
         /// The receiver.
@@ -64,6 +66,8 @@ pub enum Arrival {
     },
     /// A question to whoever listens there, or its answer.
     Question {
+        /// Names the message.
+        id: u64,
         /// The asker.
         from: NodeId,
         /// Who listens.
@@ -143,6 +147,7 @@ pub struct Switchboard {
     under_way: BinaryHeap<Reverse<UnderWay>>,
     counters: Counters,
     last_seq: u64,
+    last_message: u64,
     last_life: u64,
     last_rule: u64,
 }
@@ -159,6 +164,7 @@ impl Switchboard {
             under_way: BinaryHeap::new(),
             counters: Counters::default(),
             last_seq: 0,
+            last_message: 0,
             last_life: 0,
             last_rule: 0,
         }
@@ -281,8 +287,8 @@ impl Switchboard {
     /// The sender gets word ([`Arrival::Down`]) soon when the receiver is not running, and after two seconds in
     /// which a cut let nothing through.
     pub fn send(&mut self, now: Duration, from: NodeId, to: NodeId, kind: MessageKind, bytes: Bytes) -> Fate {
-        let len = bytes.len();
-        self.pass(now, (from, to), kind, len, Arrival::Message { from, to, kind, bytes })
+        let (id, len) = (self.next_message(), bytes.len());
+        self.pass(now, (from, to), kind, len, Arrival::Message { id, from, to, kind, bytes })
     }
 
     /// Decides about a question, or the answer to one, as about a message of [`MessageKind::Ask`].
@@ -294,8 +300,18 @@ impl Switchboard {
         answers: bool,
         bytes: Bytes,
     ) -> Fate {
-        let len = bytes.len();
-        self.pass(now, (from, to), MessageKind::Ask, len, Arrival::Question { from, to, ticket, answers, bytes })
+        let (id, len) = (self.next_message(), bytes.len());
+        self.pass(now, (from, to), MessageKind::Ask, len, Arrival::Question { id, from, to, ticket, answers, bytes })
+    }
+
+    fn next_message(&mut self) -> u64 {
+        self.last_message += 1;
+        self.last_message
+    }
+
+    /// The name of the message that was decided about last.
+    pub fn last_message(&self) -> u64 {
+        self.last_message
     }
 
     fn pass(

@@ -154,7 +154,7 @@ fn messages_to_an_earlier_life_vanish_and_the_sender_is_told() {
     while let Some(due) = board.next_due() {
         arrivals.extend(board.pop_due(due));
     }
-    let message = Arrival::Message { from: N1, to: N2, kind: Append, bytes: number(4) };
+    let message = Arrival::Message { id: 4, from: N1, to: N2, kind: Append, bytes: number(4) };
     assert_eq!(arrivals, [Arrival::Down { to: N1, peer: N2 }, message]);
     assert_eq!(board.counters().of(Append).dead, 3);
 }

@@ -16,6 +16,7 @@ use evenkeel_raft::NodeId;
 use evenkeel_raft::ready::Role;
 use evenkeel_scenario::cluster::Cluster as Settings;
 use madsim::runtime::{Handle, NodeHandle};
+use serde_json::json;
 use tokio::sync::{oneshot, watch};
 
 use super::feed::Feed;
@@ -160,6 +161,7 @@ impl Cluster {
             seed,
             observer: machine.look.clone(),
         };
+        self.feed.aside("starting", || json!({"node": number, "release": machine.config().release.minor()}));
         let (stop, stop_wanted) = oneshot::channel();
         let (has_ended, ended) = watch::channel(false);
         let config = machine.config();
@@ -210,6 +212,7 @@ impl Cluster {
             let Some(life) = life.as_mut() else { return };
             (life.stop.take(), life.ended.clone())
         };
+        self.feed.aside("stopping", || json!({"node": number}));
         if let Some(stop) = stop {
             let _ = stop.send(());
         }
@@ -224,11 +227,13 @@ impl Cluster {
 
     /// Stops a member's tasks where they are.
     pub fn pause(&self, number: u64) {
+        self.feed.aside("paused", || json!({"node": number}));
         Handle::current().pause(self.machine(number).node.id());
     }
 
     /// Lets them go on.
     pub fn resume(&self, number: u64) {
+        self.feed.aside("resumed", || json!({"node": number}));
         Handle::current().resume(self.machine(number).node.id());
     }
 

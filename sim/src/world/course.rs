@@ -322,6 +322,9 @@ impl Course {
                 Err(_) => {}
             }
         }
+        if let Some(Broken { what, at, message }) = &broken {
+            self.feed.broken(what, *at, message);
+        }
         let mut memory = eval::Memory::default();
         let values = metrics
             .into_iter()

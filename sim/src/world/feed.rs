@@ -11,10 +11,11 @@ use evenkeel_check::observation::Observation;
 use evenkeel_check::{ClientId, MemberId, Moment, OpId, Oracles, Violation};
 use evenkeel_scenario::Nanos;
 use evenkeel_scenario::expr::Event;
+use serde_json::{Value as Json, json};
 
 use super::points::Points;
 use super::stats::Stats;
-use super::told;
+use super::{told, words};
 use crate::chain::{Field, Value};
 use crate::report::SharedRecorder;
 use crate::timer::SimTime;
@@ -41,6 +42,8 @@ pub struct Inner {
     releases: BTreeMap<u64, &'static str>,
     sequence: u64,
     operations: u64,
+    /// The violation is in the event log.
+    broken: bool,
 }
 
 /// What the cluster has agreed on about versions.
@@ -64,6 +67,7 @@ impl Feed {
             releases: BTreeMap::new(),
             sequence: 0,
             operations: 0,
+            broken: false,
         };
         Feed { inner: Arc::new(Mutex::new(inner)), recorder, time, points: Arc::default() }
     }
@@ -93,11 +97,43 @@ impl Feed {
         self.recorder.lock().unwrap_or_else(PoisonError::into_inner).event(self.now(), kind, fields);
     }
 
+    /// Adds a line of which the trace tells more; see [`crate::chain::Recorder::event_with`].
+    pub fn log_with(&self, kind: &'static str, fields: &[Field<'_>], detail: impl FnOnce() -> Json) {
+        self.recorder.lock().unwrap_or_else(PoisonError::into_inner).event_with(self.now(), kind, fields, detail);
+    }
+
+    /// Notes something in the trace only; see [`crate::chain::Recorder::aside`].
+    pub fn aside(&self, kind: &'static str, detail: impl FnOnce() -> Json) {
+        self.recorder.lock().unwrap_or_else(PoisonError::into_inner).aside(self.now(), kind, detail);
+    }
+
     /// Tells the oracles.
     pub fn observe(&self, observation: Observation) {
         self.tell_watch(&observation);
-        let now = self.now();
-        self.lock().observe(now, observation);
+        self.tell(&mut self.lock(), self.now(), observation);
+    }
+
+    fn tell(&self, inner: &mut Inner, now: Duration, observation: Observation) {
+        inner.observe(now, observation);
+        if !inner.broken
+            && let Some(violation) = inner.oracles.violations().first()
+        {
+            inner.broken = true;
+            let related: Vec<String> = violation.related.iter().map(ToString::to_string).collect();
+            let (oracle, at) = (violation.oracle, violation.at.nanos);
+            self.violated(oracle, || json!({"at_ns": at, "message": violation.message, "related": related}));
+        }
+    }
+
+    /// A promise or an expectation is broken, unless that was told before.
+    pub fn broken(&self, what: &str, at: Duration, message: &str) {
+        if !std::mem::replace(&mut self.lock().broken, true) {
+            self.violated(what, || json!({"at_ns": at.as_nanos() as u64, "message": message, "related": []}));
+        }
+    }
+
+    fn violated(&self, what: &str, detail: impl FnOnce() -> Json) {
+        self.log_with("violation", &[("what", Value::Text(what))], detail);
     }
 
     /// What a client sees of its watches, in the event log.
@@ -120,7 +156,7 @@ impl Feed {
                     ("count", Value::U64(events.len() as u64)),
                     ("revision", Value::I64(last)),
                 ];
-                self.log("watch_events", &fields);
+                self.log_with("watch_events", &fields, || json!({"text": words::events(events)}));
             }
             Observation::WatchCanceled { watch, compact_revision, reason } => {
                 let fields = [
@@ -153,7 +189,10 @@ impl Feed {
             ("node", Value::U64(event.node.unwrap_or(0))),
             ("step", Value::Text(event.step.as_deref().unwrap_or(""))),
         ];
-        self.log("happened", &fields);
+        self.log_with("happened", &fields, || {
+            let known = event.fields.iter().map(|(name, value)| (name.clone(), Json::from(value.to_string())));
+            known.collect::<serde_json::Map<_, _>>().into()
+        });
         let mut inner = self.lock();
         inner.happenings.push(event);
         inner.happenings.len() - 1
@@ -216,9 +255,12 @@ impl Feed {
             ("request", Value::Text(kind_of(request))),
             ("what", Value::Text(&what)),
         ];
-        self.log("call", &fields);
+        self.log_with("call", &fields, || {
+            let (text, keys) = words::request(request);
+            json!({"text": text, "keys": keys, "group": group, "local": request.is_serializable()})
+        });
         inner.stats.called(group, op, now, request);
-        inner.observe(now, Observation::Call { op, client, member, request: request.clone() });
+        self.tell(&mut inner, now, Observation::Call { op, client, member, request: request.clone() });
         op
     }
 
@@ -238,9 +280,9 @@ impl Feed {
             ("revision", Value::I64(revision)),
             ("answer", Value::Text(&answer)),
         ];
-        self.log("return", &fields);
+        self.log_with("return", &fields, || json!({"text": words::outcome(&outcome)}));
         inner.stats.returned(op, now, &outcome);
-        inner.observe(now, Observation::Return { op, outcome });
+        self.tell(&mut inner, now, Observation::Return { op, outcome });
     }
 }
 

@@ -11,12 +11,17 @@ use evenkeel_mvcc::EventKind;
 use evenkeel_raft::ready::Role;
 use evenkeel_raft::{HardState, Payload, Standing};
 use evenkeel_scenario::{Event as Happening, Value as Told};
+use serde_json::json;
 
 use super::feed::Feed;
 use super::names::Names;
 use super::points::Pause;
+use super::words;
 use crate::chain::Value;
 use crate::disk::SimDisk;
+
+/// Of what one entry wrote, so much is told in a trace.
+const WRITES_TOLD: usize = 6;
 
 /// What expressions may ask about one member, as last reported.
 #[derive(Clone, Debug, Default)]
@@ -178,6 +183,20 @@ impl Look {
             !arrived
         });
         drop(waiting);
+        if !durable.is_empty() {
+            self.feed.aside("durable", || {
+                let mut told = json!({"node": self.number.0});
+                for stored in &durable {
+                    match stored {
+                        Stored::HardState { term, vote } => {
+                            (told["term"], told["vote"]) = (term.0.into(), vote.map_or(0, |vote| vote.0).into());
+                        }
+                        Stored::Entry { index, .. } | Stored::Snapshot { index, .. } => told["index"] = index.0.into(),
+                    }
+                }
+                told
+            });
+        }
         for stored in durable {
             self.feed.observe(Observation::Durable { member: self.number, stored });
         }
@@ -255,7 +274,11 @@ impl Observer for Look {
                 });
                 self.feed.runs(member.0, release.minor());
                 let fields = [node, ("term", Value::U64(hard_state.term.0)), ("last", Value::U64(last_index.0))];
-                self.feed.log("booted", &fields);
+                self.feed.log_with("booted", &fields, || {
+                    let vote = hard_state.vote.map_or(0, |id| self.names.number(id.0));
+                    let (release, storage) = (release.minor(), storage.minor());
+                    json!({"vote": vote, "last_term": last_term.0, "applied": applied.0, "release": release, "storage": storage})
+                });
                 self.feed.happened("boot", Some(member.0));
                 let found = Booted {
                     term: Term(hard_state.term.0),
@@ -280,6 +303,13 @@ impl Observer for Look {
             Event::Appended { entries } => {
                 let now = self.feed.now();
                 self.change(|seen| seen.appended.push((now, entries.len() as u64)));
+                if let (Some(first), Some(last)) = (entries.first(), entries.last()) {
+                    self.feed.aside("appended", || {
+                        let (text, ops) = words::entries(entries, &self.names);
+                        let (first, last, term) = (first.index.0, last.index.0, last.term.0);
+                        json!({"node": member.0, "first": first, "last": last, "term": term, "text": text, "ops": ops})
+                    });
+                }
                 for entry in entries {
                     if let Payload::Config(config) = &entry.payload {
                         self.configured(entry, config);
@@ -297,6 +327,7 @@ impl Observer for Look {
             }
             Event::Committed { index } => {
                 self.change(|seen| seen.committed = index.0);
+                self.feed.aside("committed", || json!({"node": member.0, "index": index.0}));
                 self.feed.observe(Observation::Committed { member, index: Index(index.0) });
             }
             Event::Applied { index, term, revision, state_hash, lease_revoked, changes, values, .. } => {
@@ -312,12 +343,23 @@ impl Observer for Look {
                     ("revision", Value::I64(revision)),
                     ("state", Value::U128(state_hash)),
                 ];
-                self.feed.log("applied", &fields);
                 let writes = changes.map(|changes| writes(changes, values));
                 let cause = match lease_revoked {
                     Some(lease) => Cause::LeaseRevoked(LeaseId(lease)),
                     None => writes.as_deref().map_or(Cause::Unknown, |writes| self.names.cause(writes)),
                 };
+                self.feed.log_with("applied", &fields, || {
+                    let writes = writes.as_deref().unwrap_or_default().iter().take(WRITES_TOLD);
+                    let write = |write: &Write| {
+                        let value = write.live.as_ref().map(|live| words::bytes(&live.value));
+                        json!([words::bytes(&write.key), value])
+                    };
+                    let mut told = json!({"writes": writes.map(write).collect::<Vec<_>>()});
+                    if let Cause::Operation(op) = &cause {
+                        told["op"] = op.0.into();
+                    }
+                    told
+                });
                 let applied = Applied {
                     index: Index(index.0),
                     term: Term(term.0),
@@ -354,7 +396,8 @@ impl Observer for Look {
                     seen.revision = revision;
                     seen.state_hash = state_hash;
                 });
-                self.feed.log("snapshot_installed", &[node, ("index", Value::U64(index.0))]);
+                let fields = [node, ("index", Value::U64(index.0))];
+                self.feed.log_with("snapshot_installed", &fields, || json!({"revision": revision, "term": term.0}));
                 let (to, leader) = self.with(|seen| (seen.release, seen.standing.leader));
                 let from = leader.and_then(|leader| self.feed.release_of(self.names.number(leader.0)));
                 let text = |release: Option<&str>| Told::Text(release.unwrap_or_default().to_owned());

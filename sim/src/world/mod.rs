@@ -4,6 +4,7 @@
 //! - [`client`], [`leases`], [`watcher`]: the load, through the real service code; [`scripted`]: a listed one.
 //! - [`steps`]: the script; [`operate`]: its steps that are an operator's; `bundles`: those that are many in one.
 //! - [`feed`], [`look`], [`tap`]: what happens, told to the event log and the oracles.
+//! - `words`: requests, answers and messages in words, for traces.
 //! - [`view`]: the run as expressions see it.
 //! - [`course`]: from the first boot to the verdict.
 
@@ -27,5 +28,6 @@ pub mod told;
 pub mod view;
 pub mod watcher;
 pub mod wire;
+mod words;
 
 pub use course::{Ended, run};

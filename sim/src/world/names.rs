@@ -102,6 +102,11 @@ impl Names {
         });
     }
 
+    /// Who puts this value.
+    pub fn writer(&self, value: &[u8]) -> Option<OpId> {
+        self.writers.lock().expect("one thread").get(value).copied()
+    }
+
     /// Who caused these writes, as far as their values tell.
     pub fn cause(&self, writes: &[Write]) -> Cause {
         let writers = self.writers.lock().expect("one thread");

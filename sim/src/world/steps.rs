@@ -9,6 +9,7 @@ use evenkeel_scenario::expr::{ExprNode, STEP_EVENT};
 use evenkeel_scenario::step::{Step, Trigger};
 use evenkeel_scenario::verb::{Action, Boot, DiskError, RestartKind};
 use evenkeel_scenario::{Event, Link, Messages, Nanos, Selector, Spread, Watch, Word};
+use serde_json::json;
 use tokio::sync::oneshot;
 
 use super::cluster::Cluster;
@@ -242,6 +243,7 @@ impl Stage {
         }
         for machine in &self.cluster.machines {
             machine.disk.set_faults(|faults| *faults = Default::default());
+            self.feed.aside("disk_relief", || json!({"node": machine.number}));
             machine.clock.set_drift(0);
             self.cluster.resume(machine.number);
             if !self.cluster.names.present().contains(&machine.number) {
@@ -365,6 +367,9 @@ impl Stage {
                 let members = self.members(&clock.node, id, &[]);
                 for number in &members {
                     let machine = self.cluster.machine(*number);
+                    let told =
+                        || json!({"node": number, "offset_ns": clock.offset.map(|by| by.0), "drift": clock.drift});
+                    self.feed.aside("clock", told);
                     if let Some(offset) = clock.offset {
                         machine.clock.jump(offset.0);
                     }
@@ -382,6 +387,7 @@ impl Stage {
                 for (name, selector) in &bind.names {
                     if let Some(number) = self.members(selector, id, &[]).first() {
                         self.bound.lock().expect("one thread").insert(name.clone(), *number);
+                        self.feed.aside("bound", || json!({"node": number, "name": name}));
                     }
                 }
             }
@@ -413,6 +419,7 @@ impl Stage {
         }
         for number in &members {
             let machine = self.cluster.machine(*number);
+            let mut told = String::new();
             machine.disk.set_faults(|faults| {
                 if let Some(fsync) = &step.fsync {
                     faults.slow_sync = Some(fsync.low.to_std()..fsync.high.to_std());
@@ -422,7 +429,9 @@ impl Stage {
                     Some(DiskError::Enospc) => faults.full = true,
                     None => {}
                 }
+                told = faults.to_string();
             });
+            self.feed.aside("disk_trouble", || json!({"node": number, "what": told}));
             if step.wiped == Some(true) {
                 self.cluster.kill(*number, Crash::Kill);
                 machine.disk.wipe();
@@ -437,6 +446,7 @@ impl Stage {
             for number in &members {
                 let machine = self.cluster.machine(*number);
                 machine.disk.set_faults(|faults| *faults = Default::default());
+                self.feed.aside("disk_relief", || json!({"node": number}));
                 if machine.is_meant_to_run() && !machine.is_up() {
                     self.cluster.kill(*number, Crash::Kill);
                     self.cluster.start(*number);

@@ -9,38 +9,54 @@ use prost::Message;
 
 use super::feed::Feed;
 use super::names::Names;
+use super::words;
 use crate::chain::Value;
 use crate::net::{Fate, NetEvent};
 use evenkeel::env::MessageKind;
+use serde_json::json;
 
 /// Reports one event of the network.
 pub fn report(feed: &Feed, names: &Names, event: &NetEvent<'_>) {
-    let (name, from, to, kind, bytes) = match event {
-        NetEvent::Sent { from, to, kind, bytes, fate, .. } => {
-            promised(feed, names, names.member(from.0), *kind, bytes);
-            (
-                if !matches!(fate, Fate::Arrives(_) | Fate::ArrivesTwice(_)) { "lost" } else { "send" },
-                from,
-                to,
-                kind,
-                bytes,
-            )
+    let (name, from, to, kind, bytes, id, fate) = match event {
+        NetEvent::Sent { id, from, to, kind, bytes, fate, .. } => (
+            if !matches!(fate, Fate::Arrives(_) | Fate::ArrivesTwice(_)) { "lost" } else { "send" },
+            from,
+            to,
+            kind,
+            bytes,
+            id,
+            fate.name(),
+        ),
+        NetEvent::Arrived { id, from, to, kind, bytes, taken, .. } => {
+            ("arrive", from, to, kind, bytes, id, if *taken { "taken" } else { "full" })
         }
-        NetEvent::Arrived { from, to, kind, bytes, .. } => ("arrive", from, to, kind, bytes),
+        NetEvent::Troubled { id, rule } => {
+            return feed.aside("trouble", || {
+                let (from, to) = (names.number(rule.from.0), names.number(rule.to.0));
+                let kinds: Vec<&str> = rule.kinds.names().collect();
+                json!({"id": id.0, "what": rule.effect.name(), "from": from, "to": to, "kinds": kinds})
+            });
+        }
+        NetEvent::Relieved { id } => return feed.aside("relief", || json!({"id": id.0})),
         NetEvent::Reset { member, peer, .. } => {
             let fields = [("node", Value::U64(names.number(member.0))), ("peer", Value::U64(names.number(peer.0)))];
             return feed.log("reset", &fields);
         }
     };
-    feed.log(
-        name,
-        &[
-            ("from", Value::U64(names.number(from.0))),
-            ("to", Value::U64(names.number(to.0))),
-            ("kind", Value::Text(kind.name())),
-            ("bytes", Value::U64(bytes.len() as u64)),
-        ],
-    );
+    let fields = [
+        ("from", Value::U64(names.number(from.0))),
+        ("to", Value::U64(names.number(to.0))),
+        ("kind", Value::Text(kind.name())),
+        ("bytes", Value::U64(bytes.len() as u64)),
+    ];
+    feed.log_with(name, &fields, || {
+        let mut told = if name == "arrive" { json!({}) } else { words::message(bytes, names) };
+        (told["id"], told["fate"]) = ((*id).into(), fate.into());
+        told
+    });
+    if let NetEvent::Sent { from, kind, bytes, .. } = event {
+        promised(feed, names, names.member(from.0), *kind, bytes);
+    }
 }
 
 fn promised(feed: &Feed, names: &Names, member: MemberId, kind: MessageKind, bytes: &Bytes) {

@@ -8,6 +8,7 @@ use evenkeel_check::observation::Observation;
 use evenkeel_check::{MemberId, Revision, StreamId, WatchKey};
 use evenkeel_proto::etcdserverpb as pb;
 use futures_util::stream;
+use serde_json::json;
 use tokio::sync::mpsc;
 
 use super::client::Client;
@@ -58,6 +59,7 @@ pub async fn follow(client: &Client, mut request: WatchRequest, until: Duration,
         let key = WatchKey(1 + client.shared.watches.fetch_add(1, Ordering::Relaxed));
         let stream = StreamId(key.0);
         let member = first.filter(|_| before.is_none()).unwrap_or_else(|| client.member());
+        client.shared.feed.aside("watching", || json!({"watch": key.0, "client": client.id.0}));
         client.shared.feed.observe(Observation::WatchOpen {
             watch: key,
             stream,
