@@ -38,7 +38,9 @@ impl Event {
     }
 }
 
-/// Reads a whole trace.
+/// Reads a whole trace. Asides, which are no events, are left out.
 pub fn read(trace: impl BufRead) -> io::Result<Vec<Event>> {
-    trace.lines().map(|line| Ok(serde_json::from_str(&line?)?)).collect()
+    let read = |line: io::Result<String>| Ok(serde_json::from_str::<serde_json::Map<String, Value>>(&line?)?);
+    let lines = trace.lines().map(read).filter(|line| !matches!(line, Ok(line) if line.contains_key("aside")));
+    lines.map(|line: io::Result<_>| Ok(serde_json::from_value(Value::Object(line?))?)).collect()
 }
