@@ -13,6 +13,7 @@ mod judge;
 mod lint;
 mod plan;
 mod progress;
+pub mod report;
 mod run;
 pub mod runner;
 mod table;

@@ -63,6 +63,8 @@ pub struct FileResult {
     /// By cell, as `cells`: what it is compared with others by, each with its mean over the runs.
     pub means: Vec<BTreeMap<String, f64>>,
     summaries: Vec<(Job, RunSummary)>,
+    /// The first run that failed, in the plan's order.
+    first_failed: Option<Job>,
 }
 
 impl FileResult {
@@ -90,11 +92,14 @@ pub struct RunArgs {
     /// Write every event of the run here, as lines of JSON; needs a single run
     #[arg(long, value_name = "FILE")]
     pub trace: Option<PathBuf>,
+    /// Show the run, or the first one that fails, as a page for a browser in this file
+    #[arg(long, value_name = "FILE")]
+    pub report: Option<PathBuf>,
 }
 
 /// Runs a selection and says what came of it; true when everything held.
 pub fn run(args: RunArgs, world: &World, out: &mut dyn Write) -> Result<bool, CliError> {
-    let RunArgs { selection, cell, parallel, format, trace } = args;
+    let RunArgs { selection, cell, parallel, format, trace, report: page } = args;
     let plan = Plan::of_cells(&selection, &cell.unwrap_or_default(), world)?;
     let all = plan.jobs();
     if trace.is_some() && all.len() != 1 {
@@ -104,6 +109,8 @@ pub fn run(args: RunArgs, world: &World, out: &mut dyn Write) -> Result<bool, Cl
     }
     let start = Instant::now();
     let mut results = execute(&plan, all, parallel.jobs(), trace, format, world, out)?;
+    let first = results.iter().filter_map(|result| result.first_failed).min();
+    let shown = first.or_else(|| (plan.jobs().len() == 1).then(|| plan.jobs()[0]));
     for (file, result) in plan.files.iter().zip(&mut results) {
         result.summaries.sort_by_key(|(job, _)| *job);
         let runs: Vec<RunSummary> = std::mem::take(&mut result.summaries).into_iter().map(|(_, run)| run).collect();
@@ -117,6 +124,11 @@ pub fn run(args: RunArgs, world: &World, out: &mut dyn Write) -> Result<bool, Cl
     match format {
         Format::Text => text::summary(&plan, &results, start.elapsed(), out)?,
         Format::Json => json::summary(&plan, &results, out)?,
+    }
+    match (page, shown) {
+        (Some(path), Some(job)) => super::report::write(&plan.files, job, &path, world)?,
+        (Some(_), None) => eprintln!("no report: nothing failed, and these were several runs"),
+        (None, _) => {}
     }
     Ok(results.iter().all(FileResult::holds))
 }
@@ -146,6 +158,9 @@ fn execute(
         let (file, result) = (&plan.files[job.file], &mut results[job.file]);
         ended[job.file] = Some(Instant::now());
         result.total.add(&report);
+        if !report.verdict.passed() {
+            result.first_failed = Some(result.first_failed.map_or(job, |first| first.min(job)));
+        }
         let cell = file.chosen.iter().position(|cell| *cell == job.cell).expect("only chosen cells are run");
         result.cells[cell].add(&report);
         progress.step(!report.verdict.passed());

@@ -9,6 +9,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::chain::{ChainSummary, Recorder};
 
+pub mod html;
+pub mod trace;
 pub mod wire;
 
 /// The event log of a run, shared by the world that fills it and the runner that reads it, also after a panic.
