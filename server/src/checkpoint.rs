@@ -74,11 +74,14 @@ pub async fn found(disk: &Arc<dyn Disk>, ids: Ids, state: &State, start: LogStar
     sealed.publish().await.map(|_| ())
 }
 
-/// Writes a checkpoint of `state` and removes older ones. None when a newer one exists already.
+/// Writes a checkpoint of `state` and removes older ones. None when one that is as new exists already.
 pub async fn write(member: &Member, state: &State) -> Result<Option<LogStart>, CheckpointError> {
     // One at a time: removing older files must not meet a file being written, nor a newer one.
     let mut newest = member.newest_checkpoint().lock().await;
-    if Index(state.store.applied().0) <= *newest {
+    // The one that a joining member begins with holds nothing: not even what the cluster was founded with, which a
+    // snapshot of entry 0 brings.
+    let holds_nothing = *newest == Index(0) && member.state().cluster().configuration.members().is_empty();
+    if Index(state.store.applied().0) <= *newest && !holds_nothing {
         return Ok(None);
     }
     // What the cluster version turned on must be in it; what a higher level turned on stays until it is migrated.
@@ -221,3 +224,6 @@ async fn take(member: Arc<Member>, log: mpsc::WeakSender<LogWork>, state: State,
         Err(error) => member.fail(format!("a checkpoint could not be written: {error}")),
     }
 }
+
+#[cfg(test)]
+mod tests;
