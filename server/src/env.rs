@@ -11,8 +11,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use evenkeel_raft::{Index, NodeId, Standing, Term};
 use evenkeel_storage::Disk;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::oneshot;
 
+use crate::queue::{Sender, Weigh};
 use crate::version::Release;
 use crate::version::release::Version;
 
@@ -108,11 +109,24 @@ pub enum Inbound {
     },
 }
 
+/// Smaller messages (heartbeats, votes, acknowledgements) weigh nothing in the inbox, so that large ones do not crowd
+/// them out; a full queue of them is 16 MiB.
+const SMALL_BYTES: usize = 4 << 10;
+
+impl Weigh for Inbound {
+    fn weight_bytes(&self) -> usize {
+        match self {
+            Inbound::Message { bytes, .. } | Inbound::Query { bytes, .. } if SMALL_BYTES <= bytes.len() => bytes.len(),
+            Inbound::Message { .. } | Inbound::Query { .. } | Inbound::Down { .. } | Inbound::Reset { .. } => 0,
+        }
+    }
+}
+
 /// Fire-and-forget messages between members. May lose, delay and reorder any message, and repeat any but
 /// [`MessageKind::Propose`]: a forwarded proposal that arrived twice would be two proposals.
 pub trait Network: Send + Sync {
     /// Begins to receive as `me`; everything that arrives goes to `inbox` (dropped when that is full).
-    fn start(&self, me: NodeId, cluster: u64, inbox: mpsc::Sender<Inbound>);
+    fn start(&self, me: NodeId, cluster: u64, inbox: Sender<Inbound>);
     /// Sets whom [`Network::send`] can reach.
     fn set_peers(&self, peers: Vec<Peer>);
     /// How many other members a connection is up to at present.

@@ -30,6 +30,7 @@ pub mod peer;
 pub mod places;
 pub mod points;
 pub mod publish;
+pub mod queue;
 pub mod quota;
 pub mod reader;
 pub mod reads;
@@ -95,8 +96,8 @@ pub async fn serve(config: Config, env: Env) -> Result<Server, ServeError> {
         release: config.release,
         log: &log,
     });
-    let (inputs, input_queue) = mpsc::channel(node::INPUT_QUEUE);
-    let (inbox, inbox_queue) = mpsc::channel(node::INBOX_QUEUE);
+    let (inputs, input_queue) = queue::queue(node::INPUT_QUEUE);
+    let (inbox, inbox_queue) = queue::queue(node::INBOX_QUEUE);
     let (log, log_queue) = mpsc::channel(wal::LOG_QUEUE);
     let (apply, apply_queue) = mpsc::channel(apply::APPLY_QUEUE);
 

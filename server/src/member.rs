@@ -12,7 +12,7 @@ use evenkeel_raft::ready::Role;
 use evenkeel_raft::{Index, Mutant, NodeId, Standing};
 use prost::Message as _;
 use tokio::sync::mpsc::error::TrySendError;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{oneshot, watch};
 
 use crate::ask::Asks;
 use crate::config::Config;
@@ -27,6 +27,7 @@ use crate::metrics::Metrics;
 use crate::node::Input;
 use crate::peer;
 use crate::places::Places;
+use crate::queue::Sender;
 use crate::quota::Quota;
 use crate::reader::Reader;
 use crate::service::watch_hub::WatchHub;
@@ -110,7 +111,7 @@ pub struct Member {
     transferring: watch::Sender<Option<NodeId>>,
     next_request: AtomicU64,
     next_lease: AtomicU64,
-    inputs: mpsc::Sender<Input>,
+    inputs: Sender<Input>,
     standing: watch::Sender<Standing>,
     applied: watch::Sender<Index>,
     committed: AtomicU64,
@@ -131,7 +132,7 @@ impl Member {
         state: State,
         storage: Release,
         values: Reader,
-        inputs: mpsc::Sender<Input>,
+        inputs: Sender<Input>,
     ) -> Arc<Member> {
         let applied = Index(state.store.applied().0);
         let mut seeds = SplitMix(env.seed);
@@ -290,7 +291,7 @@ impl Member {
     }
 
     /// The driver's queue.
-    pub fn inputs(&self) -> &mpsc::Sender<Input> {
+    pub fn inputs(&self) -> &Sender<Input> {
         &self.inputs
     }
 

@@ -26,15 +26,16 @@ use crate::membership::change::Proposal;
 use crate::membership::roster::Roster;
 use crate::membership::{query, rules};
 use crate::parking::{Parked, Parking};
+use crate::queue::{Limits, Receiver, Weigh};
 use crate::reads::Reads;
-use crate::retention::{Limits, Retention};
+use crate::retention::{self, Retention};
 use crate::wal::LogWork;
 use crate::{ask, handover, peer, snapshot_receive, snapshot_send};
 
-/// Requests and completions waiting for the driver.
-pub const INPUT_QUEUE: usize = 16_384;
-/// Messages from other members waiting for the driver.
-pub const INBOX_QUEUE: usize = 4_096;
+/// Requests and completions waiting for the driver: as many bytes as the core takes in before it refuses.
+pub const INPUT_QUEUE: Limits = Limits { items: 16_384, bytes: 256 << 20 };
+/// Messages from other members waiting for the driver: twice what a leader has under way to one follower.
+pub const INBOX_QUEUE: Limits = Limits { items: 4_096, bytes: 128 << 20 };
 /// Inputs taken before the core is asked what it owes.
 const BURST_INPUTS_MAX: usize = 1_024;
 
@@ -79,6 +80,17 @@ pub enum Input {
     SnapshotArrived(Box<Staged>),
 }
 
+impl Weigh for Input {
+    fn weight_bytes(&self) -> usize {
+        match self {
+            Input::Propose { data, .. } | Input::Change(Proposal { data, .. }) => data.len(),
+            Input::Transfer { .. } | Input::Read { .. } | Input::Health { .. } => 0,
+            // Its values are on disk, and few can wait (see `STAGED_MAX`).
+            Input::SnapshotDone { .. } | Input::SnapshotArrived(_) => 0,
+        }
+    }
+}
+
 /// Snapshots that have arrived and wait for the core's decision.
 const STAGED_MAX: usize = 2;
 /// Keeps read contexts apart from other numbers drawn from the seed.
@@ -88,8 +100,8 @@ const READS_SALT: u64 = 0x7265_6164;
 pub struct Node {
     raft: Raft,
     member: Arc<Member>,
-    inputs: mpsc::Receiver<Input>,
-    inbox: mpsc::Receiver<Inbound>,
+    inputs: Receiver<Input>,
+    inbox: Receiver<Inbound>,
     log: mpsc::Sender<LogWork>,
     apply: mpsc::Sender<ApplyWork>,
     reads: Reads,
@@ -116,8 +128,8 @@ impl Node {
     pub fn new(
         raft: Raft,
         member: Arc<Member>,
-        inputs: mpsc::Receiver<Input>,
-        inbox: mpsc::Receiver<Inbound>,
+        inputs: Receiver<Input>,
+        inbox: Receiver<Inbound>,
         log: mpsc::Sender<LogWork>,
         apply: mpsc::Sender<ApplyWork>,
         persisted: watch::Receiver<WriteSeq>,
@@ -199,7 +211,7 @@ impl Node {
     /// Lets go of entries in memory that no follower is waited for with.
     fn forget(&mut self, applied: Index) {
         let config = self.member.config();
-        let limits = Limits { entries: config.snapshot_catchup_entries, bytes: config.raft_log_bytes };
+        let limits = retention::Limits { entries: config.snapshot_catchup_entries, bytes: config.raft_log_bytes };
         let upto = self.retention.forgettable(&self.raft, applied, limits, self.member.now());
         if self.raft.first_index() <= upto {
             self.raft.step(RaftInput::Compact { upto });

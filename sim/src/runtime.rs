@@ -189,7 +189,7 @@ mod tests {
             net.add(n1, "n1");
             net.add(n2, "n2");
             let (sender, receiver) = (net.plug(n1), net.plug(n2));
-            let (inbox, mut mail) = tokio::sync::mpsc::channel(8);
+            let (inbox, mut mail) = evenkeel::queue::queue(evenkeel::queue::Limits { items: 8, bytes: 1 << 20 });
             receiver.start(n2, 1, inbox);
             sender.send(n2, MessageKind::Append, Bytes::from_static(b"to a stranger"));
             sender.set_peers(vec![Peer { id: n2, urls: Vec::new() }]);
@@ -249,7 +249,7 @@ mod tests {
             net.add(n1, "n1");
             net.add(n2, "n2");
             let (sender, receiver) = (net.plug(n1), net.plug(n2));
-            let (inbox, mut mail) = tokio::sync::mpsc::channel(1024);
+            let (inbox, mut mail) = evenkeel::queue::queue(evenkeel::queue::Limits { items: 1024, bytes: 1 << 20 });
             receiver.start(n2, 1, inbox);
             sender.set_peers(vec![Peer { id: n2, urls: Vec::new() }]);
             let time = SimTime::current();

@@ -8,9 +8,10 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use evenkeel::env::{Inbound, MessageKind, Network, Peer, QUERY_TIMEOUT};
+use evenkeel::queue::Sender;
 use evenkeel_raft::NodeId;
 use std::collections::BTreeMap;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::oneshot;
 
 use super::counters::Counters;
 use super::rule::{Quality, Rule, RuleId};
@@ -91,7 +92,7 @@ type Tap = Box<dyn Fn(&NetEvent<'_>) + Send + Sync>;
 
 struct State {
     board: Switchboard,
-    inboxes: BTreeMap<NodeId, mpsc::Sender<Inbound>>,
+    inboxes: BTreeMap<NodeId, Sender<Inbound>>,
     questions: BTreeMap<u64, Open>,
     last_question: u64,
     /// The delivery task looks again at this time.
@@ -218,7 +219,7 @@ struct Socket {
 }
 
 impl Network for Socket {
-    fn start(&self, me: NodeId, _cluster: u64, inbox: mpsc::Sender<Inbound>) {
+    fn start(&self, me: NodeId, _cluster: u64, inbox: Sender<Inbound>) {
         *self.member.lock().expect("one thread") = me;
         self.net.with(|state, _| {
             state.board.moves(me, self.id);

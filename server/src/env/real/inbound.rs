@@ -21,6 +21,7 @@ use crate::front::Inspect;
 use crate::front::accept::{Answer, is_grpc, plain, through};
 use crate::http::{self, Surface};
 use crate::metrics::{PeerIn, PeerMetrics};
+use crate::queue::Sender;
 
 /// A batch of entries, or one record of the largest size, with room to spare.
 const FRAME_BYTES_MAX: usize = 512 << 20;
@@ -43,7 +44,7 @@ struct Address {
 pub(super) struct Own {
     pub(super) me: NodeId,
     pub(super) cluster: u64,
-    pub(super) inbox: mpsc::Sender<Inbound>,
+    pub(super) inbox: Sender<Inbound>,
 }
 
 /// Takes the streams of other members. Before the start it says that it is too early: who founds a cluster asks the

@@ -16,13 +16,13 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use evenkeel_proto::peer::Frame;
 use evenkeel_proto::peer::peer_client::PeerClient;
-use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tonic::transport::Endpoint;
 
 use super::queue::{Limits, Push, Queue};
 use crate::env::{Inbound, MessageKind, Peer};
 use crate::metrics::PeerOut;
+use crate::queue::Sender;
 
 const PAUSE_MIN: Duration = Duration::from_millis(50);
 const PAUSE_MAX: Duration = Duration::from_secs(1);
@@ -41,12 +41,12 @@ pub(super) struct Link {
     urgent: Arc<Queue>,
     bulk: Arc<Queue>,
     lanes: [JoinHandle<()>; 2],
-    inbox: mpsc::Sender<Inbound>,
+    inbox: Sender<Inbound>,
     counters: PeerOut,
 }
 
 impl Link {
-    pub(super) fn open(peer: Peer, inbox: mpsc::Sender<Inbound>, counters: PeerOut) -> Link {
+    pub(super) fn open(peer: Peer, inbox: Sender<Inbound>, counters: PeerOut) -> Link {
         let (urgent, bulk) = (Queue::new(URGENT), Queue::new(BULK));
         let open = Arc::new(AtomicUsize::new(0));
         let lane = |queue: &Arc<Queue>, name| {
@@ -99,7 +99,7 @@ struct Lane {
     name: &'static str,
     peer: Peer,
     queue: Arc<Queue>,
-    inbox: mpsc::Sender<Inbound>,
+    inbox: Sender<Inbound>,
     counters: PeerOut,
     /// Lanes of this link that are up.
     open: Arc<AtomicUsize>,

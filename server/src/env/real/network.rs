@@ -10,7 +10,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use evenkeel_raft::NodeId;
 use tokio::net::TcpListener;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::watch;
 
 use super::inbound::{Own, PeerPort, Receiver};
 use super::link::{self, Link};
@@ -19,6 +19,7 @@ use crate::env::{Inbound, MessageKind, Network, Peer, QUERY_TIMEOUT};
 use crate::front::Inspect;
 use crate::front::accept::{self, BindError, Tuning};
 use crate::metrics::PeerMetrics;
+use crate::queue::Sender;
 
 /// Streams open at once on one connection of a member; it uses one.
 const STREAMS_MAX: u32 = 64;
@@ -38,7 +39,7 @@ pub struct RealNetwork {
 #[derive(Default)]
 struct State {
     listeners: Vec<TcpListener>,
-    own: Option<(NodeId, mpsc::Sender<Inbound>)>,
+    own: Option<(NodeId, Sender<Inbound>)>,
     links: BTreeMap<NodeId, Link>,
 }
 
@@ -95,7 +96,7 @@ impl RealNetwork {
 }
 
 impl Network for RealNetwork {
-    fn start(&self, me: NodeId, cluster: u64, inbox: mpsc::Sender<Inbound>) {
+    fn start(&self, me: NodeId, cluster: u64, inbox: Sender<Inbound>) {
         let own = Own { me, cluster, inbox: inbox.clone() };
         assert!(self.own.set(own).is_ok(), "one network serves one member");
         self.open();

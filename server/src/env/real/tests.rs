@@ -8,11 +8,11 @@ use evenkeel_raft::NodeId;
 use prost::Message as _;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
-use tokio::sync::mpsc;
 
 use super::RealNetwork;
 use crate::config::Config;
 use crate::env::{Inbound, MessageKind, Network, Peer};
+use crate::queue::{Limits, Receiver, queue};
 
 const CLUSTER: u64 = 9;
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -21,14 +21,14 @@ struct End {
     id: NodeId,
     url: String,
     network: RealNetwork,
-    inbox: mpsc::Receiver<Inbound>,
+    inbox: Receiver<Inbound>,
 }
 
 fn end(id: u64, cluster: u64) -> End {
     let config = Config { listen_peer_urls: vec!["http://127.0.0.1:0".into()], ..Config::default() };
     let network = RealNetwork::bind(&config).expect("a free port");
     let url = format!("http://{}", network.addresses()[0]);
-    let (sender, inbox) = mpsc::channel(64);
+    let (sender, inbox) = queue(Limits { items: 64, bytes: 256 << 20 });
     network.start(NodeId(id), cluster, sender);
     End { id: NodeId(id), url, network, inbox }
 }
