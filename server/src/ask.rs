@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex};
 use evenkeel_proto::peer as pb;
 use evenkeel_proto::peer::answer::Answer as Said;
 use evenkeel_proto::peer::ask::Question;
-use evenkeel_raft::NodeId;
+use evenkeel_raft::{NodeId, Term};
 use tokio::sync::oneshot;
 
 use crate::env::MessageKind;
@@ -79,14 +79,17 @@ impl Asks {
         }
     }
 
-    /// Asks the leader to change who belongs to the cluster. [`RequestError::LeaderChanged`] when no answer came.
+    /// Asks the leader of `term` to change who belongs to the cluster. [`RequestError::LeaderChanged`] when no answer
+    /// came, [`RequestError::NotLeader`] when it is certain that nothing has come of it, and never will.
     pub async fn change_membership(
         &self,
         member: &Member,
         leader: NodeId,
+        term: Term,
         change: MembershipChange,
     ) -> Result<pb::MembershipChanged, RequestError> {
-        match self.ask(member, leader, Question::ChangeMembership(change)).await? {
+        let question = pb::ChangeMembership { change: Some(change), term: term.0 };
+        match self.ask(member, leader, Question::ChangeMembership(question)).await? {
             Said::MembershipChanged(done) => Ok(done),
             _ => Err(RequestError::LeaderChanged),
         }
@@ -132,8 +135,8 @@ pub fn answer(member: &Arc<Member>, from: NodeId, ask: pb::Ask) {
                 Said::LeaseTtl(pb::LeaseTtl { ttl: found.ttl, granted_ttl: found.granted_ttl, keys: found.keys })
             }),
             Some(Question::Versions(_)) => Ok(Said::VersionsTold(member.versions())),
-            Some(Question::ChangeMembership(change)) => {
-                member.change_as_leader(change).await.map(Said::MembershipChanged)
+            Some(Question::ChangeMembership(pb::ChangeMembership { change, term })) => {
+                member.change_as_leader(change.unwrap_or_default(), Term(term)).await.map(Said::MembershipChanged)
             }
             None => return,
         };

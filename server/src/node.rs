@@ -293,6 +293,9 @@ impl Node {
         } else {
             self.raft.propose_change(&proposal.changes, proposal.data)
         };
+        if outcome.is_ok() {
+            self.member.waiters().proposed(proposal.id, standing.term, None);
+        }
         let _ = proposal.reply.send(outcome);
     }
 

@@ -247,9 +247,8 @@ async fn an_emptied_disk_never_votes_again_and_is_replaced_in_one_command() {
 async fn a_removed_leader_hands_over_and_the_last_member_can_begin_anew() {
     let mut cluster = Cluster::serving(3);
     let writer = Writer::start(cluster.endpoints());
-    let status = client(&cluster.nodes[0].endpoint).await.status().await.unwrap();
-    let leader = members(&cluster.nodes[0].endpoint).await.into_iter().find(|m| m.id() == status.leader()).unwrap();
-    let place = cluster.nodes.iter().position(|node| node.name == leader.name()).unwrap();
+    let place = leader(&cluster, 0).await;
+    let leader = listed(&cluster.nodes[0].endpoint, &cluster.nodes[place].name, |_| true).await;
     let survivor = (place + 1) % 3;
     let mut ctl = client(&cluster.nodes[survivor].endpoint).await;
     when_ready!(ctl.member_remove(leader.id())).unwrap();
@@ -292,5 +291,71 @@ async fn a_lone_member_killed_after_adding_a_second_serves_again_once_that_one_s
     cluster.nodes[0].logged(READY);
     cluster.nodes[place].logged(READY);
     assert_eq!(members(&endpoint).await.len(), 2);
-    holds(&cluster.nodes[place].endpoint.clone(), &[0]).await;
+    let second = cluster.nodes[place].endpoint.clone();
+    holds(&second, &[0]).await;
+    // What it was founded with came as a snapshot of nothing else, and stays.
+    cluster.nodes[place].kill();
+    cluster.nodes[place].start();
+    cluster.nodes[place].logged(READY);
+    assert_eq!(members(&second).await.len(), 2);
+}
+
+/// The place of whoever leads, as this member sees it.
+async fn leader(cluster: &Cluster, asked: usize) -> usize {
+    let endpoint = &cluster.nodes[asked].endpoint;
+    let looking = async {
+        loop {
+            let leader = client(endpoint).await.status().await.unwrap().leader();
+            if leader != 0 {
+                return leader;
+            }
+            sleep(LOOK_AGAIN).await;
+        }
+    };
+    let id = timeout(PATIENCE, looking).await.expect("somebody leads in time");
+    let leader = members(endpoint).await.into_iter().find(|member| member.id() == id).unwrap();
+    cluster.nodes.iter().position(|node| node.name == leader.name()).unwrap()
+}
+
+const PROPOSED: &str = "proposed a change of membership";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_change_that_is_lost_with_its_leader_is_made_by_the_next() {
+    let mut cluster = Cluster::new(3);
+    for node in &mut cluster.nodes {
+        node.add("--heartbeat-interval=50");
+        node.add("--election-timeout=500");
+    }
+    cluster.start();
+    let old = leader(&cluster, 0).await;
+    let others = [(old + 1) % 3, (old + 2) % 3];
+    let moved = listed(&cluster.nodes[old].endpoint, &cluster.nodes[others[0]].name, |_| true).await;
+    let urls = |host: &str| [moved.peer_urls()[0].replace("127.0.0.1", host)];
+    let update = |mut ctl: Client, host| {
+        let (id, urls) = (moved.id(), urls(host));
+        tokio::spawn(async move { ctl.member_update(id, urls).await.map(|_| ()) })
+    };
+
+    // Only the leader has it in its log, and the next one is elected without it.
+    let ctl = client(&cluster.nodes[old].endpoint).await;
+    others.iter().for_each(|other| cluster.nodes[*other].kill());
+    let asked = update(ctl, "localhost");
+    cluster.nodes[old].logged(PROPOSED);
+    cluster.nodes[old].pause();
+    others.iter().for_each(|other| cluster.nodes[*other].start());
+    others.iter().for_each(|other| _ = cluster.nodes[*other].logged(READY));
+    cluster.nodes[old].resume();
+    timeout(PATIENCE, asked).await.unwrap().unwrap().expect("the next leader makes it");
+    let name = &cluster.nodes[others[0]].name;
+    listed(&cluster.nodes[others[1]].endpoint, name, |member| member.peer_urls() == urls("localhost")).await;
+
+    // Asked of a follower, whose leader dies with or without the entry.
+    let leads = leader(&cluster, old).await;
+    let ctl = client(&cluster.nodes[(leads + 1) % 3].endpoint).await;
+    let asked = update(ctl, "127.0.0.1");
+    cluster.nodes[leads].logged(PROPOSED);
+    cluster.nodes[leads].kill();
+    timeout(PATIENCE, asked).await.unwrap().unwrap().expect("it is known what became of it");
+    let name = &cluster.nodes[others[0]].name;
+    listed(&cluster.nodes[(leads + 2) % 3].endpoint, name, |member| member.peer_urls() == urls("127.0.0.1")).await;
 }

@@ -1,8 +1,16 @@
 //! One change, from the member that was asked to the leader and back.
 //!
-//! A question to the leader may be lost or repeated. It carries the request's id; the leader keeps the newest ids with
-//! their outcomes, so a repeated question waits for, or gets, the outcome of the first. Only an answer that says that
-//! nothing has happened lets the asked member try another leader, under a new id.
+//! A question to the leader may be lost or repeated, and the leader may be lost with it. At most one entry comes of one
+//! wish all the same, because a question is for the leader of one term only and carries an id:
+//!
+//! - That leader keeps the newest ids with their outcomes, so a repeated question waits for, or gets, the outcome of
+//!   the first.
+//! - What that leader appended has its term. When an entry of a later term is applied where the change is waited for,
+//!   and the change was not, it is lost for certain (see [`crate::waiters`]); where it was, its outcome is known, even
+//!   if the leader cannot tell any more.
+//!
+//! Only when it is certain that nothing has happened, and nothing will, the next leader is asked, under a new id. So a
+//! wish that is repeated never undoes what somebody else did meanwhile.
 
 use std::collections::BTreeMap;
 use std::collections::VecDeque;
@@ -12,8 +20,9 @@ use std::time::Duration;
 use evenkeel_proto::etcdserverpb;
 use evenkeel_proto::peer::MembershipChanged;
 use evenkeel_proto::store as pb;
-use evenkeel_raft::{ChangeError, Data, Index, MemberChange, Mutant};
+use evenkeel_raft::{ChangeError, Data, Index, MemberChange, Mutant, NodeId, Standing, Term};
 use prost::Message;
+use tokio::sync::oneshot::error::RecvError;
 use tokio::sync::{oneshot, watch};
 
 use super::rules::{self, Health, Limits};
@@ -22,15 +31,21 @@ use crate::env::point;
 use crate::error::RequestError;
 use crate::member::Member;
 use crate::node::Input;
+use crate::waiters::Answer;
 
-/// Requests whose outcome a leader remembers.
-const REMEMBERED_MAX: usize = 256;
+/// Requests whose outcome a leader remembers, each for as long as it may be asked for again.
+const REMEMBERED_MAX: usize = 1_024;
+
+/// Election timeouts without a leader, after which nobody hopes for one any more.
+const LEADERLESS_ELECTIONS_MAX: u32 = 3;
 
 /// What the leader says about a change.
 pub type Outcome = Result<MembershipChanged, RequestError>;
 
 /// A change for the driver of the leader.
 pub struct Proposal {
+    /// The request.
+    pub id: u64,
     /// Only while it leads in this term,
     pub term: u64,
     /// and the configuration is still the one that was checked.
@@ -52,32 +67,32 @@ pub struct Changes {
 #[derive(Default)]
 struct Asked {
     outcomes: BTreeMap<u64, watch::Receiver<Option<Outcome>>>,
-    /// Oldest first.
-    order: VecDeque<u64>,
+    /// Oldest first, with the time from which on nobody asks again.
+    order: VecDeque<(u64, Duration)>,
 }
 
 impl Changes {
-    /// Where the outcome of this request will be, and, when it is new, whom to tell.
+    /// Where the outcome of this request will be, and, when it is new, whom to tell. It may be asked for `until` then.
     #[expect(clippy::type_complexity, reason = "the two ends of one channel")]
     fn join(
         &self,
         request: u64,
+        now: Duration,
+        until: Duration,
     ) -> Result<(watch::Receiver<Option<Outcome>>, Option<watch::Sender<Option<Outcome>>>), RequestError> {
         let mut asked = self.asked.lock().expect("not poisoned");
         if let Some(outcome) = asked.outcomes.get(&request) {
             return Ok((outcome.clone(), None));
         }
-        if REMEMBERED_MAX <= asked.order.len() {
-            let oldest = asked.order.front().expect("not empty");
-            if asked.outcomes[oldest].borrow().is_none() {
-                return Err(RequestError::TooManyRequests);
-            }
-            let oldest = asked.order.pop_front().expect("not empty");
+        while let Some((oldest, _)) = asked.order.pop_front_if(|(_, until)| *until <= now) {
             asked.outcomes.remove(&oldest);
+        }
+        if REMEMBERED_MAX <= asked.order.len() {
+            return Err(RequestError::TooManyRequests);
         }
         let (tell, outcome) = watch::channel(None);
         asked.outcomes.insert(request, outcome.clone());
-        asked.order.push_back(request);
+        asked.order.push_back((request, until));
         Ok((outcome, Some(tell)))
     }
 }
@@ -97,44 +112,96 @@ impl Member {
     }
 
     async fn ask_for_change(self: &Arc<Self>, change: Change, deadline: Duration) -> Outcome {
-        let request =
-            |change: &Change| MembershipChange { request_id: self.next_request_id(), change: Some(change.clone()) };
-        let mut told = request(&change);
-        let mut asked = None;
+        let mut led = self.now();
         loop {
-            let standing = self.standing();
-            let asking = standing.leader.map(|leader| (leader, standing.term));
-            if asked.is_some() && asked != asking {
-                // The one that was asked may have done it, and another one would do it again.
-                return Err(RequestError::TimeoutLeaderFail);
+            let Standing { leader, term, .. } = self.standing();
+            if leader.is_some() {
+                led = self.now();
+            } else if LEADERLESS_ELECTIONS_MAX * self.config().election_timeout < self.now() - led {
+                self.may_be_hoped_for(&change)?;
             }
-            let outcome = match asking {
-                Some((leader, _)) if leader.0 == self.ids().member => self.change_as_leader(told.clone()).await,
-                Some((leader, _)) => self.asks().change_membership(self, leader, told.clone()).await,
+            let told = MembershipChange { request_id: self.next_request_id(), change: Some(change.clone()) };
+            let outcome = match leader {
+                Some(leader) if leader.0 == self.ids().member => self.change_as_leader(told, term).await,
+                Some(leader) => self.ask_leader(leader, term, told, deadline).await,
                 None => Err(RequestError::NoLeader),
             };
             match outcome {
-                // Nothing has happened.
-                Err(RequestError::NotLeader | RequestError::NoLeader) => (told, asked) = (request(&change), None),
-                // No answer yet: ask the same one again.
-                Err(RequestError::LeaderChanged) => asked = asking,
+                Err(RequestError::NotLeader | RequestError::NoLeader) => {}
                 outcome => return outcome,
             }
             if deadline <= self.now() {
-                return Err(RequestError::Timeout);
+                let needs_leader = leader.is_none() && matches!(change, Change::Promote(_));
+                return Err(if needs_leader { RequestError::NoLeader } else { RequestError::Timeout });
             }
             self.pause().await?;
         }
     }
 
-    /// As the leader. A request that was asked for before has one outcome.
-    pub async fn change_as_leader(self: &Arc<Self>, change: MembershipChange) -> Outcome {
-        let (mut outcome, first) = self.changes().join(change.request_id)?;
+    /// Without a leader there is no quorum, and nobody can be added. As with etcd, whoever is asked says so.
+    fn may_be_hoped_for(&self, change: &Change) -> Result<(), RequestError> {
+        let limits = self.limits();
+        if !limits.strict || !matches!(change, Change::Add(_)) {
+            return Ok(());
+        }
+        let alone = Health { own: self.ids().member, ..Health::default() };
+        rules::check(self.state().cluster(), &alone, limits, change)
+    }
+
+    /// Asks the leader of `term` until the outcome is known, from it or from the log. [`RequestError::NotLeader`] when
+    /// nothing has happened and nothing will.
+    async fn ask_leader(&self, leader: NodeId, term: Term, change: MembershipChange, deadline: Duration) -> Outcome {
+        let mut applied = self.await_answer(change.request_id);
+        self.waiters().proposed(change.request_id, term, None);
+        let mut standing = self.follow_standing();
+        // From here on no later term can go by unnoticed.
+        if standing.borrow().term != term {
+            return Err(RequestError::NotLeader);
+        }
+        let asking = async {
+            loop {
+                let leads = |now: &Standing| now.leader == Some(leader) && now.term == term;
+                if standing.wait_for(leads).await.is_err() {
+                    return Err(RequestError::Stopped);
+                }
+                let said = self.asks().change_membership(self, leader, term, change.clone()).await;
+                match said {
+                    // It may have been done, and the log will say so.
+                    Err(
+                        RequestError::LeaderChanged
+                        | RequestError::Stopped
+                        | RequestError::Timeout
+                        | RequestError::TimeoutLeaderFail,
+                    ) => self.pause().await?,
+                    said => return said,
+                }
+            }
+        };
+        tokio::select! {
+            biased;
+            answer = &mut applied.answer => {
+                known(answer)?;
+                self.made(None, deadline).await
+            }
+            said = asking => said,
+            () = self.stopping() => Err(RequestError::Stopped),
+            () = self.env().clock.sleep(deadline.saturating_sub(self.now())) => {
+                let leads = self.standing().leader == Some(leader);
+                Err(if leads { RequestError::Timeout } else { RequestError::TimeoutLeaderFail })
+            }
+        }
+    }
+
+    /// As the leader of `term`. A request that was asked for before has one outcome.
+    pub async fn change_as_leader(self: &Arc<Self>, change: MembershipChange, term: Term) -> Outcome {
+        let now = self.now();
+        // As long as the other asks, and once more for clocks that differ.
+        let (mut outcome, first) = self.changes().join(change.request_id, now, now + 2 * self.request_timeout())?;
         if let Some(tell) = first {
             let member = Arc::clone(self);
             // On its own: whoever asked may give up, or be gone with its connection.
             tokio::spawn(async move {
-                let made = member.make(change).await;
+                let made = member.make(change, term.0).await;
                 let _ = tell.send(Some(made));
             });
         }
@@ -144,11 +211,10 @@ impl Member {
         }
     }
 
-    async fn make(&self, change: MembershipChange) -> Outcome {
+    async fn make(&self, change: MembershipChange, term: u64) -> Outcome {
         let deadline = self.now() + self.request_timeout();
-        let Some(term) = self.reign() else { return Err(RequestError::NotLeader) };
         let told = change.change.clone().ok_or(RequestError::MemberNotFound)?;
-        let limits = Limits { strict: self.config().strict_reconfig_check, max_learners: self.config().max_learners };
+        let limits = self.limits();
         let applied = self.await_answer(change.request_id);
         let index = loop {
             let mut health = self.health().await?;
@@ -173,6 +239,7 @@ impl Member {
             })?;
             let (reply, index) = oneshot::channel();
             let proposal = Proposal {
+                id: change.request_id,
                 term,
                 configuration_index: health.configuration_index,
                 changes: for_raft(state.cluster(), &told),
@@ -202,19 +269,29 @@ impl Member {
         let left = deadline.saturating_sub(self.now());
         tokio::select! {
             biased;
-            answer = applied.answer => answer.unwrap_or(Err(RequestError::Stopped))?,
+            answer = applied.answer => known(answer)?,
             () = self.stopping() => return Err(RequestError::Stopped),
             () = self.env().clock.sleep(left) => {
                 return Err(if self.reign() == Some(term) { RequestError::Timeout } else { RequestError::TimeoutLeaderFail });
             }
         };
+        self.made(Some(index), deadline).await
+    }
+
+    /// The change was applied here, by this entry if it is known by which.
+    async fn made(&self, index: Option<Index>, deadline: Duration) -> Outcome {
         // Whom it replaced goes when the joint configuration is left.
         while self.state().cluster().configuration.is_joint() && self.now() < deadline {
             self.pause().await?;
         }
         let state = self.state();
+        let index = index.map_or(state.store.applied().0, |index| index.0);
         let members = state.cluster().members.iter().map(|(id, info)| info.to_proto(*id)).collect();
-        Ok(MembershipChanged { index: index.0, members })
+        Ok(MembershipChanged { index, members })
+    }
+
+    fn limits(&self) -> Limits {
+        Limits { strict: self.config().strict_reconfig_check, max_learners: self.config().max_learners }
     }
 
     /// What the driver sees of the others.
@@ -233,8 +310,38 @@ impl Member {
     }
 }
 
+/// What became of an entry that was waited for. [`RequestError::NotLeader`] when it is lost with its leader's term.
+fn known(answer: Result<Answer, RecvError>) -> Result<(), RequestError> {
+    match answer {
+        Ok(Ok(_)) => Ok(()),
+        Ok(Err(RequestError::LeaderChanged)) => Err(RequestError::NotLeader),
+        Ok(Err(refused)) => Err(refused),
+        Err(_) => Err(RequestError::Stopped),
+    }
+}
+
 /// As clients see a member.
 fn public(member: pb::Member) -> etcdserverpb::Member {
     let pb::Member { id, name, peer_urls, client_urls, is_learner, .. } = member;
     etcdserverpb::Member { id, name, peer_urls, client_urls, is_learner }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_request_has_one_outcome_for_as_long_as_it_may_be_asked_for_again() {
+        let (changes, at) = (Changes::default(), Duration::from_secs);
+        let is_new = |id, now| changes.join(id, at(now), at(now + 14)).map(|(_, first)| first.is_some());
+        assert_eq!(is_new(7, 0), Ok(true));
+        assert_eq!(is_new(7, 13), Ok(false));
+        for id in 100..100 + REMEMBERED_MAX as u64 - 1 {
+            assert_eq!(is_new(id, 1), Ok(true));
+        }
+        assert_eq!(is_new(8, 13), Err(RequestError::TooManyRequests));
+        assert_eq!(is_new(7, 13), Ok(false));
+        assert_eq!(is_new(8, 14), Ok(true), "nobody asks for the first again");
+        assert_eq!(changes.asked.lock().unwrap().outcomes.len(), REMEMBERED_MAX);
+    }
 }

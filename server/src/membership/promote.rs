@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use evenkeel_raft::Term;
+
 use super::{Change, MembershipChange, rules};
 use crate::member::Member;
 
@@ -31,7 +33,7 @@ pub async fn learners(member: Arc<Member>, term: u64) {
         let Ok(health) = member.health().await else { return };
         if let Some(id) = waiting.into_iter().find(|id| rules::learner_is_ready(&health, *id).is_ok()) {
             let change = MembershipChange { request_id: member.next_request_id(), change: Some(Change::Promote(id)) };
-            if let Err(error) = member.change_as_leader(change).await {
+            if let Err(error) = member.change_as_leader(change, Term(term)).await {
                 tracing::debug!(learner = format!("{id:x}"), %error, "a learner could not be promoted yet");
             }
         }

@@ -189,6 +189,21 @@ impl Node {
         self.process.take().expect("it runs").child.kill().expect("it is our child");
     }
 
+    /// SIGSTOP: it does nothing more, and its connections stay, until [`Node::resume`].
+    pub fn pause(&self) {
+        self.signal("-STOP");
+    }
+
+    /// SIGCONT.
+    pub fn resume(&self) {
+        self.signal("-CONT");
+    }
+
+    fn signal(&self, signal: &str) {
+        let sent = run(Command::new("kill").args([signal, &self.pid().to_string()]));
+        assert!(sent.status.success(), "{sent:?}");
+    }
+
     /// SIGTERM; returns how it ended and the whole log.
     pub fn terminate(&mut self) -> (ExitStatus, String) {
         let mut process = self.process.take().expect("it runs");
