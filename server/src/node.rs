@@ -347,7 +347,7 @@ impl Node {
             Inbound::Message { from, bytes } => {
                 self.message(from, &bytes);
             }
-            Inbound::Query { bytes, reply } => query::answer(&self.member, bytes, reply),
+            Inbound::Query { bytes, reply } => query::answer(&self.member, &self.raft, bytes, reply),
         }
     }
 

@@ -2,6 +2,11 @@
 //!
 //! The one thing that must never happen is that a member comes back under an id whose promises (votes, accepted
 //! entries) went with its disk. So nobody with an empty disk takes an id that the cluster knows to have started.
+//!
+//! Who asks may meet only members that lag, and have not heard of the start. An answer counts by itself when its giver
+//! has confirmed it with the leader. Other answers count together: a member that has started has its name in the logs of
+//! a majority of the voters, itself perhaps included. So when more than all but a majority of the voters, this one not
+//! included, do not have the name, it was never committed ([`Witnesses`]).
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -38,7 +43,38 @@ fn already_bootstrapped(id: u64) -> ServeError {
     ))
 }
 
-/// Refuses to found a cluster that runs already and knows this member.
+fn in_doubt(id: u64) -> ServeError {
+    ServeError::Data(format!(
+        "member {id:x} may have been bootstrapped before: its data directory is empty, and those who answer have no \
+         leader, may lag, and are too few to know. Start the other members first, so that they have a leader. If this \
+         member has had data, start it with --initial-cluster-state existing --replace to put a new member in its place"
+    ))
+}
+
+/// Members in whose logs this one has no name.
+#[derive(Default)]
+struct Witnesses {
+    ids: BTreeSet<u64>,
+    voters: usize,
+}
+
+impl Witnesses {
+    fn add(&mut self, answer: &QueryAnswer, own: u64) {
+        let voters = || answer.members.iter().filter(|member| !member.is_learner);
+        if answer.from != own && voters().any(|member| member.id == answer.from) {
+            self.ids.insert(answer.from);
+        }
+        self.voters = self.voters.max(voters().count());
+    }
+
+    fn are_enough(&self) -> bool {
+        let majority = self.voters / 2 + 1;
+        self.voters - majority.min(self.voters) < self.ids.len()
+    }
+}
+
+/// Refuses to found a cluster that runs already and knows this member. Who finds nobody, or only others that have
+/// received nothing yet, founds.
 pub async fn may_found(config: &Config, env: &Env, ids: Ids) -> Result<(), ServeError> {
     let question = Query { cluster_id: ids.cluster, from: ids.member, question: Some(who_is_there()) };
     let ask = async |url: &String| {
@@ -48,15 +84,29 @@ pub async fn may_found(config: &Config, env: &Env, ids: Ids) -> Result<(), Serve
             () = env.clock.sleep(FOUNDING_PATIENCE) => None,
         }
     };
-    for answer in join_all(others(config).map(ask)).await.into_iter().flatten() {
-        if answer.removed {
-            return Err(ServeError::Data(super::REMOVED.into()));
+    for round in 0..ROUNDS {
+        if 0 < round {
+            env.clock.sleep(ROUND_PAUSE).await;
         }
-        if answer.members.iter().any(|member| member.id == ids.member && !member.name.is_empty()) {
-            return Err(already_bootstrapped(ids.member));
+        let mut witnesses = Witnesses::default();
+        let (mut confirmed, mut runs_already) = (false, false);
+        for answer in join_all(others(config).map(ask)).await.into_iter().flatten() {
+            if answer.removed {
+                return Err(ServeError::Data(super::REMOVED.into()));
+            }
+            if answer.members.iter().any(|member| member.id == ids.member && !member.name.is_empty()) {
+                return Err(already_bootstrapped(ids.member));
+            }
+            confirmed |= answer.confirmed;
+            runs_already |= !answer.log_is_empty;
+            witnesses.add(&answer, ids.member);
         }
+        if confirmed || !runs_already || witnesses.are_enough() {
+            return Ok(());
+        }
+        tracing::warn!("the other members run without a leader; waiting until one of them can tell who this one is");
     }
-    Ok(())
+    Err(in_doubt(ids.member))
 }
 
 fn who_is_there() -> Question {
@@ -73,26 +123,41 @@ pub async fn existing(config: &Config, env: &Env) -> Result<(Ids, Cluster), Serv
     };
     let question = Query { cluster_id: 0, from: 0, question: Some(question) };
     let mut reason = "--initial-cluster names no other member".to_owned();
+    let mut verdict = None;
     for round in 0..ROUNDS {
         if 0 < round {
             env.clock.sleep(ROUND_PAUSE).await;
         }
-        let mut refusal = None;
+        let (mut refusal, mut witnesses, mut found) = (None, Witnesses::default(), None);
         for url in others(config) {
-            match query::ask(&*env.network, url, &question).await {
-                Ok(answer) => match matched(config, answer) {
-                    Ok(found) => return Ok(found),
-                    Err(error) => refusal = Some(error),
-                },
+            let answer = match query::ask(&*env.network, url, &question).await {
+                Ok(answer) => answer,
                 Err(error) => {
                     tracing::warn!(url, %error, "failed to get cluster information");
                     reason = format!("{url}: {error}");
+                    continue;
                 }
+            };
+            match matched(config, &answer) {
+                Ok(matched) if answer.confirmed => return Ok(matched),
+                Ok(matched) => {
+                    witnesses.add(&answer, matched.0.member);
+                    let agrees = found.as_ref().is_none_or(|(ids, _)| *ids == matched.0);
+                    refusal = refusal.or((!agrees).then(|| in_doubt(matched.0.member)));
+                    found = Some(matched);
+                }
+                Err(error) => refusal = Some(error),
             }
         }
-        if let Some(refusal) = refusal {
-            return Err(refusal);
-        }
+        verdict = match (refusal, found) {
+            (Some(refusal), _) => Some(refusal),
+            (None, Some(found)) if witnesses.are_enough() => return Ok(found),
+            (None, Some((ids, _))) => Some(in_doubt(ids.member)),
+            (None, None) => None,
+        };
+    }
+    if let Some(verdict) = verdict {
+        return Err(verdict);
     }
     Err(ServeError::Config(format!(
         "cannot fetch cluster info from peer urls: could not retrieve cluster information from the given URLs ({reason}); \
@@ -101,7 +166,7 @@ pub async fn existing(config: &Config, env: &Env) -> Result<(Ids, Cluster), Serv
 }
 
 /// Matches the cluster with the flags by peer URLs, as etcd does.
-fn matched(config: &Config, answer: QueryAnswer) -> Result<(Ids, Cluster), ServeError> {
+fn matched(config: &Config, answer: &QueryAnswer) -> Result<(Ids, Cluster), ServeError> {
     let told: Vec<String> =
         config.initial_cluster.iter().map(|(name, urls)| format!("{name}={}", urls.join(","))).collect();
     let wrong = |why: &str| {
@@ -145,7 +210,7 @@ fn matched(config: &Config, answer: QueryAnswer) -> Result<(Ids, Cluster), Serve
         )));
     }
     let ids = Ids { cluster: answer.cluster_id, member: own.id };
-    let members: BTreeMap<u64, MemberInfo> = answer.members.into_iter().map(MemberInfo::from_proto).collect();
+    let members: BTreeMap<u64, MemberInfo> = answer.members.iter().cloned().map(MemberInfo::from_proto).collect();
     Ok((ids, Cluster { members, ..Cluster::default() }))
 }
 

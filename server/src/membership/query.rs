@@ -1,19 +1,21 @@
 //! Questions to a member whose address is all one knows: by who wants to join, and by who wonders whether it was
 //! removed.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use evenkeel_proto::peer::query::Question;
 use evenkeel_proto::peer::{Query, QueryAnswer, Replace};
-use evenkeel_proto::store as pb;
+use evenkeel_proto::{membershippb, store as pb};
+use evenkeel_raft::{Index, Payload, Raft};
 use prost::Message;
 use tokio::sync::oneshot;
 
 use super::{Change, member_id, sorted, urls_are_valid};
 use crate::env::Network;
-use crate::member::Member;
+use crate::member::{Ids, Member};
 
 /// How long an answer may wait for the newest state; after that it is given as it is here.
 const FRESHNESS_PATIENCE: Duration = Duration::from_secs(1);
@@ -25,12 +27,42 @@ pub async fn ask(network: &dyn Network, url: &str, query: &Query) -> Result<Quer
     if answer.error.is_empty() { Ok(answer) } else { Err(answer.error) }
 }
 
+/// What the log says behind the applied entries: they may be committed, and without a leader they are not applied.
+struct Unapplied {
+    is_empty: bool,
+    /// Names that members have published.
+    names: BTreeMap<u64, String>,
+}
+
+impl Unapplied {
+    fn of(raft: &Raft, applied: Index) -> Unapplied {
+        let entries = (applied.next().0..=raft.last_index().0).filter_map(|index| raft.entry(Index(index)));
+        Unapplied { is_empty: raft.last_index() == Index(0), names: names(entries.map(|entry| &entry.payload)) }
+    }
+}
+
+fn names<'a>(payloads: impl Iterator<Item = &'a Payload>) -> BTreeMap<u64, String> {
+    /// The one field of an `InternalRaftRequest`. Decoding it skips the others.
+    #[derive(Clone, PartialEq, prost::Message)]
+    struct Request {
+        #[prost(message, optional, tag = "1301")]
+        set: Option<membershippb::ClusterMemberAttrSetRequest>,
+    }
+    let published = payloads.filter_map(|payload| {
+        let Payload::Data(data) = payload else { return None };
+        let set = Request::decode(&data[..]).ok()?.set?;
+        Some((set.member_id, set.member_attributes?.name))
+    });
+    published.collect()
+}
+
 /// Answers in the background.
-pub fn answer(member: &Arc<Member>, bytes: Bytes, reply: oneshot::Sender<Bytes>) {
+pub fn answer(member: &Arc<Member>, raft: &Raft, bytes: Bytes, reply: oneshot::Sender<Bytes>) {
     let member = Arc::clone(member);
+    let unapplied = Unapplied::of(raft, Index(member.view().applied().0));
     tokio::spawn(async move {
         let answer = match Query::decode(bytes) {
-            Ok(query) => respond(&member, query).await,
+            Ok(query) => respond(&member, query, unapplied).await,
             Err(error) => Err(error.to_string()),
         };
         let answer = answer.unwrap_or_else(|error| QueryAnswer { error, ..QueryAnswer::default() });
@@ -38,37 +70,48 @@ pub fn answer(member: &Arc<Member>, bytes: Bytes, reply: oneshot::Sender<Bytes>)
     });
 }
 
-async fn respond(member: &Arc<Member>, query: Query) -> Result<QueryAnswer, String> {
-    let cluster = member.ids().cluster;
+async fn respond(member: &Arc<Member>, query: Query, unapplied: Unapplied) -> Result<QueryAnswer, String> {
+    let Ids { cluster, member: own } = member.ids();
     if query.cluster_id != 0 && query.cluster_id != cluster {
         return Err(format!("this is a member of cluster {cluster:x}, not of {:x}", query.cluster_id));
     }
     // The newest list when there is a leader, otherwise the one that is here.
-    if member.standing().leader.is_some() {
-        tokio::select! {
+    let mut confirmed = member.standing().leader.is_some()
+        && tokio::select! {
             biased;
-            _ = member.read_barrier() => {}
-            () = member.env().clock.sleep(FRESHNESS_PATIENCE) => {}
-        }
-    }
+            read = member.read_barrier() => read.is_ok(),
+            () = member.env().clock.sleep(FRESHNESS_PATIENCE) => false,
+        };
     if let Some(Question::Replace(Replace { peer_urls })) = query.question {
-        replace(member, &peer_urls).await?;
+        // What was applied for this question is in the answer, and nobody has started as the new one before it.
+        confirmed |= replace(member, &peer_urls).await?;
     }
     let state = member.state();
     let known = state.cluster();
+    // Who is coming belongs to it as well: an entry takes part from the moment it is in the log, and without a leader,
+    // as after a restart, nobody could apply it.
+    let members = known.members.iter().map(|(id, info)| info.to_proto(*id)).chain(member.coming());
+    let named = |mut record: pb::Member| {
+        if let Some(name) = unapplied.names.get(&record.id).filter(|_| record.name.is_empty()) {
+            record.name.clone_from(name);
+        }
+        record
+    };
     Ok(QueryAnswer {
         error: String::new(),
         cluster_id: cluster,
         cluster_version: known.version.map(|version| version.to_string()).unwrap_or_default(),
-        // Who is coming belongs to it as well: an entry takes part from the moment it is in the log, and without a
-        // leader, as after a restart, nobody could apply it.
-        members: known.members.iter().map(|(id, info)| info.to_proto(*id)).chain(member.coming()).collect(),
+        members: members.map(named).collect(),
         removed: known.removed.contains(&query.from),
+        from: if known.configuration.members().is_empty() { 0 } else { own },
+        confirmed,
+        log_is_empty: unapplied.is_empty,
     })
 }
 
 /// Adds a learner that will take the place of the newest member with these URLs, unless that one has never started.
-async fn replace(member: &Arc<Member>, urls: &[String]) -> Result<(), String> {
+/// Whether it did.
+async fn replace(member: &Arc<Member>, urls: &[String]) -> Result<bool, String> {
     if !urls_are_valid(urls) {
         return Err("these are no peer URLs".into());
     }
@@ -81,7 +124,7 @@ async fn replace(member: &Arc<Member>, urls: &[String]) -> Result<(), String> {
         return Err(format!("no member has the peer URLs {}; add it with `etcdctl member add`", urls.join(",")));
     };
     if !info.has_started() {
-        return Ok(());
+        return Ok(false);
     }
     let id = member_id(&urls, "", Some(member.env().clock.wall()));
     let new = pb::Member {
@@ -94,7 +137,7 @@ async fn replace(member: &Arc<Member>, urls: &[String]) -> Result<(), String> {
         ..pb::Member::default()
     };
     let change = Change::Replace(pb::Replacement { old: *old, new: Some(new) });
-    member.change_membership(change).await.map(|_| ()).map_err(|error| error.to_string())
+    member.change_membership(change).await.map(|_| true).map_err(|error| error.to_string())
 }
 
 /// Asks one of the others whether this member still belongs to the cluster: without a leader it may be that it does
@@ -113,4 +156,32 @@ pub fn whether_removed(member: &Arc<Member>, url: String) {
             member.was_removed();
         }
     });
+}
+
+#[cfg(test)]
+mod tests {
+    use evenkeel_proto::etcdserverpb;
+    use evenkeel_raft::{ConfigEntry, Data};
+
+    use super::*;
+
+    #[test]
+    fn names_are_found_in_entries_that_nobody_has_applied() {
+        let data = |request: etcdserverpb::InternalRaftRequest| Payload::Data(Data::from(request.encode_to_vec()));
+        let named = |member_id, name: &str| {
+            let attributes = membershippb::Attributes { name: name.into(), client_urls: Vec::new() };
+            let set = membershippb::ClusterMemberAttrSetRequest { member_id, member_attributes: Some(attributes) };
+            data(etcdserverpb::InternalRaftRequest { cluster_member_attr_set: Some(set), ..Default::default() })
+        };
+        let put = etcdserverpb::PutRequest { key: b"k".to_vec().into(), ..Default::default() };
+        let payloads = [
+            Payload::Empty,
+            named(3, "c"),
+            data(etcdserverpb::InternalRaftRequest { put: Some(put), ..Default::default() }),
+            Payload::Config(ConfigEntry::default().into()),
+            Payload::Data(Data::from(vec![0xff; 3])),
+            named(2, "b"),
+        ];
+        assert_eq!(names(payloads.iter()), [(2, "b".to_owned()), (3, "c".to_owned())].into());
+    }
 }
