@@ -59,6 +59,33 @@ impl Ctl {
         String::from_utf8_lossy(&output.stderr).into_owned()
     }
 
+    /// Runs it, again while members have not been connected for long enough. Whether it succeeded, and what it said.
+    fn settled(&self, arguments: &[&str]) -> (bool, String) {
+        let deadline = std::time::Instant::now() + support::PATIENCE;
+        loop {
+            let output = run(&mut self.command(arguments));
+            let said = if output.status.success() { &output.stdout } else { &output.stderr };
+            let said = String::from_utf8_lossy(said).into_owned();
+            if !said.ends_with("Error: etcdserver: unhealthy cluster\n") || deadline < std::time::Instant::now() {
+                return (output.status.success(), said);
+            }
+        }
+    }
+
+    fn when_healthy(&self, arguments: &[&str]) -> String {
+        let (succeeded, said) = self.settled(arguments);
+        assert!(succeeded, "etcdctl {arguments:?}: {said}");
+        said
+    }
+
+    /// Each of these fails with this error.
+    fn refuses(&self, rows: &[(&[&str], &str)]) {
+        for (arguments, error) in rows {
+            let (succeeded, said) = self.settled(arguments);
+            assert!(!succeeded && said.ends_with(&format!("Error: {error}\n")), "etcdctl {arguments:?}: {said}");
+        }
+    }
+
     fn json(&self, arguments: &[&str]) -> Value {
         let text = self.ok(&[&["-w", "json"], arguments].concat());
         serde_json::from_str(&text).unwrap_or_else(|error| panic!("{arguments:?}: {error}: {text}"))
@@ -232,6 +259,122 @@ fn etcdctl_works() {
     if let Some(program) = program() {
         everything(&program, true, &[downgrades]);
     }
+}
+
+/// What etcd 3.7.3 answered to the same commands in the same situations.
+#[test]
+fn changes_of_membership_are_made_and_refused_as_by_etcd() {
+    let Some(program) = program() else { return };
+    let cluster = Cluster::serving(3);
+    let endpoints = cluster.endpoints().join(",");
+    let mut ctl = Ctl { program, cluster, endpoints };
+    let (leader, ids) = everybody(&ctl);
+    let (follower, other) = ((leader + 1) % 3, (leader + 2) % 3);
+    let urls = |place: usize, ctl: &Ctl| format!("--peer-urls={}", ctl.cluster.nodes[place].peer);
+    let (leaders, others) = (urls(leader, &ctl), urls(other, &ctl));
+    let nowhere = "--peer-urls=http://127.0.0.1:1";
+
+    for place in [leader, follower] {
+        ctl.endpoints = ctl.cluster.nodes[place].endpoint.clone();
+        ctl.refuses(&[
+            (&["member", "add", "x", &others], "etcdserver: Peer URLs already exists"),
+            (&["member", "add", "x", &others, "--learner"], "etcdserver: Peer URLs already exists"),
+            (&["member", "remove", "1234abcd"], "etcdserver: member not found"),
+            (&["member", "update", "1234abcd", nowhere], "etcdserver: member not found"),
+            (&["member", "update", &ids[follower], &leaders], "etcdserver: Peer URLs already exists"),
+            (&["member", "promote", "1234abcd"], "etcdserver: member not found"),
+            (&["member", "promote", &ids[leader]], "etcdserver: can only promote a learner member"),
+        ]);
+    }
+    let no_leader = |ctl: &Ctl| format!("no leader endpoint given at [{}]", ctl.endpoints);
+    ctl.refuses(&[(&["move-leader", &ids[other]], &no_leader(&ctl))]);
+    ctl.endpoints = ctl.cluster.nodes[leader].endpoint.clone();
+    ctl.refuses(&[(&["move-leader", "1234abcd"], "etcdserver: bad leader transferee")]);
+    let same = format!("Leadership transferred from {0} to {0}\n", ids[leader]);
+    assert_eq!(ctl.ok(&["move-leader", &ids[leader]]), same);
+
+    let new = ctl.cluster.join();
+    let learners = urls(new, &ctl);
+    let added = ctl.ok(&["member", "add", "n4", &learners, "--learner"]);
+    let words: Vec<&str> = added.lines().next().unwrap().split_whitespace().collect();
+    let ["Member", learner, "added", "as", "learner", "to", "cluster", cluster] = words[..] else { panic!("{added}") };
+    for line in ["ETCD_NAME=\"n4\"", "ETCD_INITIAL_CLUSTER_STATE=\"existing\""] {
+        assert!(added.lines().any(|said| said == line), "{added}");
+    }
+    let peer = &ctl.cluster.nodes[new].peer;
+    let listed = format!("{learner}, unstarted, , {peer}, , true");
+    assert!(ctl.ok(&["member", "list"]).lines().any(|line| line == listed));
+    for place in [leader, follower] {
+        ctl.endpoints = ctl.cluster.nodes[place].endpoint.clone();
+        ctl.refuses(&[
+            (
+                &["member", "promote", learner],
+                "etcdserver: can only promote a learner member which is in sync with leader",
+            ),
+            (&["member", "add", "x", nowhere, "--learner"], "etcdserver: too many learner members in cluster"),
+        ]);
+    }
+    let updated = format!("Member {learner:>16} updated in cluster {cluster:>16}\n");
+    assert_eq!(ctl.ok(&["member", "update", learner, &learners]), updated);
+    ctl.cluster.nodes[new].start();
+    ctl.cluster.nodes[new].logged(support::READY);
+    ctl.endpoints = ctl.cluster.nodes[new].endpoint.clone();
+    let not_here = "etcdserver: rpc not supported for learner";
+    ctl.refuses(&[
+        (&["get", "a"], not_here),
+        (&["put", "a", "b"], not_here),
+        (&["member", "list"], not_here),
+        (&["member", "add", "x", nowhere], not_here),
+        (&["member", "remove", "1234abcd"], not_here),
+        (&["member", "update", "1234abcd", nowhere], not_here),
+        (&["member", "promote", "1234abcd"], not_here),
+        (&["move-leader", learner], &no_leader(&ctl)),
+    ]);
+    assert_eq!(ctl.ok(&["get", "a", "--consistency=s"]), "");
+    ctl.endpoints = ctl.cluster.nodes[leader].endpoint.clone();
+    ctl.refuses(&[(&["move-leader", learner], "etcdserver: bad leader transferee")]);
+    let promoted = format!("Member {learner:>16} promoted in cluster {cluster:>16}\n");
+    assert_eq!(ctl.when_healthy(&["member", "promote", learner]), promoted);
+    ctl.refuses(&[(&["member", "promote", learner], "etcdserver: can only promote a learner member")]);
+    let removed = |id: &str| format!("Member {id:>16} removed from cluster {cluster:>16}\n");
+    assert_eq!(ctl.when_healthy(&["member", "remove", learner]), removed(learner));
+    ctl.refuses(&[(&["member", "remove", learner], "etcdserver: member not found")]);
+
+    let unhealthy = "etcdserver: unhealthy cluster";
+    ctl.cluster.nodes[other].kill();
+    for place in [leader, follower] {
+        ctl.endpoints = ctl.cluster.nodes[place].endpoint.clone();
+        let attempts: [&[&str]; 4] = [
+            &["member", "add", "x", nowhere],
+            &["member", "add", "x", nowhere, "--learner"],
+            &["member", "remove", &ids[follower]],
+            &["member", "remove", &ids[leader]],
+        ];
+        for attempt in attempts {
+            assert!(ctl.fails(attempt).ends_with(&format!("Error: {unhealthy}\n")), "{attempt:?}");
+        }
+    }
+    ctl.endpoints = ctl.cluster.nodes[leader].endpoint.clone();
+    assert_eq!(ctl.ok(&["member", "remove", &ids[other]]), removed(&ids[other]));
+    let added = ctl.when_healthy(&["member", "add", "n5", nowhere]);
+    assert!(added.starts_with("Member ") && added.contains(" added to cluster "), "{added}");
+    let too_few = "etcdserver: re-configuration failed due to not enough started members";
+    let elsewhere = "--peer-urls=http://127.0.0.1:2";
+    ctl.refuses(&[(&["member", "add", "x", elsewhere], too_few), (&["member", "remove", &ids[follower]], too_few)]);
+    ctl.cluster.nodes[follower].kill();
+    ctl.refuses(&[(&["--command-timeout=30s", "member", "add", "x", elsewhere], too_few)]);
+}
+
+/// Who leads, and all ids, by place.
+fn everybody(ctl: &Ctl) -> (usize, Vec<String>) {
+    let status = ctl.json(&["endpoint", "status"]);
+    let of = |field: &[&str]| -> Vec<u64> {
+        let value = |member: &Value| field.iter().fold(member["Status"].clone(), |value, name| value[name].clone());
+        status.as_array().unwrap().iter().map(|member| value(member).as_u64().unwrap()).collect()
+    };
+    let (ids, leaders) = (of(&["header", "member_id"]), of(&["leader"]));
+    let leader = ids.iter().position(|id| *id == leaders[0]).expect("one of them leads");
+    (leader, ids.into_iter().map(|id| format!("{id:x}")).collect())
 }
 
 /// Debian's, for clusters that are older than their tools: `scripts/oracle debian`.

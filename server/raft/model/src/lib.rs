@@ -26,7 +26,11 @@
 //!
 //! # What is outside
 //!
-//! Several inputs before one `take_ready`, `Applied` that lags: `tests/properties.rs` has both.
+//! Several inputs before one `take_ready`, and `Applied` that lags behind what was delivered. `tests/properties.rs` of
+//! the core does both to a single member, with inputs at random, and claims no more than that nothing panics and nothing
+//! is delivered twice; its clusters take what is owed after each input and apply at once, as the worlds here do. Members
+//! whose state machines lag, among others that do not, are the simulator's: there an apply task and a disk of their own
+//! make them lag. In the core the applied index decides how far the log may be cut (`Compact`), and nothing else.
 
 pub mod explore;
 pub mod hash;
