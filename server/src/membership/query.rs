@@ -16,6 +16,7 @@ use tokio::sync::oneshot;
 use super::{Change, member_id, sorted, urls_are_valid};
 use crate::env::Network;
 use crate::member::{Ids, Member};
+use crate::state::Cluster;
 
 /// How long an answer may wait for the newest state; after that it is given as it is here.
 const FRESHNESS_PATIENCE: Duration = Duration::from_secs(1);
@@ -88,25 +89,30 @@ async fn respond(member: &Arc<Member>, query: Query, unapplied: Unapplied) -> Re
     }
     let state = member.state();
     let known = state.cluster();
-    // Who is coming belongs to it as well: an entry takes part from the moment it is in the log, and without a leader,
-    // as after a restart, nobody could apply it.
-    let members = known.members.iter().map(|(id, info)| info.to_proto(*id)).chain(member.coming());
-    let named = |mut record: pb::Member| {
-        if let Some(name) = unapplied.names.get(&record.id).filter(|_| record.name.is_empty()) {
-            record.name.clone_from(name);
-        }
-        record
-    };
     Ok(QueryAnswer {
         error: String::new(),
         cluster_id: cluster,
         cluster_version: known.version.map(|version| version.to_string()).unwrap_or_default(),
-        members: members.map(named).collect(),
+        members: listed(known, member.coming(), &unapplied.names),
         removed: known.removed.contains(&query.from),
         from: if known.configuration.members().is_empty() { 0 } else { own },
         confirmed,
         log_is_empty: unapplied.is_empty,
     })
+}
+
+/// The members, and those that are coming: an entry takes part from the moment it is in the log, and without a leader, as
+/// after a restart, nobody could apply it. Who has been applied meanwhile is not coming any more.
+fn listed(known: &Cluster, coming: Vec<pb::Member>, names: &BTreeMap<u64, String>) -> Vec<pb::Member> {
+    let is_new = |member: &pb::Member| !known.members.contains_key(&member.id) && !known.removed.contains(&member.id);
+    let coming = coming.into_iter().filter(is_new);
+    let named = |mut record: pb::Member| {
+        if let Some(name) = names.get(&record.id).filter(|_| record.name.is_empty()) {
+            record.name.clone_from(name);
+        }
+        record
+    };
+    known.members.iter().map(|(id, info)| info.to_proto(*id)).chain(coming).map(named).collect()
 }
 
 /// Adds a learner that will take the place of the newest member with these URLs, unless that one has never started.
@@ -164,6 +170,18 @@ mod tests {
     use evenkeel_raft::{ConfigEntry, Data};
 
     use super::*;
+    use crate::state::MemberInfo;
+
+    #[test]
+    fn everybody_is_listed_once_with_the_newest_name() {
+        let record = |id, name: &str| pb::Member { id, name: name.into(), ..pb::Member::default() };
+        let known = [(1, "a"), (2, "")].map(|(id, name)| MemberInfo::from_proto(record(id, name)));
+        let known = Cluster { removed: [4].into(), ..Cluster::founded(known.into()) };
+        // The driver has not looked again since the second was applied, and the fourth came and went.
+        let coming = vec![record(2, ""), record(3, ""), record(4, "")];
+        let names = [(1, "z".to_owned()), (2, "b".to_owned())].into();
+        assert_eq!(listed(&known, coming, &names), [record(1, "a"), record(2, "b"), record(3, "")]);
+    }
 
     #[test]
     fn names_are_found_in_entries_that_nobody_has_applied() {
