@@ -40,11 +40,14 @@ impl Configuration {
 
 /// The configurations that may count.
 #[derive(Clone, Debug)]
-pub(crate) struct Configurations(BTreeMap<(Index, Term), Configuration>);
+pub(crate) struct Configurations(BTreeMap<(Index, Term), Configuration>, Former);
+
+/// The one before the newest that is known to be committed. It may have committed that one, and what precedes it.
+type Former = Option<Configuration>;
 
 impl Configurations {
     pub fn new(first: Configuration) -> Configurations {
-        Configurations(BTreeMap::from([((Index(0), Term(0)), first)]))
+        Configurations(BTreeMap::from([((Index(0), Term(0)), first)]), None)
     }
 
     /// An entry with a configuration was put into some member's log.
@@ -58,6 +61,9 @@ impl Configurations {
     /// An entry was applied, so it is committed: when it is a configuration, those before it are history.
     pub fn applied(&mut self, index: Index, term: Term) {
         if self.0.contains_key(&(index, term)) {
+            if self.0.keys().next().is_some_and(|settled| *settled != (index, term)) {
+                self.1 = Some(self.settled().clone());
+            }
             self.0.retain(|(at, of), _| (index, term) == (*at, *of) || (index < *at && term <= *of));
         }
     }
@@ -65,6 +71,12 @@ impl Configurations {
     /// Every configuration that may count.
     pub fn all(&self) -> impl Iterator<Item = &Configuration> {
         self.0.values()
+    }
+
+    /// Every configuration that may have committed the entry at `index`.
+    pub fn of(&self, index: Index) -> impl Iterator<Item = &Configuration> {
+        let precedes = self.0.keys().next().is_some_and(|(settled, _)| index <= *settled);
+        self.all().chain(self.1.as_ref().filter(|_| precedes))
     }
 
     /// The newest one that is known to be committed.
@@ -101,6 +113,10 @@ mod tests {
         assert_eq!(all.all().count(), 3, "an entry that is none changes nothing");
         all.applied(Index(5), Term(3));
         assert_eq!(all.all().collect::<Vec<_>>(), [&Configuration::founded(2)]);
+        assert_eq!(all.of(Index(5)).collect::<Vec<_>>(), [&Configuration::founded(2), &Configuration::founded(3)]);
+        assert_eq!(all.of(Index(6)).collect::<Vec<_>>(), [&Configuration::founded(2)]);
+        all.applied(Index(5), Term(3));
+        assert_eq!(all.of(Index(5)).count(), 2, "another member applies it, too");
         all.appended(Index(5), Term(2), Configuration::founded(4));
         assert_eq!(all.settled(), &Configuration::founded(2), "a late member's old entry changes nothing");
     }

@@ -206,7 +206,7 @@ impl Ledger {
             return Ok(());
         }
         let holds = |member: MemberId| self.books.get(&member).is_some_and(|book| book.holds(index.0, term));
-        if self.configurations.all().any(|configuration| configuration.is_quorum(holds)) {
+        if self.configurations.of(index).any(|configuration| configuration.is_quorum(holds)) {
             self.safe = index;
             return Ok(());
         }
