@@ -54,8 +54,7 @@ pub fn markdown() -> String {
     }
     put(&mut out, "\n## Verbs");
     for verb in verb::docs() {
-        let later = if verb.later { " *(not run yet)*" } else { "" };
-        put(&mut out, &format!("\n### `{}`{later}\n\n{}", verb.verb, verb.doc));
+        put(&mut out, &format!("\n### `{}`\n\n{}", verb.verb, verb.doc));
         if !verb.keys.is_empty() {
             key_table(&mut out, &verb.keys);
         }

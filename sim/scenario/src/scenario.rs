@@ -16,7 +16,6 @@ use crate::swarm::SwarmSpec;
 use crate::time::Nanos;
 use crate::tree::{self, Node, Tree};
 use crate::value::Value;
-use crate::verb;
 use std::collections::BTreeMap;
 use std::ops::Range;
 
@@ -102,17 +101,6 @@ impl Scenario {
     /// The seeds of a campaign.
     pub fn seed_range(&self) -> Range<u64> {
         self.seeds.first..self.seeds.first.saturating_add(self.seeds.count)
-    }
-
-    /// A problem for each verb that is part of the language but belongs to later work.
-    pub fn unsupported(&self) -> Vec<Problem> {
-        let later = self.steps.iter().filter(|step| verb::is_later(step.action.verb()));
-        later
-            .map(|step| {
-                let message = format!("the verb \"{}\" cannot be run yet", step.action.verb());
-                self.source.problem(step.verb_at.start..step.verb_at.end, message)
-            })
-            .collect()
     }
 
     /// A problem for each planted bug and each switched-off mechanism that is not among the known ones.

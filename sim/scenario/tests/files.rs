@@ -142,13 +142,6 @@ fn a_run_lasts_until_its_last_step_had_its_effect() {
 }
 
 #[test]
-fn every_verb_of_the_examples_can_be_run() {
-    for number in 0..3 {
-        assert_eq!(example(number).unsupported(), []);
-    }
-}
-
-#[test]
 fn planted_bugs_are_checked_against_the_known_ones() {
     let text = "scn = 1\nname = \"x\"\n[cluster]\nmutants = [\"ack-before-fsync\", { name = \"vote-not-durabel\", on = \"n2\" }]\nswitches = [\"check-quorum\"]\n";
     let scenario = load(text, "x.toml");

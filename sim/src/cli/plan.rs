@@ -123,8 +123,7 @@ pub fn load(path: &str, world: &World) -> Result<Result<Scenario, Vec<Problem>>,
         _ => CliError::Usage(format!("cannot read {path}: {error}")),
     })?;
     Ok(Scenario::parse(&text, path).and_then(|scenario| {
-        let mut problems = scenario.unsupported();
-        problems.extend(scenario.check_planted(&(world.mutants)(), &(world.switches)()));
+        let mut problems = scenario.check_planted(&(world.mutants)(), &(world.switches)());
         let points: Vec<&str> = world.points.iter().map(|(name, _)| *name).collect();
         problems.extend(scenario.check_points(&points));
         if problems.is_empty() { Ok(scenario) } else { Err(problems) }

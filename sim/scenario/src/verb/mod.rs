@@ -1,7 +1,6 @@
 //! What a step can do: every verb with its arguments.
 //!
-//! A fault with `for` heals by itself; without it, it lasts until `quiesce`. Verbs marked as later are part of the
-//! language and checked in full, but a simulator may refuse to run them.
+//! A fault with `for` heals by itself; without it, it lasts until `quiesce`.
 
 mod args;
 
@@ -14,7 +13,7 @@ use crate::tree::Node;
 pub use args::*;
 
 macro_rules! verbs {
-    ($($(#[doc = $doc:literal])* $name:ident, $open:ident, $text:literal, $later:literal;)*) => {
+    ($($(#[doc = $doc:literal])* $name:ident, $open:ident, $text:literal;)*) => {
         /// What a step does in one run.
         #[derive(Clone, Debug, PartialEq)]
         pub enum Action { $($(#[doc = $doc])* $name($name),)* }
@@ -23,7 +22,7 @@ macro_rules! verbs {
         #[derive(Clone, Debug, PartialEq)]
         pub enum ActionSpec { $($(#[doc = $doc])* $name($open),)* }
 
-        const VERBS: &[(&str, bool, &str)] = &[$(($text, $later, concat!($($doc),*)),)*];
+        const VERBS: &[(&str, &str)] = &[$(($text, concat!($($doc),*)),)*];
 
         impl ActionSpec {
             /// The verb, as files write it.
@@ -62,7 +61,7 @@ macro_rules! verbs {
 
         /// Every verb with its keys, for the reference.
         pub fn docs() -> Vec<VerbDoc> {
-            vec![$(VerbDoc { verb: $text, later: $later, doc: concat!($($doc),*).trim(), keys: $name::keys() },)*]
+            vec![$(VerbDoc { verb: $text, doc: concat!($($doc),*).trim(), keys: $name::keys() },)*]
         }
     };
 }
@@ -72,8 +71,6 @@ macro_rules! verbs {
 pub struct VerbDoc {
     /// The verb.
     pub verb: &'static str,
-    /// Whether it is part of the language but may not be run yet.
-    pub later: bool,
     /// One line.
     pub doc: &'static str,
     /// Its keys.
@@ -82,49 +79,49 @@ pub struct VerbDoc {
 
 verbs! {
     /// Loses messages.
-    Cut, CutSpec, "cut", false;
+    Cut, CutSpec, "cut";
     /// Delays messages.
-    Slow, SlowSpec, "slow", false;
+    Slow, SlowSpec, "slow";
     /// Loses a share of messages.
-    Drop, DropSpec, "drop", false;
+    Drop, DropSpec, "drop";
     /// Repeats messages.
-    Dup, DupSpec, "dup", false;
+    Dup, DupSpec, "dup";
     /// Puts messages out of order.
-    Reorder, ReorderSpec, "reorder", false;
+    Reorder, ReorderSpec, "reorder";
     /// Breaks connections, which are made again at once.
-    Reset, ResetSpec, "reset", false;
+    Reset, ResetSpec, "reset";
     /// Takes members down and up.
-    Restart, RestartSpec, "restart", false;
+    Restart, RestartSpec, "restart";
     /// Stalls members.
-    Pause, PauseSpec, "pause", false;
+    Pause, PauseSpec, "pause";
     /// Makes disks slow or fail.
-    DiskStep, DiskStepSpec, "disk", false;
+    DiskStep, DiskStepSpec, "disk";
     /// Makes clocks jump or drift.
-    ClockStep, ClockStepSpec, "clock", false;
+    ClockStep, ClockStepSpec, "clock";
     /// Ends all faults.
-    Quiesce, QuiesceSpec, "quiesce", false;
+    Quiesce, QuiesceSpec, "quiesce";
     /// Names members.
-    Bind, BindSpec, "bind", false;
+    Bind, BindSpec, "bind";
     /// Marks the log.
-    Mark, MarkSpec, "mark", false;
+    Mark, MarkSpec, "mark";
     /// Compacts history.
-    Compact, CompactSpec, "compact", false;
+    Compact, CompactSpec, "compact";
     /// Stops members for good.
-    Stop, StopSpec, "stop", false;
+    Stop, StopSpec, "stop";
     /// Changes the release of members.
-    Roll, RollSpec, "roll", false;
+    Roll, RollSpec, "roll";
     /// Starts or ends a downgrade.
-    Downgrade, DowngradeSpec, "downgrade", false;
+    Downgrade, DowngradeSpec, "downgrade";
     /// Changes the membership.
-    Member, MemberSpec, "member", false;
+    Member, MemberSpec, "member";
     /// Hands leadership over.
-    Transfer, TransferSpec, "transfer", false;
+    Transfer, TransferSpec, "transfer";
     /// Defragments.
-    Defrag, DefragSpec, "defrag", false;
+    Defrag, DefragSpec, "defrag";
     /// Cuts members off one by one.
-    Swizzle, SwizzleSpec, "swizzle", false;
+    Swizzle, SwizzleSpec, "swizzle";
     /// Restarts members again and again.
-    Attrition, AttritionSpec, "attrition", false;
+    Attrition, AttritionSpec, "attrition";
 }
 
 /// The names of all verbs.
@@ -135,11 +132,6 @@ pub fn names() -> impl Iterator<Item = &'static str> {
 /// Whether there is such a verb.
 pub fn is_verb(name: &str) -> bool {
     names().any(|verb| verb == name)
-}
-
-/// Whether the verb is part of the language but may not be run yet.
-pub fn is_later(name: &str) -> bool {
-    VERBS.iter().any(|(verb, later, _)| *verb == name && *later)
 }
 
 /// Reads the arguments of a step whose common keys were asked for before.
