@@ -180,6 +180,15 @@ impl SimNet {
         self.0.with(|state, _| state.board.break_connection(from, to));
     }
 
+    /// See [`Switchboard::refuse_connection`].
+    pub fn refuse_connection(&self, from: NodeId, to: NodeId) {
+        let waker = self.0.with(|state, now| {
+            state.board.refuse_connection(now, from, to);
+            state.wakes_pump()
+        });
+        waker.into_iter().for_each(Waker::wake);
+    }
+
     /// See [`Switchboard::set_quality`].
     pub fn set_quality(&self, from: NodeId, to: NodeId, quality: Quality) {
         self.0.with(|state, _| state.board.set_quality(from, to, quality));
@@ -400,7 +409,7 @@ fn deliver(net: &Arc<Shared>) {
                 // A full inbox loses the word; the sender will hear again.
                 let _ = inbox.map(|inbox| inbox.try_send(Inbound::Down { peer }));
             }
-            Arrival::Reset { to, peer } => {
+            Arrival::Reset { to, peer, .. } => {
                 let taken = inbox.is_some_and(|inbox| inbox.try_send(Inbound::Reset { peer }).is_ok());
                 (net.tap)(&NetEvent::Reset { at, member: to, peer, taken });
             }

@@ -92,6 +92,8 @@ pub enum Arrival {
         to: NodeId,
         /// About whom.
         peer: NodeId,
+        /// It is not gone.
+        wrongly: bool,
     },
 }
 
@@ -227,7 +229,7 @@ impl Switchboard {
                 let back = self.link(id, other).travel(&draws);
                 let life = self.stations[&other].life.expect("it is connected");
                 let (to, peer) = (self.member(other), self.member(id));
-                self.schedule(now + back + there + back, life, Arrival::Reset { to, peer });
+                self.schedule(now + back + there + back, life, Arrival::Reset { to, peer, wrongly: false });
             }
         }
         self.stations.get_mut(&id).expect("it is there").life = None;
@@ -257,6 +259,19 @@ impl Switchboard {
                 _ => self.under_way.push(Reverse(under_way)),
             }
         }
+    }
+
+    /// `from` is told, wrongly, that the process of `to` is gone: its attempt to connect again was refused. Nobody is
+    /// told who is not connected.
+    pub fn refuse_connection(&mut self, now: Duration, from: NodeId, to: NodeId) {
+        if !self.connected(now, from, to) {
+            return;
+        }
+        let draws = self.draws.clone();
+        let round_trip = self.link(from, to).travel(&draws) + self.link(to, from).travel(&draws);
+        let life = self.stations[&self.station(from)].life.expect("it is connected");
+        let arrival = Arrival::Reset { to: self.member(from), peer: self.member(to), wrongly: true };
+        self.schedule(now + round_trip, life, arrival);
     }
 
     /// True when the process with this life is running.
@@ -377,11 +392,11 @@ impl Switchboard {
                     *to
                 }
                 Arrival::Down { to, .. } => *to,
-                Arrival::Reset { to, peer } => {
+                Arrival::Reset { to, peer, wrongly } => {
                     let returned =
                         self.stations.get(&self.station(*peer)).is_some_and(|station| station.life.is_some());
                     let cut = self.link(*to, *peer).is_dead() || self.link(*peer, *to).is_dead();
-                    if returned || cut {
+                    if (returned && !wrongly) || cut {
                         continue;
                     }
                     *to

@@ -182,7 +182,7 @@ fn a_member_learns_that_a_connected_process_is_gone_and_only_then() {
         while let Some(due) = board.next_due() {
             arrivals.extend(board.pop_due(due));
         }
-        let reset = Arrival::Reset { to: N1, peer: N2 };
+        let reset = Arrival::Reset { to: N1, peer: N2, wrongly: false };
         assert_eq!(arrivals, if told { vec![reset] } else { vec![] }, "{end:?} {returns} {cut:?}");
     }
 }
@@ -197,6 +197,16 @@ fn a_broken_connection_loses_what_is_under_way_and_nothing_else() {
     board.break_connection(N1, N2);
     board.send(MS * 100, N1, N2, Append, number(3));
     assert_eq!(drain(&mut board), [3]);
+}
+
+#[test]
+fn a_refused_connection_seems_the_end_of_a_process_that_lives() {
+    let mut board = board(1, jitter());
+    board.refuse_connection(MS, N1, N2);
+    assert_eq!(board.next_due(), None, "they are not connected yet");
+    board.refuse_connection(MS * 1000, N1, N2);
+    let due = board.next_due().expect("the news is under way");
+    assert_eq!(board.pop_due(due), Some(Arrival::Reset { to: N1, peer: N2, wrongly: true }));
 }
 
 #[test]

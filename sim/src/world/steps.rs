@@ -350,7 +350,11 @@ impl Stage {
             }
             Action::Reset(reset) => {
                 for (from, to) in self.links(&reset.link, id) {
-                    self.cluster.net.break_connection(self.cluster.station(from), self.cluster.station(to));
+                    let (from, to) = (self.cluster.station(from), self.cluster.station(to));
+                    self.cluster.net.break_connection(from, to);
+                    if reset.refused {
+                        self.cluster.net.refuse_connection(from, to);
+                    }
                 }
             }
             Action::Restart(restart) => self.restart(restart, id).await,

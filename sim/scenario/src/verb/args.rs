@@ -177,6 +177,8 @@ section! {
     ResetSpec => Reset, "the step `reset`" {
         /// The link.
         link: Link = needed(),
+        /// Whether the next attempt to connect is refused, as if the process were gone.
+        refused: bool = Some(false),
     }
 }
 section! {
