@@ -80,6 +80,11 @@ impl Availability {
         self.configurations.appended(index, term, configuration);
     }
 
+    /// The member comes back as somebody else; the old one is `gone`.
+    pub fn replaced(&mut self, member: MemberId, gone: MemberId) {
+        self.configurations.replaced(member, gone);
+    }
+
     /// A member applied an entry.
     pub fn applied(&mut self, index: Index, term: Term) {
         self.configurations.applied(index, term);

@@ -4,6 +4,8 @@
 //! away again. So several may count at a time: the newest one that is known to be committed, and whatever was appended
 //! after it. Rules that depend on who votes ask all of them and are content with one: no false alarm while a change is
 //! under way, and no slack as soon as it is over.
+//!
+//! A member is named by its machine. Who had the name before its disk was lost is somebody else, and holds nothing.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -36,6 +38,12 @@ impl Configuration {
         let majority = |of: &BTreeSet<MemberId>| of.len() / 2 < of.iter().filter(|member| has(**member)).count();
         majority(&self.voters) && (self.outgoing.is_empty() || majority(&self.outgoing))
     }
+
+    /// Whether those for whom `has` holds can decide on an entry with this configuration, in the place of `before`:
+    /// either can, without those who lose their vote by it. Who lacks the entry can only be elected by the former.
+    pub fn is_decided(&self, before: &Configuration, has: impl Fn(MemberId) -> bool) -> bool {
+        self.is_quorum(&has) || before.is_quorum(|member| self.is_voter(member) && has(member))
+    }
 }
 
 /// The configurations that may count.
@@ -66,6 +74,31 @@ impl Configurations {
             }
             self.0.retain(|(at, of), _| (index, term) == (*at, *of) || (index < *at && term <= *of));
         }
+    }
+
+    /// Whoever was `member` so far has lost its disk and is `gone`; the name is somebody else's from now on.
+    pub fn replaced(&mut self, member: MemberId, gone: MemberId) {
+        for configuration in self.0.values_mut() {
+            for half in [&mut configuration.voters, &mut configuration.outgoing, &mut configuration.learners] {
+                if half.remove(&member) {
+                    half.insert(gone);
+                }
+            }
+        }
+    }
+
+    /// The configuration in the entry at this position, and the one in force before it in a log with these terms.
+    pub fn decided_by(
+        &self,
+        index: Index,
+        term: Term,
+        term_at: impl Fn(Index) -> Option<Term>,
+    ) -> Option<(&Configuration, &Configuration)> {
+        let own = self.0.get(&(index, term))?;
+        let mut before = self.0.range(..(index, Term(0))).rev();
+        let settled = self.0.keys().next();
+        let before = before.find(|(place, _)| Some(*place) == settled || term_at(place.0) == Some(place.1))?;
+        Some((own, before.1))
     }
 
     /// Every configuration that may count.
@@ -101,6 +134,31 @@ mod tests {
         {
             assert_eq!(joint.is_quorum(|member| has.contains(&member.0)), decides, "{has:?}");
         }
+    }
+
+    #[test]
+    fn a_change_is_decided_by_itself_or_by_what_was_before_without_those_who_go() {
+        let before = Configuration::founded(3);
+        let joint = Configuration { voters: set(&[1, 2, 4]), outgoing: set(&[1, 2, 3]), ..Configuration::default() };
+        let without = Configuration { voters: set(&[1, 2]), ..Configuration::default() };
+        for (own, has, decides) in [
+            (&joint, &[1, 2][..], true),
+            (&joint, &[1, 4], false),
+            (&joint, &[2, 3], true),
+            (&without, &[1, 3], false),
+            (&without, &[1, 2], true),
+        ] {
+            assert_eq!(own.is_decided(&before, |member| has.contains(&member.0)), decides, "{own:?} {has:?}");
+        }
+    }
+
+    #[test]
+    fn whoever_was_replaced_counts_no_more() {
+        let mut all = Configurations::new(Configuration::founded(3));
+        all.replaced(MemberId(3), MemberId(3).before());
+        let has = |of: &[u64]| all.settled().is_quorum(|member| of.contains(&member.0));
+        assert!(has(&[1, 2]) && !has(&[1, 3]));
+        assert_eq!(all.decided_by(Index(5), Term(1), |_| None), None, "an entry that is none");
     }
 
     #[test]

@@ -97,6 +97,16 @@ impl Revision {
     }
 }
 
+impl MemberId {
+    /// Whoever had this name before its disk was lost.
+    pub const fn before(self) -> MemberId {
+        MemberId(self.0 + BEFORE)
+    }
+}
+
+/// Above the number of any machine.
+const BEFORE: u64 = 1_000;
+
 impl LeaseId {
     /// No lease.
     pub const NONE: LeaseId = LeaseId(0);

@@ -10,6 +10,9 @@
 //! | any other message of a term | the term |
 //! | an answer to a client at revision `r`, read or write | on a majority of the voters: the entry that made `r` |
 //!
+//! And nobody takes a change of who takes part for committed before it is durable on those who decide about it: a
+//! majority of its own configuration (both halves of a joint one), or of the one before.
+//!
 //! After a start the member must find all that was durable. Reads count too: what is not yet durable must not be
 //! shown.
 
@@ -74,6 +77,8 @@ pub struct Ledger {
     makers: Vec<Option<(Index, Term)>>,
     /// A majority has been seen to hold the log up to here.
     safe: Index,
+    /// Some member has taken its log for committed up to here.
+    committed: Index,
 }
 
 fn fail(at: Moment, member: MemberId, message: String) -> Box<Violation> {
@@ -84,7 +89,7 @@ impl Ledger {
     /// For so many voting members at first.
     pub fn new(voters: usize) -> Self {
         let configurations = Configurations::new(Configuration::founded(voters));
-        Ledger { configurations, books: BTreeMap::new(), makers: Vec::new(), safe: Index(0) }
+        Ledger { configurations, books: BTreeMap::new(), makers: Vec::new(), safe: Index(0), committed: Index(0) }
     }
 
     fn book(&mut self, member: MemberId) -> &mut Book {
@@ -97,8 +102,28 @@ impl Ledger {
     }
 
     /// The member's disk is empty and it comes back as somebody else: what it held is lost, what it promised is void.
-    pub fn replaced(&mut self, member: MemberId) {
+    pub fn replaced(&mut self, member: MemberId, gone: MemberId) {
         self.books.remove(&member);
+        self.configurations.replaced(member, gone);
+    }
+
+    /// The member takes its log for committed up to here: were those asked who decide about a change of who takes part?
+    pub fn committed(&mut self, at: Moment, member: MemberId, index: Index) -> Verdict {
+        let from = self.committed.0 + 1;
+        self.committed = self.committed.max(index);
+        let Some(placed) = self.books.get(&member).map(|book| &book.placed) else { return Ok(()) };
+        for index in (from..=index.0).map(Index) {
+            let Some(term) = placed.get(index.0) else { continue };
+            let decided_by = self.configurations.decided_by(index, term, |place| placed.get(place.0));
+            let Some((own, before)) = decided_by else { continue };
+            let holds = |member: MemberId| self.books.get(&member).is_some_and(|book| book.holds(index.0, term));
+            if !own.is_decided(before, holds) {
+                let message =
+                    format!("commits a change of who takes part at {index} without those who decide about it");
+                return Err(fail(at, member, message).with([Related::Index(index)]));
+            }
+        }
+        Ok(())
     }
 
     /// An entry was put into the member's log, in memory.

@@ -115,8 +115,9 @@ impl Raft {
         Ok(())
     }
 
-    /// The member's disk is empty and it comes back as somebody else.
-    pub fn replaced(&mut self, member: MemberId) {
+    /// The member's disk is empty and it comes back as somebody else; the old one is `gone`.
+    pub fn replaced(&mut self, member: MemberId, gone: MemberId) {
+        self.configurations.replaced(member, gone);
         self.members.remove(&member);
         self.votes.retain(|(voter, _), _| *voter != member);
     }

@@ -263,14 +263,19 @@ impl Oracles {
                 self.raft.configured(index, term, configuration);
             }
             Replaced { member } => {
-                self.raft.replaced(member);
-                self.ledger.replaced(member);
+                let gone = member.before();
+                self.raft.replaced(member, gone);
+                self.ledger.replaced(member, gone);
+                self.availability.replaced(member, gone);
             }
             SnapshotInstalled { member, index, term } => {
                 self.ledger.snapshot_installed(member, index);
                 self.ask(raft::NAME, |all| all.raft.snapshot_installed(at, member, index, term));
             }
-            Committed { member, index } => self.ask(raft::NAME, |all| all.raft.committed(at, member, index)),
+            Committed { member, index } => {
+                self.ask(raft::NAME, |all| all.raft.committed(at, member, index));
+                self.ask(ledger::NAME, |all| all.ledger.committed(at, member, index));
+            }
             Applied { member, applied } => self.applied(at, member, &applied),
             Durable { member, stored } => self.ask(ledger::NAME, |all| all.ledger.durable(at, member, stored)),
             Promised { member, promise } => {

@@ -214,7 +214,7 @@ impl Look {
             }
         }
         let told = |of: &std::collections::BTreeSet<evenkeel_raft::NodeId>| {
-            of.iter().map(|id| self.names.member(id.0)).collect::<std::collections::BTreeSet<_>>()
+            of.iter().map(|id| self.names.known_as(id.0)).collect::<std::collections::BTreeSet<_>>()
         };
         let told = evenkeel_check::configurations::Configuration {
             voters: told(&configuration.voters),

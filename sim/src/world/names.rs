@@ -56,6 +56,12 @@ impl Names {
         MemberId(self.number(id))
     }
 
+    /// As [`Names::member`], but whoever has been replaced on its machine is told apart from who is there now.
+    pub fn known_as(&self, id: u64) -> MemberId {
+        let member = self.member(id);
+        if member == MemberId(0) || self.id(member.0) == id { member } else { member.before() }
+    }
+
     /// The id of the member with this number; 0 when it never had one.
     pub fn id(&self, number: u64) -> u64 {
         self.people().ids.get(&number).copied().unwrap_or(0)
