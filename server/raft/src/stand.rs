@@ -18,7 +18,7 @@ use crate::message::ReadContext;
 use crate::read::WaitingRead;
 use crate::ready::{ReadState, Role, Standing};
 use crate::replication::Leading;
-use crate::transfer::SUSPICION_TICKS;
+use crate::transfer::{SUSPICION_CAMPAIGNS, SUSPICION_TICKS};
 use crate::types::{NodeId, Term};
 
 #[derive(Clone, Debug, Hash)]
@@ -105,7 +105,8 @@ impl Raft {
         self.ticks.timeout = match self.ticks.suspicion.checked_sub(1) {
             Some(left) => {
                 self.ticks.suspicion = left;
-                1 + self.random.below(SUSPICION_TICKS)
+                let turn = SUSPICION_CAMPAIGNS - left;
+                1 + self.random.below((SUSPICION_TICKS * turn).min(self.config.election_ticks))
             }
             None => self.config.election_ticks + self.random.below(self.config.election_ticks),
         };

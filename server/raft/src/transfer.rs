@@ -15,9 +15,10 @@ use crate::Raft;
 use crate::stand::Stand;
 use crate::types::NodeId;
 
-/// Campaigns with short timeouts that one suspicion allows.
-pub(crate) const SUSPICION_CAMPAIGNS: u32 = 4;
-/// Such a campaign begins within so many ticks, drawn anew each time.
+/// Short timeouts that one suspicion allows: the first, and one for each stand on the way of three campaigns.
+pub(crate) const SUSPICION_CAMPAIGNS: u32 = 6;
+/// The first is within so many ticks, each further one within so many more: those who suspect at the same time, and
+/// meet in one tick, should not meet again.
 pub(crate) const SUSPICION_TICKS: u32 = 2;
 
 /// A transfer under way.
