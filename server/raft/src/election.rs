@@ -44,7 +44,8 @@ impl Raft {
             }
             if let Some(transfer) = &mut leading.transfer {
                 transfer.ticks += 1;
-                if self.config.election_ticks <= transfer.ticks {
+                let for_ever = self.config.mutants.on(Mutant::TransferForEver);
+                if self.config.election_ticks <= transfer.ticks && !for_ever {
                     leading.transfer = None;
                 }
             }

@@ -84,6 +84,10 @@ pub enum Mutant {
     PromoteUnready,
     /// A downgrade may go anywhere.
     DowngradeUnchecked,
+    /// A transfer of leadership that does not happen is never given up.
+    TransferForEver,
+    /// A member with an empty disk comes back under the id it had.
+    WipedDiskAccepted,
 }
 
 /// The bugs switched on in one member.

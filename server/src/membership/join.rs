@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use evenkeel_proto::peer::query::Question;
 use evenkeel_proto::peer::{Query, QueryAnswer, Replace, WhoIsThere};
+use evenkeel_raft::Mutant;
 use futures_util::future::join_all;
 
 use super::{query, sorted};
@@ -76,6 +77,9 @@ impl Witnesses {
 /// Refuses to found a cluster that runs already and knows this member. Who finds nobody, or only others that have
 /// received nothing yet, founds.
 pub async fn may_found(config: &Config, env: &Env, ids: Ids) -> Result<(), ServeError> {
+    if config.mutants.on(Mutant::WipedDiskAccepted) {
+        return Ok(());
+    }
     let question = Query { cluster_id: ids.cluster, from: ids.member, question: Some(who_is_there()) };
     let ask = async |url: &String| {
         tokio::select! {

@@ -32,8 +32,10 @@ use crate::runtime::create_node;
 
 /// The cluster token of every run.
 const TOKEN: &str = "simulation";
-/// Members listen for clients here.
+/// Members listen for clients here, and on the ports that follow.
 const CLIENT_PORT: u16 = 2379;
+/// Between two of these ports: the peers' port is not among them.
+const DOOR_STEP: u16 = 10;
 /// A member asked to stop is killed when it has not done so after this long.
 const STOP_PATIENCE: Duration = Duration::from_secs(10);
 /// What a stopped member has said is on its way for so long; its machine still delivers it.
@@ -87,9 +89,13 @@ pub fn peer_url(number: u64) -> String {
     format!("{}{number}{}", PEER_URL.0, PEER_URL.1)
 }
 
-/// Where clients find a member.
-pub fn client_url(number: u64) -> String {
-    format!("http://10.0.0.{number}:{CLIENT_PORT}")
+/// Where clients find a member that listens on so many ports.
+pub fn client_urls(number: u64, doors: u16) -> Vec<String> {
+    (0..doors).map(|door| format!("http://10.0.0.{number}:{}", CLIENT_PORT + DOOR_STEP * door)).collect()
+}
+
+fn listening(doors: u16) -> Vec<String> {
+    (0..doors).map(|door| format!("http://{}:{}", Ipv4Addr::UNSPECIFIED, CLIENT_PORT + DOOR_STEP * door)).collect()
 }
 
 fn station(number: u64) -> NodeId {
@@ -97,8 +103,9 @@ fn station(number: u64) -> NodeId {
 }
 
 impl Cluster {
-    /// Machines with empty disks, switched off: one for each founder, and as many more as will join.
-    pub fn new(settings: &Settings, joiners: u64, feed: &Feed, draws: &Draws) -> Cluster {
+    /// Machines with empty disks, switched off: one for each founder, and as many more as will join. Each listens for
+    /// clients on `doors` ports.
+    pub fn new(settings: &Settings, joiners: u64, doors: u16, feed: &Feed, draws: &Draws) -> Cluster {
         let names = Names::new((1..=settings.nodes).map(|n| station(n).0).collect());
         let latency = settings.net.latency.low.to_std()..settings.net.latency.high.to_std();
         let quality = Quality {
@@ -110,7 +117,8 @@ impl Cluster {
         };
         let (record, who) = (feed.clone(), names.clone());
         let net = SimNet::start(draws, quality, Box::new(move |event| tap::report(&record, &who, event)));
-        let machines = (1..=settings.nodes + joiners).map(|n| Machine::new(n, settings, feed, draws, &names)).collect();
+        let machine = |number| Machine::new(config(number, settings, doors), settings, number, feed, draws, &names);
+        let machines = (1..=settings.nodes + joiners).map(machine).collect();
         for number in 1..=settings.nodes + joiners {
             net.add(station(number), &name(number));
             net.listens(station(number), &peer_url(number));
@@ -281,7 +289,7 @@ impl Cluster {
 }
 
 impl Machine {
-    fn new(number: u64, settings: &Settings, feed: &Feed, draws: &Draws, names: &Names) -> Machine {
+    fn new(config: Config, settings: &Settings, number: u64, feed: &Feed, draws: &Draws, names: &Names) -> Machine {
         let fsync = settings.disk.fsync.low.to_std()..settings.disk.fsync.high.to_std();
         let disk = SimDisk::new(&name(number), draws, fsync, None);
         let error_rate = settings.disk.error_rate.0;
@@ -292,7 +300,7 @@ impl Machine {
         clock.set_drift((drift * 1e6) as i32);
         let look = Look::new(number, feed.clone(), names.clone(), disk.clone());
         let node = create_node(&name(number), number as u8);
-        let config = Mutex::new(config(number, settings));
+        let config = Mutex::new(config);
         Machine { number, disk, clock, look, node, config, roll: Mutex::default(), life: Mutex::default() }
     }
 
@@ -317,16 +325,16 @@ impl Machine {
     }
 }
 
-fn config(number: u64, settings: &Settings) -> Config {
+fn config(number: u64, settings: &Settings, doors: u16) -> Config {
     let tick = settings.tick.to_std();
     let members = (1..=settings.nodes).map(|n| (name(n), vec![peer_url(n)]));
     Config {
         release: release(settings.release),
         name: name(number),
         data_dir: format!("{}.etcd", name(number)),
-        listen_client_urls: vec![format!("http://{}:{CLIENT_PORT}", Ipv4Addr::UNSPECIFIED)],
+        listen_client_urls: listening(doors),
         listen_peer_urls: vec![peer_url(number)],
-        advertise_client_urls: vec![client_url(number)],
+        advertise_client_urls: client_urls(number, 1),
         initial_advertise_peer_urls: vec![peer_url(number)],
         initial_cluster: members.collect(),
         initial_cluster_token: TOKEN.into(),

@@ -1,6 +1,11 @@
 //! A client's way to one member: real service stubs, a deadline on every call, and every end of a call counted.
+//!
+//! A simulated gRPC port takes one request after the other: the next one only when the one before has come all the way.
+//! Where there is more to do, a member listens on several ports ([`doors`]), and its clients take turns with them.
 
 use std::future::Future;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use evenkeel_check::history::*;
@@ -16,44 +21,48 @@ use tonic::transport::{Channel, Endpoint};
 use super::wire;
 use crate::timer::SimTime;
 
+/// Clients' operations per second, of all of them, that one port of each member is for.
+const RATE_PER_DOOR: f64 = 200.0;
+/// Ports at most.
+const DOORS_MAX: u16 = 16;
+
+/// How many ports a member needs for so many operations per second.
+pub fn doors(rate: f64) -> u16 {
+    ((rate / RATE_PER_DOOR).ceil() as u16).clamp(1, DOORS_MAX)
+}
+
 /// Stubs for one member.
 #[derive(Clone)]
 pub struct Connection {
-    kv: KvClient<Channel>,
-    lease: LeaseClient<Channel>,
-    watch: WatchClient<Channel>,
-    cluster: ClusterClient<Channel>,
-    maintenance: MaintenanceClient<Channel>,
+    channels: Arc<[Channel]>,
+    turn: Arc<AtomicUsize>,
     time: SimTime,
 }
 
 impl Connection {
-    /// Connects when first used.
-    pub fn lazy(url: &str, time: SimTime) -> Connection {
-        let channel = Endpoint::from_shared(url.to_owned()).expect("our own URL").connect_lazy();
-        Connection {
-            kv: KvClient::new(channel.clone()),
-            lease: LeaseClient::new(channel.clone()),
-            watch: WatchClient::new(channel.clone()),
-            cluster: ClusterClient::new(channel.clone()),
-            maintenance: MaintenanceClient::new(channel),
-            time,
-        }
+    /// Connects when first used, to the ports in turn.
+    pub fn lazy(urls: &[String], time: SimTime) -> Connection {
+        let channel = |url: &String| Endpoint::from_shared(url.clone()).expect("our own URL").connect_lazy();
+        Connection { channels: urls.iter().map(channel).collect(), turn: Arc::default(), time }
+    }
+
+    fn channel(&self) -> Channel {
+        self.channels[self.turn.fetch_add(1, Ordering::Relaxed) % self.channels.len()].clone()
     }
 
     /// The watch stub.
     pub fn watch(&self) -> WatchClient<Channel> {
-        self.watch.clone()
+        WatchClient::new(self.channel())
     }
 
     /// The membership stub.
     pub fn cluster(&self) -> ClusterClient<Channel> {
-        self.cluster.clone()
+        ClusterClient::new(self.channel())
     }
 
     /// The maintenance stub.
     pub fn maintenance(&self) -> MaintenanceClient<Channel> {
-        self.maintenance.clone()
+        MaintenanceClient::new(self.channel())
     }
 
     /// Sends one request and tells how it ended. A call that takes longer than `patience` is given up: a cut link
@@ -86,7 +95,8 @@ impl Connection {
         request: &Request,
         member: &(impl Fn(u64) -> MemberId + Sync),
     ) -> Result<(Header, Body), tonic::Status> {
-        let (mut kv, mut lease) = (self.kv.clone(), self.lease.clone());
+        let channel = self.channel();
+        let (mut kv, mut lease) = (KvClient::new(channel.clone()), LeaseClient::new(channel));
         Ok(match request {
             Request::Put(put) => {
                 let reply = kv.put(wire::put(put)).await?.into_inner();

@@ -15,8 +15,8 @@ use evenkeel_scenario::step::Step;
 use evenkeel_scenario::{Decisions, Monitor, Resolved, RunLength, Selector, Value, monitor};
 
 use super::client::{Client, Shared};
-use super::cluster::{Cluster, client_url};
-use super::connection::Connection;
+use super::cluster::{Cluster, client_urls};
+use super::connection::{Connection, doors};
 use super::feed::Feed;
 use super::operate;
 use super::scripted;
@@ -112,10 +112,12 @@ impl Course {
         let oracles = Oracles::new(&oracle_config(&resolved)).expect("no oracle is switched off");
         let feed = Feed::new(recorder, oracles, resolved.clients.len().max(1), time.clone());
         feed.points().learn(&resolved);
-        let cluster = Arc::new(Cluster::new(&resolved.cluster, operate::joiners(&resolved.steps), &feed, &draws));
+        let doors = doors(resolved.clients.iter().map(|group| group.knobs.rate).sum());
+        let joiners = operate::joiners(&resolved.steps);
+        let cluster = Arc::new(Cluster::new(&resolved.cluster, joiners, doors, &feed, &draws));
         let connections: Vec<Connection> = (cluster.machines.iter())
             .map(|machine| machine.number)
-            .map(|number| Connection::lazy(&client_url(number), time.clone()))
+            .map(|number| Connection::lazy(&client_urls(number, doors), time.clone()))
             .collect();
         let bound = Arc::new(Mutex::new(BTreeMap::new()));
         let view = View {

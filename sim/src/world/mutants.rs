@@ -86,6 +86,16 @@ pub const GALLERY: &[Plant] = &[
         mutant: Mutant::PromoteUnready,
         about: "a learner is promoted however far behind it is",
     },
+    Plant {
+        name: "transfer-for-ever",
+        mutant: Mutant::TransferForEver,
+        about: "a transfer of leadership that does not happen is never given up",
+    },
+    Plant {
+        name: "wiped-disk-accepted",
+        mutant: Mutant::WipedDiskAccepted,
+        about: "a member with an empty disk comes back under the id it had",
+    },
     Plant { name: "downgrade-unchecked", mutant: Mutant::DowngradeUnchecked, about: "a downgrade may go anywhere" },
     Plant {
         name: "sync-in-driver",

@@ -35,6 +35,9 @@ const REMOVED_PATIENCE: Duration = Duration::from_secs(15);
 /// Swaps in one roll: members that crash may have to be taken more than once.
 const SWAPS_MAX: u32 = 50;
 
+/// Failures that leave no doubt, although their codes do.
+const KNOWN_ENDS: [&str; 2] = ["unhealthy cluster", "leader transfer took too long"];
+
 /// Members that the script may add.
 pub fn joiners(steps: &[Step]) -> u64 {
     let joins = |step: &&Step| {
@@ -59,7 +62,9 @@ impl<T> Told<T> {
         use tonic::Code;
         match outcome {
             Ok(response) => Told::Done(response.into_inner()),
-            Err(status) if status.message().contains("unhealthy cluster") => Told::Refused(status.message().into()),
+            Err(status) if KNOWN_ENDS.iter().any(|end| status.message().contains(end)) => {
+                Told::Refused(status.message().into())
+            }
             Err(status) => match status.code() {
                 Code::Unavailable | Code::DeadlineExceeded | Code::Cancelled | Code::Unknown => Told::Silence,
                 _ => Told::Refused(status.message().into()),
