@@ -256,8 +256,10 @@ impl Cluster {
         members.push(number);
         members.sort_unstable();
         members.dedup();
+        let urls = |n: u64| self.machine(n).config().initial_advertise_peer_urls;
+        let members = members.into_iter().map(|n| (name(n), urls(n))).collect();
         self.configure(number, |config| {
-            config.initial_cluster = members.into_iter().map(|n| (name(n), vec![peer_url(n)])).collect();
+            config.initial_cluster = members;
             config.initial_cluster_state = ClusterState::Existing;
         });
     }

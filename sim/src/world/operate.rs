@@ -248,7 +248,10 @@ impl Stage {
             let request = pb::MemberUpdateRequest { id, peer_urls: peer_urls.clone() };
             async move { connection.cluster().member_update(request).await }
         };
-        self.ask(insist, ask).await.0.map(|_| ())
+        self.ask(insist, ask).await.0?;
+        // Its next process is told so as well: whoever replaces it must name the addresses it is known by.
+        self.cluster.configure(number, |config| config.initial_advertise_peer_urls = peer_urls.clone());
+        Ok(())
     }
 
     /// The member's machine gets a new disk and comes back with it in the member's place.
