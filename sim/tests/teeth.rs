@@ -139,7 +139,6 @@ const TEETH: &[Tooth] = &[
     Tooth { scenario: "failing-disk", change: Plant("ack-before-fsync"), first: 0 },
     Tooth { scenario: "power-loss-in-migration", change: Plant("gate-by-release"), first: 0 },
     Tooth { scenario: "rolling-upgrade-downgrade-crash", change: Plant("snapshot-at-own-level"), first: 0 },
-    Tooth { scenario: "snapshot-count-trade-off", change: Plant("no-snapshots"), first: 0 },
     Tooth { scenario: "everything-and-membership", change: Plant("vote-not-durable"), first: 0 },
     Tooth { scenario: "everything-else", change: Plant("ack-before-fsync"), first: 0 },
     Tooth { scenario: "transfer-during-partition", change: Plant("transfer-for-ever"), first: 0 },
