@@ -250,7 +250,11 @@ impl Stage {
         };
         self.ask(insist, ask).await.0?;
         // Its next process is told so as well: whoever replaces it must name the addresses it is known by.
-        self.cluster.configure(number, |config| config.initial_advertise_peer_urls = peer_urls.clone());
+        self.cluster.configure(number, |config| {
+            config.initial_advertise_peer_urls = peer_urls.clone();
+            let own = config.initial_cluster.iter_mut().find(|(name, _)| *name == config.name);
+            own.into_iter().for_each(|(_, urls)| *urls = peer_urls.clone());
+        });
         Ok(())
     }
 
