@@ -248,14 +248,7 @@ impl Stage {
             let request = pb::MemberUpdateRequest { id, peer_urls: peer_urls.clone() };
             async move { connection.cluster().member_update(request).await }
         };
-        self.ask(insist, ask).await.0?;
-        // Its next process is told so as well: whoever replaces it must name the addresses it is known by.
-        self.cluster.configure(number, |config| {
-            config.initial_advertise_peer_urls = peer_urls.clone();
-            let own = config.initial_cluster.iter_mut().find(|(name, _)| *name == config.name);
-            own.into_iter().for_each(|(_, urls)| *urls = peer_urls.clone());
-        });
-        Ok(())
+        self.ask(insist, ask).await.0.map(|_| ())
     }
 
     /// The member's machine gets a new disk and comes back with it in the member's place.
