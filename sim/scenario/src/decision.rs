@@ -42,12 +42,16 @@ pub struct Decisions {
     seed: u64,
     labels: BTreeMap<String, Label>,
     streams: Vec<Stream>,
+    /// Draws so far.
+    count: u64,
+    /// After so many draws all others are drawn with this instead of the seed.
+    anew: Option<(u64, u64)>,
 }
 
 impl Decisions {
     /// The choices of seed `seed`.
     pub fn new(seed: u64) -> Decisions {
-        Decisions { seed, labels: BTreeMap::new(), streams: Vec::new() }
+        Decisions { seed, labels: BTreeMap::new(), streams: Vec::new(), count: 0, anew: None }
     }
 
     /// The seed.
@@ -78,12 +82,28 @@ impl Decisions {
         let stream = &mut self.streams[label.0 as usize];
         let occurrence = stream.next;
         stream.next += 1;
+        self.count += 1;
         if !stream.overrides.is_empty()
             && let Some(value) = stream.overrides.get(&occurrence)
         {
             return *value;
         }
-        scramble(stream.base.wrapping_add(occurrence.wrapping_mul(STRIDE)))
+        let base = match self.anew {
+            Some((after, seed)) if after < self.count => scramble(stream.base ^ scramble(seed.wrapping_add(STRIDE))),
+            _ => stream.base,
+        };
+        scramble(base.wrapping_add(occurrence.wrapping_mul(STRIDE)))
+    }
+
+    /// Draws so far, of all labels.
+    pub fn count(&self) -> u64 {
+        self.count
+    }
+
+    /// From the draw after the first `count` on everything is drawn anew, with another seed: the same run up to there,
+    /// and another one from there on. Overrides stay.
+    pub fn anew_after(&mut self, count: u64, seed: u64) {
+        self.anew = Some((count, seed));
     }
 
     /// Replaces the draw number `occurrence` (from 0) of `label` by `value`.
@@ -213,6 +233,17 @@ mod tests {
         for (i, (plain, changed)) in pairs.into_iter().enumerate() {
             assert_eq!(changed, if i == 2 { 42 } else { plain }, "draw {i}");
         }
+    }
+
+    #[test]
+    fn drawn_anew_is_the_same_up_to_there_and_different_after() {
+        let (mut plain, mut anew) = (Decisions::new(9), Decisions::new(9));
+        anew.anew_after(6, 1);
+        for draw in 0..12 {
+            let label = ["x", "y"][draw % 2];
+            assert_eq!(plain.draw(label) == anew.draw(label), draw < 6, "draw {draw}");
+        }
+        assert_eq!(anew.count(), 12);
     }
 
     #[test]

@@ -5,6 +5,7 @@ use std::ops::Range;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use super::determinism::CheckArgs;
+use super::export::{CampaignArgs, ExportArgs};
 use super::fuzz::{FuzzArgs, GenerateArgs, MergeArgs};
 use super::lint::LintArgs;
 use super::run::RunArgs;
@@ -31,6 +32,10 @@ pub enum Command {
     Fuzz(FuzzArgs),
     /// Puts the results of parts of a campaign together
     Merge(MergeArgs),
+    /// Writes a run for Perfetto or ShiViz, or as lines of JSON
+    Export(ExportArgs),
+    /// Shows a campaign's results as a page for a browser
+    Campaign(CampaignArgs),
     /// Prints the scenario of a seed, as fuzz would run it
     Generate(GenerateArgs),
     /// Checks scenario files without running them

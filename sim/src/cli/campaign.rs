@@ -21,6 +21,12 @@ const WANTED: &[&str] = &[
 /// So many things that were never seen are named.
 const UNMET_TOLD: usize = 40;
 
+/// What every longer campaign must have seen, as results name it.
+pub fn wanted(world: &World) -> Vec<String> {
+    let points = world.points.iter().map(|(name, _)| format!("point {name}"));
+    points.chain(WANTED.iter().map(|name| format!("event {name}"))).collect()
+}
+
 /// Writes the tables of a campaign; `wall` is what it took here.
 pub fn tell(summary: &Summary, world: &World, wall: Option<Duration>, out: &mut dyn Write) -> io::Result<()> {
     let sums = summary.sums();
@@ -51,8 +57,7 @@ pub fn tell(summary: &Summary, world: &World, wall: Option<Duration>, out: &mut 
     out.write_all(table.render().as_bytes())?;
 
     let seen = summary.seen();
-    let points = world.points.iter().map(|(name, _)| format!("point {name}"));
-    let wanted: Vec<String> = points.chain(WANTED.iter().map(|name| format!("event {name}"))).collect();
+    let wanted = wanted(world);
     let unmet: Vec<&String> = wanted.iter().filter(|name| !seen.contains_key(name.as_str())).collect();
     writeln!(out, "\nseen: {} of {} points and events", wanted.len() - unmet.len(), wanted.len())?;
     for name in unmet.iter().take(UNMET_TOLD) {

@@ -7,6 +7,7 @@
 pub mod args;
 mod campaign;
 mod determinism;
+mod export;
 pub mod fuzz;
 mod json;
 mod judge;
@@ -18,6 +19,7 @@ mod run;
 pub mod runner;
 mod table;
 mod text;
+mod trial;
 pub mod worker;
 
 use std::io::{self, Write};
@@ -81,6 +83,8 @@ fn obey(command: Command, world: &World, out: &mut dyn Write) -> Result<bool, Cl
         Command::Run(args) => run::run(args, world, out),
         Command::CheckDeterminism(args) => determinism::check(&args, world, out),
         Command::Fuzz(args) => fuzz::fuzz(&args, world, out),
+        Command::Export(args) => export::export(&args, world, out),
+        Command::Campaign(args) => export::campaign(&args, world),
         Command::Merge(args) => fuzz::merge(&args, world, out),
         Command::Generate(args) => fuzz::print(&args, world, out),
         Command::Lint(args) => lint::lint(&args.paths, world, out),

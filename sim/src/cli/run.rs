@@ -11,6 +11,7 @@ use super::args::{CellChoice, Format, Parallel, Selection};
 use super::judge::{Scope, Told, judge_file, means, summary};
 use super::plan::{Job, Plan};
 use super::progress::Progress;
+use super::report::PageArgs;
 use super::runner::{Extras, run_jobs};
 use super::{CliError, json, text};
 use crate::report::{RunReport, World};
@@ -92,14 +93,14 @@ pub struct RunArgs {
     /// Write every event of the run here, as lines of JSON; needs a single run
     #[arg(long, value_name = "FILE")]
     pub trace: Option<PathBuf>,
-    /// Show the run, or the first one that fails, as a page for a browser in this file
-    #[arg(long, value_name = "FILE")]
-    pub report: Option<PathBuf>,
+    /// Whether it is shown as a page.
+    #[command(flatten)]
+    pub page: PageArgs,
 }
 
 /// Runs a selection and says what came of it; true when everything held.
 pub fn run(args: RunArgs, world: &World, out: &mut dyn Write) -> Result<bool, CliError> {
-    let RunArgs { selection, cell, parallel, format, trace, report: page } = args;
+    let RunArgs { selection, cell, parallel, format, trace, page } = args;
     let plan = Plan::of_cells(&selection, &cell.unwrap_or_default(), world)?;
     let all = plan.jobs();
     if trace.is_some() && all.len() != 1 {
@@ -125,8 +126,8 @@ pub fn run(args: RunArgs, world: &World, out: &mut dyn Write) -> Result<bool, Cl
         Format::Text => text::summary(&plan, &results, start.elapsed(), out)?,
         Format::Json => json::summary(&plan, &results, out)?,
     }
-    match (page, shown) {
-        (Some(path), Some(job)) => super::report::write(&plan.files, job, &path, world)?,
+    match (page.report, shown) {
+        (Some(path), Some(job)) => super::report::write(&plan.files, job, &path, page.report_seconds, world)?,
         (Some(_), None) => eprintln!("no report: nothing failed, and these were several runs"),
         (None, _) => {}
     }

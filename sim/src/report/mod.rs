@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::chain::{ChainSummary, Recorder};
 
+pub mod export;
 pub mod html;
 pub mod trace;
 pub mod wire;

@@ -14,6 +14,8 @@ use evenkeel_scenario::expr::{Expr, eval};
 use evenkeel_scenario::step::Step;
 use evenkeel_scenario::{Decisions, Monitor, Resolved, RunLength, Selector, Value, monitor};
 
+use serde_json::json;
+
 use super::client::{Client, Shared};
 use super::cluster::{Cluster, client_urls};
 use super::connection::{Connection, doors};
@@ -184,8 +186,10 @@ impl Course {
             }
         }
         let mut script_done_at = None;
+        let mut drawn = BTreeMap::new();
         loop {
             self.feed.time().sleep(LOOK_INTERVAL).await;
+            self.tell_draws(&mut drawn);
             if let Some(broken) = self.look() {
                 return Some(broken);
             }
@@ -215,6 +219,18 @@ impl Course {
         }
         let since = *self.calm_since.get_or_insert(now);
         since + settle.to_std() <= now && !self.monitors.iter().any(Monitor::waits)
+    }
+
+    /// Which choices were made since it was told last, for who wants to change one of them.
+    fn tell_draws(&self, before: &mut BTreeMap<String, u64>) {
+        self.feed.aside("draws", || {
+            self.stage.draws.with(|decisions| {
+                let new = decisions.drawn().filter(|(label, count)| before.get(*label) != Some(count));
+                let new: BTreeMap<String, u64> = new.map(|(label, count)| (label.to_owned(), count)).collect();
+                before.extend(new.clone());
+                json!({"count": decisions.count(), "labels": new})
+            })
+        });
     }
 
     fn look(&mut self) -> Option<Broken> {

@@ -1,14 +1,19 @@
 //! One run as one page: a self-contained HTML file that needs no network and no other file.
 //!
+//! - [`campaign`]: the other page, of many runs.
 //! - [`model`]: what the trace means.
 //! - [`data`]: the part of it that the page shows, packed.
+//! - [`search`], [`twin`]: what could have been otherwise, and the nearest run in which it was.
 //! - `words`: events in words.
 //!
 //! The page itself is `page.html`, `style.css` and the scripts beside them; everything it shows is one JSON object in
 //! it. Its promise: it opens from disk, stays under 5 MB, and asks nobody for anything.
 
+pub mod campaign;
 pub mod data;
 pub mod model;
+pub mod search;
+pub mod twin;
 mod words;
 
 use serde_json::{Value, json};

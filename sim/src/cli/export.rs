@@ -1,0 +1,109 @@
+//! `sim export` and `sim campaign`: runs for other tools, and campaigns as a page.
+
+use std::fs::{self, File};
+use std::io::{BufRead, BufReader, BufWriter, Write};
+use std::path::{Path, PathBuf};
+
+use super::CliError;
+use super::args::{CellChoice, Selection};
+use super::campaign::wanted;
+use super::plan::Plan;
+use super::runner::{Extras, run_jobs};
+use crate::explore::Summary;
+use crate::report::export::{Format, write};
+use crate::report::html::{campaign, model::understand};
+use crate::report::{World, trace};
+
+/// What to export.
+#[derive(clap::Args, Debug)]
+pub struct ExportArgs {
+    /// A trace, as `run --trace` writes it, or a scenario (*.toml)
+    #[arg(value_name = "FILE")]
+    file: PathBuf,
+    /// The tool it is for
+    #[arg(long, value_enum)]
+    format: Format,
+    /// The seed, of a scenario
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    seed: u64,
+    /// The cell, of a scenario with a matrix
+    #[arg(long, value_name = "NAME=VALUE,…", value_parser = super::args::cell)]
+    cell: Option<CellChoice>,
+    /// Write it here instead of to standard output
+    #[arg(long, value_name = "FILE")]
+    out: Option<PathBuf>,
+}
+
+/// Writes a run in the format of another tool.
+pub fn export(args: &ExportArgs, world: &World, out: &mut dyn Write) -> Result<bool, CliError> {
+    let scratch = tempfile::tempdir()?;
+    let traced = if args.file.extension().is_some_and(|extension| extension == "toml") {
+        let path = scratch.path().join("trace.ndjson");
+        play(args, &path, world)?;
+        path
+    } else {
+        args.file.clone()
+    };
+    let refused = |path: &Path, error: std::io::Error| CliError::Usage(format!("{}: {error}", path.display()));
+    let model = understand(&trace::read(&traced).map_err(|error| refused(&args.file, error))?);
+    match &args.out {
+        None => write(&model, args.format, out)?,
+        Some(path) => {
+            let mut file = BufWriter::new(File::create(path).map_err(|error| refused(path, error))?);
+            write(&model, args.format, &mut file)?;
+            file.flush()?;
+        }
+    }
+    Ok(true)
+}
+
+fn play(args: &ExportArgs, path: &Path, world: &World) -> Result<(), CliError> {
+    let mut selection = Selection::of(vec![args.file.display().to_string()]);
+    selection.seed = Some(args.seed);
+    let plan = Plan::of_cells(&selection, &args.cell.clone().unwrap_or_default(), world)?;
+    let [job] = plan.jobs()[..] else {
+        return Err(CliError::Usage("this scenario has a matrix: give --cell".to_owned()));
+    };
+    let extras = Extras { trace: Some(path.to_owned()), ..Extras::default() };
+    run_jobs(&plan.files, [job], 1, &extras, world, |_, _| {});
+    Ok(())
+}
+
+/// What to show.
+#[derive(clap::Args, Debug)]
+pub struct CampaignArgs {
+    /// Results, as `fuzz --out` writes them
+    #[arg(value_name = "FILE", required = true)]
+    files: Vec<PathBuf>,
+    /// The page
+    #[arg(long, value_name = "FILE")]
+    report: PathBuf,
+    /// The gallery, as `mutants --format json` writes it
+    #[arg(long, value_name = "FILE")]
+    gallery: Option<PathBuf>,
+}
+
+/// Writes a campaign as a page.
+pub fn campaign(args: &CampaignArgs, world: &World) -> Result<bool, CliError> {
+    let mut summary = Summary::default();
+    for path in &args.files {
+        for line in objects(path)? {
+            summary.add(line);
+        }
+    }
+    let gallery = args.gallery.as_deref().map(objects).transpose()?.unwrap_or_default();
+    let seen = summary.seen();
+    let unmet: Vec<String> = wanted(world).into_iter().filter(|name| !seen.contains_key(name.as_str())).collect();
+    fs::write(&args.report, campaign::render(&summary, &unmet, &gallery))
+        .map_err(|error| CliError::Usage(format!("cannot write {}: {error}", args.report.display())))?;
+    Ok(true)
+}
+
+fn objects<T: serde::de::DeserializeOwned>(path: &Path) -> Result<Vec<T>, CliError> {
+    let refused = |error: String| CliError::Usage(format!("{}: {error}", path.display()));
+    let file = File::open(path).map_err(|error| refused(error.to_string()))?;
+    let read = |(number, line): (usize, std::io::Result<String>)| {
+        serde_json::from_str(&line?).map_err(|error| refused(format!("line {number}: {error}")))
+    };
+    (1..).zip(BufReader::new(file).lines()).map(read).collect()
+}
