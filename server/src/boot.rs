@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use evenkeel_mvcc::Store;
 use evenkeel_raft::types::SnapshotMeta;
-use evenkeel_raft::{HardState, Index, Raft, Restored, Term};
+use evenkeel_raft::{Entry, HardState, Index, Payload, Raft, Restored, Term};
 use evenkeel_storage::checkpoint::stored_identity;
 use evenkeel_storage::wal::{Identity, Options};
 use evenkeel_storage::{LogStart, Place, Wal};
@@ -104,13 +104,8 @@ pub async fn boot(config: &Config, env: &Env) -> Result<Booted, ServeError> {
     let data = |error: &dyn fmt::Display| ServeError::Data(format!("data directory {}: {error}", config.data_dir));
     let stored = stored_identity(&**disk).map_err(|e| data(&e))?;
     let (ids, cluster) = match stored {
-        // As etcd, a member that exists already does not read the flags about the cluster again; but those that
-        // found one must not describe another.
-        Some(stored) => {
-            let ids = Ids { cluster: stored.cluster_id, member: stored.member_id };
-            check_directory(config, ids)?;
-            (ids, Cluster::default())
-        }
+        // As etcd, a member that exists already does not read the flags about the cluster again.
+        Some(stored) => (Ids { cluster: stored.cluster_id, member: stored.member_id }, Cluster::default()),
         None if config.force_new_cluster => {
             return Err(ServeError::Config(
                 "--force-new-cluster needs a member with data, and this data directory is empty; start it on the data of \
@@ -149,6 +144,8 @@ pub async fn boot(config: &Config, env: &Env) -> Result<Booted, ServeError> {
             if config.force_new_cluster {
                 alone::begin(ids, &found.state, &mut wal, &mut recovered).await?;
             }
+            let logged = recovered.entries.iter().map(|(entry, _)| entry);
+            check_directory(config, ids, logged_cluster(&found.state, logged))?;
             let places = recovered.entries.iter().map(|(entry, place)| (entry.index, *place)).collect();
             let restored = Restored {
                 hard_state: recovered.hard_state,
@@ -180,8 +177,21 @@ pub async fn boot(config: &Config, env: &Env) -> Result<Booted, ServeError> {
     }
 }
 
-/// A directory of another cluster or member is refused. A cluster's founding flags describe it for ever.
-fn check_directory(config: &Config, stored: Ids) -> Result<(), ServeError> {
+/// The cluster as the whole log describes it, whether applied yet or not.
+fn logged_cluster<'a>(state: &State, log: impl Iterator<Item = &'a Entry>) -> Cluster {
+    let mut cluster = state.cluster().clone();
+    for entry in log.filter(|entry| state.store.applied().0 < entry.index.0) {
+        if let Payload::Config(change) = &entry.payload {
+            // What is refused changes nothing; applying it for good says why.
+            let _ = membership::apply::apply(&mut cluster, change);
+        }
+    }
+    cluster
+}
+
+/// A directory that is clearly another member's is refused. Addresses may have changed since the cluster was founded,
+/// so flags that describe another founding will do as long as one address in them is this cluster's.
+fn check_directory(config: &Config, stored: Ids, known: Cluster) -> Result<(), ServeError> {
     if config.initial_cluster_state == ClusterState::Existing || config.force_new_cluster {
         return Ok(());
     }
@@ -189,11 +199,20 @@ fn check_directory(config: &Config, stored: Ids) -> Result<(), ServeError> {
     if told == stored {
         return Ok(());
     }
+    let own = sorted(&config.initial_advertise_peer_urls);
+    let holder = known.members.iter().find(|(_, info)| sorted(&info.peer_urls) == own).map(|(id, _)| *id);
+    let ours = |url: &String| known.members.values().any(|info| info.peer_urls.contains(url));
+    let meant = match holder {
+        Some(member) if member == stored.member => return Ok(()),
+        Some(member) => Ids { cluster: stored.cluster, member },
+        None if config.initial_cluster.iter().any(|(_, urls)| urls.iter().any(ours)) => return Ok(()),
+        None => told,
+    };
     Err(ServeError::Data(format!(
         "data directory {} belongs to member {:x} of cluster {:x}, not to member {:x} of cluster {:x} that the flags \
-         describe; set another --data-dir, or the --name, --initial-cluster and --initial-cluster-token it was founded \
-         with",
-        config.data_dir, stored.member, stored.cluster, told.member, told.cluster
+         describe; set another --data-dir, or, when this member's addresses have changed, --initial-cluster-state \
+         existing",
+        config.data_dir, stored.member, stored.cluster, meant.member, meant.cluster
     )))
 }
 

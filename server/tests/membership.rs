@@ -202,6 +202,19 @@ async fn a_learner_joins_is_promoted_moves_and_is_removed_under_load() {
 }
 
 #[tokio::test]
+async fn a_member_with_a_new_address_starts_with_flags_that_name_it() {
+    let mut cluster = Cluster::serving(1);
+    let mut ctl = client(&cluster.nodes[0].endpoint).await;
+    let me = ctl.member_list().await.unwrap().members()[0].clone();
+    let moved = me.peer_urls()[0].replace("127.0.0.1", "localhost");
+    ctl.member_update(me.id(), [moved.clone()]).await.unwrap();
+    cluster.nodes[0].terminate();
+    cluster.nodes[0].add(&format!("--initial-advertise-peer-urls={moved}"));
+    cluster.nodes[0].add(&format!("--initial-cluster={}={moved}", me.name()));
+    cluster.start();
+}
+
+#[tokio::test]
 async fn an_emptied_disk_never_votes_again_and_is_replaced_in_one_command() {
     let mut cluster = Cluster::serving(3);
     let writer = Writer::start(cluster.endpoints());
