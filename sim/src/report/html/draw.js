@@ -86,6 +86,15 @@ function draw() {
   drawHappenings();
   drawCursor();
   drawNames();
+  tellState();
+}
+
+// What is shown, for who cannot see it.
+function tellState() {
+  const { mark, past } = chosen;
+  canvas.dataset.view = `${view.from}..${view.to}`;
+  canvas.dataset.past = past ? past.reduce((sum, flag) => sum + flag, 0) - 1 : 0;
+  canvas.dataset.mark = mark ? `${x(mark.at)},${yOf(mark)}` : "";
 }
 
 function line(x1, y1, x2, y2) {
