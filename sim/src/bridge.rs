@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use crate::report::{RunEnd, RunInput, Verdict, World};
 use crate::runtime::{self, RuntimeOptions};
+use crate::world::cluster::Ground;
 use crate::world::{self, mutants};
 
 /// The simulated cluster.
@@ -31,7 +32,7 @@ fn run(input: RunInput) -> RunEnd {
     let RunInput { resolved, metrics, decisions, recorder } = input;
     let options = RuntimeOptions { seed: resolved.seed, limit: SIMULATED_MAX, rpc_latency: RPC_LATENCY };
     let log = recorder.clone();
-    let ended = runtime::run(options, move || world::run(resolved, metrics, decisions, recorder));
+    let ended = runtime::run(options, move || world::run(resolved, metrics, decisions, recorder, Ground));
     let verdict = match ended.broken {
         None => Verdict::Pass,
         Some(broken) => Verdict::Violation {

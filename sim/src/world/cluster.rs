@@ -18,11 +18,12 @@ use evenkeel_scenario::cluster::Cluster as Settings;
 use madsim::runtime::{Handle, NodeHandle};
 use serde_json::json;
 use tokio::sync::{oneshot, watch};
+use tokio::task::JoinHandle;
 
 use super::feed::Feed;
 use super::look::Look;
 use super::mutants;
-use super::names::Names;
+use super::names::{Names, release};
 use super::tap;
 use crate::clock::SimClock;
 use crate::disk::{Crash, SimDisk};
@@ -32,6 +33,8 @@ use crate::runtime::create_node;
 
 /// The cluster token of every run.
 const TOKEN: &str = "simulation";
+/// The machine that clients run on.
+const CLIENT_MACHINE: u8 = 200;
 /// Members listen for clients here, and on the ports that follow.
 const CLIENT_PORT: u16 = 2379;
 /// Between two of these ports: the peers' port is not among them.
@@ -74,7 +77,13 @@ pub struct Cluster {
     pub names: Names,
     feed: Feed,
     draws: Draws,
+    clients: NodeHandle,
+    doors: u16,
 }
+
+/// What a cluster needs of the world outside: a simulated one needs nothing.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Ground;
 
 /// Where members find a member, around its number.
 pub const PEER_URL: (&str, &str) = ("http://10.0.0.", ":2380");
@@ -84,13 +93,12 @@ pub fn name(number: u64) -> String {
     format!("n{number}")
 }
 
-/// Where members find a member.
-pub fn peer_url(number: u64) -> String {
+fn peer_url(number: u64) -> String {
     format!("{}{number}{}", PEER_URL.0, PEER_URL.1)
 }
 
 /// Where clients find a member that listens on so many ports.
-pub fn client_urls(number: u64, doors: u16) -> Vec<String> {
+fn client_urls(number: u64, doors: u16) -> Vec<String> {
     (0..doors).map(|door| format!("http://10.0.0.{number}:{}", CLIENT_PORT + DOOR_STEP * door)).collect()
 }
 
@@ -105,7 +113,7 @@ fn station(number: u64) -> NodeId {
 impl Cluster {
     /// Machines with empty disks, switched off: one for each founder, and as many more as will join. Each listens for
     /// clients on `doors` ports.
-    pub fn new(settings: &Settings, joiners: u64, doors: u16, feed: &Feed, draws: &Draws) -> Cluster {
+    pub fn new(settings: &Settings, joiners: u64, doors: u16, feed: &Feed, draws: &Draws, _: &Ground) -> Cluster {
         let names = Names::new((1..=settings.nodes).map(|n| station(n).0).collect());
         let latency = settings.net.latency.low.to_std()..settings.net.latency.high.to_std();
         let quality = Quality {
@@ -123,7 +131,31 @@ impl Cluster {
             net.add(station(number), &name(number));
             net.listens(station(number), &peer_url(number));
         }
-        Cluster { machines, net, names, feed: feed.clone(), draws: draws.clone() }
+        let clients = create_node("clients", CLIENT_MACHINE);
+        Cluster { machines, net, names, feed: feed.clone(), draws: draws.clone(), clients, doors }
+    }
+
+    /// Runs something on the clients' machine.
+    pub fn spawn<F>(&self, task: F) -> JoinHandle<F::Output>
+    where
+        F: Future<Output: Send + 'static> + Send + 'static,
+    {
+        self.clients.spawn(task)
+    }
+
+    /// Where members find a member.
+    pub fn peer_url(&self, number: u64) -> String {
+        peer_url(number)
+    }
+
+    /// Another address of the same machine, on which nobody listens.
+    pub fn spare_peer_url(&self, number: u64) -> String {
+        peer_url(number).replace(PEER_URL.1, ":2390")
+    }
+
+    /// Where clients find a member.
+    pub fn client_urls(&self, number: u64) -> Vec<String> {
+        client_urls(number, self.doors)
     }
 
     /// The machine with this number.
@@ -245,8 +277,7 @@ impl Cluster {
         Handle::current().resume(self.machine(number).node.id());
     }
 
-    /// Changes what the machine's next process is told at its start.
-    pub fn configure(&self, number: u64, change: impl FnOnce(&mut Config)) {
+    fn configure(&self, number: u64, change: impl FnOnce(&mut Config)) {
         change(&mut self.machine(number).config.lock().expect("one thread"));
     }
 
@@ -262,6 +293,13 @@ impl Cluster {
             config.initial_cluster = members;
             config.initial_cluster_state = ClusterState::Existing;
         });
+    }
+
+    /// The machine gets a new disk, and its next process takes the place of the member that was there.
+    pub fn will_replace(&self, number: u64) {
+        self.machine(number).disk.wipe();
+        self.will_join(number);
+        self.configure(number, |config| config.replace = true);
     }
 
     /// The machine's next process is of another release.
@@ -306,8 +344,22 @@ impl Machine {
         Machine { number, disk, clock, look, node, config, roll: Mutex::default(), life: Mutex::default() }
     }
 
-    /// What its next process is told.
-    pub fn config(&self) -> Config {
+    /// The release of its next process.
+    pub fn release(&self) -> Release {
+        self.config().release
+    }
+
+    /// Bytes of all files on its disk.
+    pub fn disk_bytes(&self) -> u64 {
+        self.disk.files().iter().map(|(_, len)| len).sum()
+    }
+
+    /// Syncs of its disk.
+    pub fn syncs(&self) -> u64 {
+        self.disk.counters().syncs
+    }
+
+    fn config(&self) -> Config {
         self.config.lock().expect("one thread").clone()
     }
 
@@ -357,14 +409,5 @@ fn config(number: u64, settings: &Settings, doors: u16) -> Config {
         lease_checkpoint_interval: Some(settings.lease_checkpoint.to_std()).filter(|interval| !interval.is_zero()),
         mutants: mutants::of(settings, number),
         ..Config::default()
-    }
-}
-
-/// The server's word for a release level.
-pub fn release(level: evenkeel_scenario::cluster::Release) -> Release {
-    match level {
-        evenkeel_scenario::cluster::Release::V3_5 => Release::V3_5,
-        evenkeel_scenario::cluster::Release::V3_6 => Release::V3_6,
-        evenkeel_scenario::cluster::Release::V3_7 => Release::V3_7,
     }
 }

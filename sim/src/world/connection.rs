@@ -19,7 +19,7 @@ use evenkeel_proto::etcdserverpb::watch_client::WatchClient;
 use tonic::transport::{Channel, Endpoint};
 
 use super::wire;
-use crate::timer::SimTime;
+use crate::timer::Time;
 
 /// Clients' operations per second, of all of them, that one port of each member is for.
 const RATE_PER_DOOR: f64 = 200.0;
@@ -36,12 +36,12 @@ pub fn doors(rate: f64) -> u16 {
 pub struct Connection {
     channels: Arc<[Channel]>,
     turn: Arc<AtomicUsize>,
-    time: SimTime,
+    time: Time,
 }
 
 impl Connection {
     /// Connects when first used, to the ports in turn.
-    pub fn lazy(urls: &[String], time: SimTime) -> Connection {
+    pub fn lazy(urls: &[String], time: Time) -> Connection {
         let channel = |url: &String| Endpoint::from_shared(url.clone()).expect("our own URL").connect_lazy();
         Connection { channels: urls.iter().map(channel).collect(), turn: Arc::default(), time }
     }

@@ -17,7 +17,7 @@ use evenkeel_scenario::{Decisions, Monitor, Resolved, RunLength, Selector, Value
 use serde_json::json;
 
 use super::client::{Client, Shared};
-use super::cluster::{Cluster, client_urls};
+use super::cluster::{Cluster, Ground};
 use super::connection::{Connection, doors};
 use super::feed::Feed;
 use super::operate;
@@ -26,13 +26,10 @@ use super::steps::{Power, Stage};
 use super::view::View;
 use crate::draw::Draws;
 use crate::report::SharedRecorder;
-use crate::runtime::create_node;
-use crate::timer::SimTime;
+use crate::timer::Time;
 
 /// How often expectations and oracles are looked at.
 const LOOK_INTERVAL: Duration = Duration::from_millis(50);
-/// The machine that clients run on.
-const CLIENT_MACHINE: u8 = 200;
 /// How long the last reads may take in all.
 const LAST_READS_MAX: Duration = Duration::from_secs(30);
 /// Rounds of last reads: the longest lease is over before the last of them.
@@ -74,6 +71,7 @@ pub async fn run(
     metrics: Vec<(String, Expr)>,
     decisions: Decisions,
     recorder: SharedRecorder,
+    ground: Ground,
 ) -> Ended {
     if let Some(what) = not_simulated(&resolved) {
         return Ended {
@@ -84,7 +82,7 @@ pub async fn run(
             counters: BTreeMap::new(),
         };
     }
-    let mut course = Course::begin(resolved, Draws::new(decisions), recorder);
+    let mut course = Course::begin(resolved, Draws::new(decisions), recorder, &ground);
     let broken = course.play().await;
     let broken = match broken {
         Some(broken) => Some(broken),
@@ -105,21 +103,20 @@ struct Course {
     monitors: Vec<Monitor>,
     /// When `quiesce` was first seen to have ended all faults.
     calm_since: Option<Duration>,
-    client_node: madsim::runtime::NodeHandle,
 }
 
 impl Course {
-    fn begin(resolved: Resolved, draws: Draws, recorder: SharedRecorder) -> Course {
-        let time = SimTime::current();
+    fn begin(resolved: Resolved, draws: Draws, recorder: SharedRecorder, ground: &Ground) -> Course {
+        let time = Time::current();
         let oracles = Oracles::new(&oracle_config(&resolved)).expect("no oracle is switched off");
         let feed = Feed::new(recorder, oracles, resolved.clients.len().max(1), time.clone());
         feed.points().learn(&resolved);
         let doors = doors(resolved.clients.iter().map(|group| group.knobs.rate).sum());
         let joiners = operate::joiners(&resolved.steps);
-        let cluster = Arc::new(Cluster::new(&resolved.cluster, joiners, doors, &feed, &draws));
+        let cluster = Arc::new(Cluster::new(&resolved.cluster, joiners, doors, &feed, &draws, ground));
         let connections: Vec<Connection> = (cluster.machines.iter())
             .map(|machine| machine.number)
-            .map(|number| Connection::lazy(&client_urls(number, doors), time.clone()))
+            .map(|number| Connection::lazy(&cluster.client_urls(number), time.clone()))
             .collect();
         let bound = Arc::new(Mutex::new(BTreeMap::new()));
         let view = View {
@@ -152,16 +149,15 @@ impl Course {
             power,
         ));
         let monitors = resolved.default_expects().iter().chain(&resolved.expects).map(Monitor::new).collect();
-        let client_node = create_node("clients", CLIENT_MACHINE);
         let load = Vec::new();
-        Course { resolved, feed, cluster, stage, view, shared, stop, load, monitors, calm_since: None, client_node }
+        Course { resolved, feed, cluster, stage, view, shared, stop, load, monitors, calm_since: None }
     }
 
     /// Runs load and script for the scenario's time, or until something is broken.
     async fn play(&mut self) -> Option<Broken> {
         // Before the members: a step may wait for a point of their very first steps.
         // On the clients' machine: some steps are requests.
-        let play = |step: &Step| self.client_node.spawn(Arc::clone(&self.stage).play(step.clone()));
+        let play = |step: &Step| self.cluster.spawn(Arc::clone(&self.stage).play(step.clone()));
         let mut script: Vec<_> = self.resolved.steps.iter().map(play).collect();
         for number in self.cluster.numbers() {
             self.cluster.start(number);
@@ -174,7 +170,7 @@ impl Course {
             for (place, op) in (0..).zip(ops) {
                 let client = Client::new(Arc::clone(&self.shared), Arc::clone(&group), index, next_client, place);
                 next_client += 1;
-                self.load.push(self.client_node.spawn(scripted::play(client, op.clone(), leases.clone())));
+                self.load.push(self.cluster.spawn(scripted::play(client, op.clone(), leases.clone())));
             }
             if !ops.is_empty() {
                 continue;
@@ -182,7 +178,7 @@ impl Course {
             for place in 0..group.knobs.count {
                 let client = Client::new(Arc::clone(&self.shared), Arc::clone(&group), index, next_client, place);
                 next_client += 1;
-                self.load.push(self.client_node.spawn(client.run()));
+                self.load.push(self.cluster.spawn(client.run()));
             }
         }
         let mut script_done_at = None;
@@ -305,7 +301,7 @@ impl Course {
             // Not part of the history: the order of these reads is no client's, and leases may end between them.
             let (connection, names, question) =
                 (self.shared.connections[number as usize - 1].clone(), names.clone(), request.clone());
-            let call = self.client_node.spawn(async move {
+            let call = self.cluster.spawn(async move {
                 connection.call(&question, LAST_READ_PATIENCE, &move |id| names.member(id)).await
             });
             let outcome = call.await.map_err(|error| error.to_string())?;
@@ -356,7 +352,7 @@ impl Course {
     fn counters(&self) -> BTreeMap<String, u64> {
         let mut counters = BTreeMap::new();
         for machine in &self.cluster.machines {
-            *counters.entry("syncs".to_owned()).or_default() += machine.disk.counters().syncs;
+            *counters.entry("syncs".to_owned()).or_default() += machine.syncs();
         }
         counters.extend(self.feed.points().visits().into_iter().map(|(name, count)| (format!("point {name}"), count)));
         let inner = self.feed.lock();

@@ -18,14 +18,14 @@ use super::stats::Stats;
 use super::{told, words};
 use crate::chain::{Field, Value};
 use crate::report::SharedRecorder;
-use crate::timer::SimTime;
+use crate::timer::Time;
 
 /// A handle to the run's record.
 #[derive(Clone)]
 pub struct Feed {
     inner: Arc<Mutex<Inner>>,
     recorder: SharedRecorder,
-    time: SimTime,
+    time: Time,
     points: Arc<Points>,
 }
 
@@ -58,7 +58,7 @@ pub struct Agreed {
 
 impl Feed {
     /// An empty record of a run with so many groups of clients.
-    pub fn new(recorder: SharedRecorder, oracles: Oracles, groups: usize, time: SimTime) -> Feed {
+    pub fn new(recorder: SharedRecorder, oracles: Oracles, groups: usize, time: Time) -> Feed {
         let inner = Inner {
             oracles,
             happenings: Vec::new(),
@@ -73,7 +73,7 @@ impl Feed {
     }
 
     /// The run's clock.
-    pub fn time(&self) -> &SimTime {
+    pub fn time(&self) -> &Time {
         &self.time
     }
 

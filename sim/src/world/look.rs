@@ -1,21 +1,21 @@
 //! The look inside a member: what its server reports becomes observations, happenings and lines of the event log.
 
+use std::ops::Deref;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
 use evenkeel::env::{Event, Observer};
 use evenkeel_check::model::{Live, Write};
 use evenkeel_check::observation::{Applied, Booted, Cause, Observation, Stored};
 use evenkeel_check::{Index, LeaseId, MemberId, Revision, Term};
 use evenkeel_mvcc::EventKind;
-use evenkeel_raft::ready::Role;
 use evenkeel_raft::{HardState, Payload, Standing};
-use evenkeel_scenario::{Event as Happening, Value as Told};
+use evenkeel_scenario::Value as Told;
 use serde_json::json;
 
 use super::feed::Feed;
 use super::names::Names;
 use super::points::Pause;
+use super::witness::Witness;
 use super::words;
 use crate::chain::Value;
 use crate::disk::SimDisk;
@@ -23,46 +23,10 @@ use crate::disk::SimDisk;
 /// Of what one entry wrote, so much is told in a trace.
 const WRITES_TOLD: usize = 6;
 
-/// What expressions may ask about one member, as last reported.
-#[derive(Clone, Debug, Default)]
-pub struct Seen {
-    /// Term, role, leader.
-    pub standing: Standing,
-    /// Commit index.
-    pub committed: u64,
-    /// Applied index.
-    pub applied: u64,
-    /// Store revision.
-    pub revision: i64,
-    /// State hash.
-    pub state_hash: u128,
-    /// It serves clients.
-    pub ready: bool,
-    /// Why its server gave up.
-    pub fatal: Option<String>,
-    /// The release it runs at, such as `3.6`.
-    pub release: Option<&'static str>,
-    /// The level of its stored data.
-    pub storage: Option<&'static str>,
-    /// The migration of its stored data that goes on: its place among what happened.
-    migration: Option<usize>,
-    /// When entries entered its log, and how many.
-    pub appended: Vec<(Duration, u64)>,
-    /// Snapshots it sent that were taken.
-    pub snapshots_sent: u64,
-    /// The most entries its log has held in memory.
-    pub log_entries: u64,
-    /// The most payload bytes.
-    pub log_bytes: u64,
-}
-
 /// One member's reporter; lives as long as the run, over restarts of the member.
 pub struct Look {
-    number: MemberId,
-    feed: Feed,
-    names: Names,
+    witness: Witness,
     disk: SimDisk,
-    seen: Mutex<Seen>,
     /// Written, but the disk did not have it for good when it was last asked.
     undurable: Mutex<Vec<Batch>>,
 }
@@ -74,100 +38,24 @@ struct Batch {
     stored: Vec<Stored>,
 }
 
+impl Deref for Look {
+    type Target = Witness;
+
+    fn deref(&self) -> &Witness {
+        &self.witness
+    }
+}
+
 impl Look {
     /// A reporter for the member with this number.
     pub fn new(number: u64, feed: Feed, names: Names, disk: SimDisk) -> Arc<Look> {
-        Arc::new(Look {
-            number: MemberId(number),
-            feed,
-            names,
-            disk,
-            seen: Mutex::default(),
-            undurable: Mutex::default(),
-        })
-    }
-
-    /// Looks at what was reported last.
-    pub fn with<T>(&self, look: impl FnOnce(&Seen) -> T) -> T {
-        look(&self.seen.lock().expect("one thread"))
-    }
-
-    /// Term, role and leader.
-    pub fn standing(&self) -> Standing {
-        self.with(|seen| seen.standing)
+        Arc::new(Look { witness: Witness::new(number, feed, names), disk, undurable: Mutex::default() })
     }
 
     /// The process is gone: nothing it reported about its standing holds any more.
     pub fn stopped(&self) {
-        let led = {
-            let mut seen = self.seen.lock().expect("one thread");
-            let led = seen.standing.role == Role::Leader;
-            seen.migration.take().into_iter().for_each(|place| self.feed.ended(place));
-            seen.standing = Standing { term: seen.standing.term, ..Standing::default() };
-            seen.ready = false;
-            led
-        };
         self.undurable.lock().expect("one thread").clear();
-        if led {
-            self.feed.observe(Observation::SteppedDown { member: self.number });
-        }
-        self.feed.observe(Observation::Stopped { member: self.number });
-    }
-
-    /// The server would not start.
-    pub fn refused(&self, reason: &str) {
-        self.change(|seen| seen.fatal = Some(reason.to_owned()));
-        self.exited();
-        self.feed.log("refused", &[("node", Value::U64(self.number.0)), ("reason", Value::Text(reason))]);
-    }
-
-    fn change(&self, change: impl FnOnce(&mut Seen)) {
-        change(&mut self.seen.lock().expect("one thread"));
-    }
-
-    /// The server ended by itself, and not because it was asked to.
-    fn exited(&self) {
-        self.happened("exit", [("code", Told::Number(1.0))]);
-    }
-
-    fn happened<const N: usize>(&self, name: &str, fields: [(&str, Told); N]) -> usize {
-        self.feed.note(Happening {
-            name: name.to_owned(),
-            at: self.feed.nanos(),
-            until: Some(self.feed.nanos()),
-            node: Some(self.number.0),
-            step: None,
-            fields: fields.into_iter().map(|(field, value)| (field.to_owned(), value)).collect(),
-        })
-    }
-
-    fn stands(&self, standing: Standing) {
-        let before = self.standing();
-        self.change(|seen| seen.standing = standing);
-        let member = self.number;
-        self.feed.log(
-            "standing",
-            &[
-                ("node", Value::U64(member.0)),
-                ("term", Value::U64(standing.term.0)),
-                ("role", Value::Text(role_name(standing.role))),
-                ("leader", Value::U64(standing.leader.map_or(0, |id| self.names.number(id.0)))),
-            ],
-        );
-        if before.term < standing.term {
-            self.feed.observe(Observation::Term { member, term: Term(standing.term.0) });
-        }
-        let (led, leads) = (before.role == Role::Leader, standing.role == Role::Leader);
-        if led && (!leads || before.term != standing.term) {
-            self.feed.observe(Observation::SteppedDown { member });
-            self.feed.happened("step_down", Some(member.0));
-        }
-        if leads && (!led || before.term != standing.term) {
-            self.feed.observe(Observation::Elected { member, term: Term(standing.term.0) });
-            let release = self.with(|seen| seen.release).unwrap_or_default();
-            let fields = [("term", Told::Number(standing.term.0 as f64)), ("release", Told::Text(release.into()))];
-            self.happened("elected", fields);
-        }
+        self.witness.stopped();
     }
 
     /// Reports what has become durable of what was written.
@@ -445,16 +333,6 @@ impl Observer for Look {
                 self.feed.log("fatal", &[node, ("reason", Value::Text(reason))]);
             }
         }
-    }
-}
-
-/// The word for a role.
-pub fn role_name(role: Role) -> &'static str {
-    match role {
-        Role::Follower => "follower",
-        Role::PreCandidate => "pre-candidate",
-        Role::Candidate => "candidate",
-        Role::Leader => "leader",
     }
 }
 

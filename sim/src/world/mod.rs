@@ -2,19 +2,24 @@
 //!
 //! - [`cluster`]: the members, on simulated machines.
 //! - [`client`], [`leases`], [`watcher`]: the load, through the real service code; [`scripted`]: a listed one.
-//! - [`steps`]: the script; [`operate`]: its steps that are an operator's; `bundles`: those that are many in one.
-//! - [`feed`], [`look`], [`tap`]: what happens, told to the event log and the oracles.
-//! - `words`: requests, answers and messages in words, for traces.
+//! - [`steps`]: the script; [`operate`]: its steps that are an operator's; `bundles`: those that are many in one;
+//!   `faults`: those that need a simulated world.
+//! - [`feed`], [`look`], [`witness`], `tap`: what happens, told to the event log and the oracles.
+//! - [`words`]: requests, answers and messages in words, for traces.
 //! - [`view`]: the run as expressions see it.
 //! - [`course`]: from the first boot to the verdict.
 
 mod bundles;
 pub mod client;
+#[cfg(madsim)]
 pub mod cluster;
 pub mod connection;
 pub mod course;
+#[cfg(madsim)]
+mod faults;
 pub mod feed;
 pub mod leases;
+#[cfg(madsim)]
 pub mod look;
 pub mod mutants;
 pub mod names;
@@ -23,11 +28,13 @@ mod points;
 pub mod scripted;
 pub mod stats;
 pub mod steps;
+#[cfg(madsim)]
 pub mod tap;
 pub mod told;
 pub mod view;
 pub mod watcher;
 pub mod wire;
-mod words;
+pub mod witness;
+pub mod words;
 
 pub use course::{Ended, run};

@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use bytes::Bytes;
+use evenkeel::version::Release;
 use evenkeel_check::history::Request;
 use evenkeel_check::model::Write;
 use evenkeel_check::observation::Cause;
@@ -89,6 +90,16 @@ impl Names {
         self.people().learners = learners;
     }
 
+    /// Whether this one votes.
+    pub fn learns(&self, number: u64, learner: bool) {
+        let learners = &mut self.people().learners;
+        if learner {
+            learners.insert(number);
+        } else {
+            learners.remove(&number);
+        }
+    }
+
     /// The numbers of all members, in order.
     pub fn present(&self) -> Vec<u64> {
         self.people().present.iter().copied().collect()
@@ -118,5 +129,14 @@ impl Names {
         let writers = self.writers.lock().expect("one thread");
         let named = writes.iter().filter_map(|write| write.live.as_ref());
         named.into_iter().find_map(|live| writers.get(&live.value).copied()).map_or(Cause::Unknown, Cause::Operation)
+    }
+}
+
+/// The server's word for a release level.
+pub fn release(level: evenkeel_scenario::cluster::Release) -> Release {
+    match level {
+        evenkeel_scenario::cluster::Release::V3_5 => Release::V3_5,
+        evenkeel_scenario::cluster::Release::V3_6 => Release::V3_6,
+        evenkeel_scenario::cluster::Release::V3_7 => Release::V3_7,
     }
 }

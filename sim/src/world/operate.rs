@@ -15,8 +15,8 @@ use evenkeel_scenario::verb::{self, Action, DowngradeAction, MemberChange, Order
 use evenkeel_scenario::{Event, Value, Word};
 use pb::downgrade_request::DowngradeAction as Wanted;
 
-use super::cluster::{peer_url, release};
 use super::connection::Connection;
+use super::names::release;
 use super::steps::Stage;
 use crate::disk::Crash;
 use evenkeel::version::release::Release;
@@ -190,7 +190,7 @@ impl Stage {
     /// A new machine joins.
     async fn add(&self, learner: bool, insist: bool) -> Result<(), String> {
         let number = self.cluster.spare().ok_or("there is no machine left")?;
-        let request = pb::MemberAddRequest { peer_urls: vec![peer_url(number)], is_learner: learner };
+        let request = pb::MemberAddRequest { peer_urls: vec![self.cluster.peer_url(number)], is_learner: learner };
         let ask = |connection: Connection| {
             let request = request.clone();
             async move { connection.cluster().member_add(request).await }
@@ -243,7 +243,7 @@ impl Stage {
 
     async fn update(&self, number: u64, insist: bool) -> Result<(), String> {
         let id = self.cluster.names.id(number);
-        let peer_urls = vec![peer_url(number), peer_url(number).replace(":2380", ":2390")];
+        let peer_urls = vec![self.cluster.peer_url(number), self.cluster.spare_peer_url(number)];
         let ask = |connection: Connection| {
             let request = pb::MemberUpdateRequest { id, peer_urls: peer_urls.clone() };
             async move { connection.cluster().member_update(request).await }
@@ -255,9 +255,7 @@ impl Stage {
     async fn replace(&self, number: u64) -> Result<(), String> {
         self.trouble();
         self.cluster.kill(number, Crash::Kill);
-        self.cluster.machine(number).disk.wipe();
-        self.cluster.will_join(number);
-        self.cluster.configure(number, |config| config.replace = true);
+        self.cluster.will_replace(number);
         self.cluster.start(number);
         self.relief();
         Ok(())
@@ -341,7 +339,7 @@ impl Stage {
             });
             done.insert(number);
             // A member that came back at the old release after a crash is taken again.
-            let back = |n: &u64| self.cluster.machine(*n).config().release != to;
+            let back = |n: &u64| self.cluster.machine(*n).release() != to;
             left.extend(done.iter().copied().filter(back));
             done.retain(|n| !left.contains(n));
         }

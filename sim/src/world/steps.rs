@@ -1,4 +1,6 @@
 //! The script of a run: each step waits for its trigger in a task of its own, then acts on the world.
+//!
+//! Steps that only a simulated world can play are in `faults`.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -7,9 +9,8 @@ use std::time::Duration;
 use evenkeel_check::observation::Observation;
 use evenkeel_scenario::expr::{ExprNode, STEP_EVENT};
 use evenkeel_scenario::step::{Step, Trigger};
-use evenkeel_scenario::verb::{Action, Boot, DiskError, RestartKind};
-use evenkeel_scenario::{Event, Link, Messages, Nanos, Selector, Spread, Watch, Word};
-use serde_json::json;
+use evenkeel_scenario::verb::{Action, Boot, RestartKind};
+use evenkeel_scenario::{Event, Nanos, Selector, Spread, Watch};
 use tokio::sync::oneshot;
 
 use super::cluster::Cluster;
@@ -20,7 +21,7 @@ use super::view::View;
 use crate::chain::Value;
 use crate::disk::{Crash, Keep};
 use crate::draw::Draws;
-use crate::net::{Effect, Kinds, Rule, RuleId};
+use crate::net::RuleId;
 
 /// How often a condition is looked at.
 const LOOK_INTERVAL: Duration = Duration::from_millis(10);
@@ -169,68 +170,6 @@ impl Stage {
         self.feed.log("chosen", &fields);
     }
 
-    fn links(&self, link: &Link, label: &str) -> Vec<(u64, u64)> {
-        let (from, to) = if link.from == Selector::Others {
-            let to = self.members(&link.to, label, &[]);
-            (self.members(&link.from, label, &to), to)
-        } else {
-            let from = self.members(&link.from, label, &[]);
-            let to = self.members(&link.to, label, &from);
-            (from, to)
-        };
-        let mut links = Vec::new();
-        for a in &from {
-            for b in to.iter().filter(|b| *b != a) {
-                links.push((*a, *b));
-                if link.both {
-                    links.push((*b, *a));
-                }
-            }
-        }
-        links.sort_unstable();
-        links.dedup();
-        links
-    }
-
-    /// Begins a trouble on a link and ends it after `hold`.
-    async fn network(
-        &self,
-        link: &Link,
-        matching: Option<&Messages>,
-        effect: Effect,
-        hold: Option<Duration>,
-        label: &str,
-    ) {
-        let kinds = match matching {
-            None => Kinds::ALL,
-            Some(Messages(kinds)) => {
-                let names = kinds.iter().map(|kind| kind.name()).filter(|name| *name != "client");
-                Kinds::named(names).expect("the language and the network know the same kinds")
-            }
-        };
-        let rules: Vec<RuleId> = self
-            .links(link, label)
-            .into_iter()
-            .map(|(from, to)| {
-                let (from, to) = (self.cluster.station(from), self.cluster.station(to));
-                self.cluster.net.add_rule(Rule { from, to, kinds, effect: effect.clone() })
-            })
-            .collect();
-        self.trouble();
-        self.remember(&rules);
-        if let Some(hold) = hold {
-            self.feed.time().sleep(hold).await;
-            if self.is_calm() {
-                return;
-            }
-            for rule in rules {
-                self.cluster.net.remove_rule(rule);
-            }
-            self.relief();
-            self.feed.happened("heal", None);
-        }
-    }
-
     /// Ends all faults: links, disks, clocks' drift, and members that are down or paused.
     pub fn quiesce(&self) {
         let rules = {
@@ -238,13 +177,8 @@ impl Stage {
             troubles.calm = true;
             std::mem::take(&mut troubles.rules)
         };
-        for rule in rules {
-            self.cluster.net.remove_rule(rule);
-        }
+        self.heal_all(rules);
         for machine in &self.cluster.machines {
-            machine.disk.set_faults(|faults| *faults = Default::default());
-            self.feed.aside("disk_relief", || json!({"node": machine.number}));
-            machine.clock.set_drift(0);
             self.cluster.resume(machine.number);
             if !self.cluster.names.present().contains(&machine.number) {
                 self.cluster.kill(machine.number, Crash::Kill);
@@ -329,34 +263,7 @@ impl Stage {
     }
 
     async fn act(self: &Arc<Self>, action: &Action, id: &str) {
-        let hold = action.hold().map(|hold| hold.to_std());
         match action {
-            Action::Cut(cut) => self.network(&cut.link, cut.matching.as_ref(), Effect::Cut, hold, id).await,
-            Action::Slow(slow) => {
-                let effect = Effect::Slow(slow.add.low.to_std()..slow.add.high.to_std());
-                self.network(&slow.link, slow.matching.as_ref(), effect, hold, id).await;
-            }
-            Action::Drop(drop) => {
-                let effect = Effect::Drop(drop.share.0);
-                self.network(&drop.link, drop.matching.as_ref(), effect, hold, id).await;
-            }
-            Action::Dup(dup) => {
-                let effect = Effect::Duplicate(dup.share.0);
-                self.network(&dup.link, dup.matching.as_ref(), effect, hold, id).await;
-            }
-            Action::Reorder(reorder) => {
-                let effect = Effect::Reorder(reorder.share.0, reorder.by.low.to_std()..reorder.by.high.to_std());
-                self.network(&reorder.link, reorder.matching.as_ref(), effect, hold, id).await;
-            }
-            Action::Reset(reset) => {
-                for (from, to) in self.links(&reset.link, id) {
-                    let (from, to) = (self.cluster.station(from), self.cluster.station(to));
-                    self.cluster.net.break_connection(from, to);
-                    if reset.refused {
-                        self.cluster.net.refuse_connection(from, to);
-                    }
-                }
-            }
             Action::Restart(restart) => self.restart(restart, id).await,
             Action::Pause(pause) => {
                 let members = self.members(&pause.node, id, &[]);
@@ -365,26 +272,6 @@ impl Stage {
                 self.feed.time().sleep(pause.hold.to_std()).await;
                 members.iter().for_each(|n| self.cluster.resume(*n));
                 self.relief();
-            }
-            Action::DiskStep(disk) => self.disk(disk, hold, id).await,
-            Action::ClockStep(clock) => {
-                let members = self.members(&clock.node, id, &[]);
-                for number in &members {
-                    let machine = self.cluster.machine(*number);
-                    let told =
-                        || json!({"node": number, "offset_ns": clock.offset.map(|by| by.0), "drift": clock.drift});
-                    self.feed.aside("clock", told);
-                    if let Some(offset) = clock.offset {
-                        machine.clock.jump(offset.0);
-                    }
-                    if let Some(drift) = clock.drift {
-                        machine.clock.set_drift((drift * 1e6) as i32);
-                    }
-                }
-                if let (Some(hold), Some(_)) = (hold, clock.drift) {
-                    self.feed.time().sleep(hold).await;
-                    members.iter().for_each(|n| self.cluster.machine(*n).clock.set_drift(0));
-                }
             }
             Action::Quiesce(_) => self.quiesce(),
             Action::Bind(bind) => {
@@ -408,56 +295,8 @@ impl Stage {
             Action::Roll(step) => self.roll(step, id).await,
             Action::Downgrade(step) => self.downgrade(step, id).await,
             Action::Defrag(step) => self.defrag(step, id).await,
-            Action::Swizzle(step) => self.swizzle(step, id).await,
             Action::Attrition(step) => self.attrition(step, id).await,
-        }
-    }
-
-    async fn disk(&self, step: &evenkeel_scenario::verb::DiskStep, hold: Option<Duration>, id: &str) {
-        let members = self.members(&step.node, id, &[]);
-        self.trouble();
-        {
-            let mut power = self.power.lock().expect("one thread");
-            power.torn = step.torn.unwrap_or(power.torn);
-            power.lose_unsynced = step.lose_unsynced.unwrap_or(power.lose_unsynced);
-        }
-        for number in &members {
-            let machine = self.cluster.machine(*number);
-            let mut told = String::new();
-            machine.disk.set_faults(|faults| {
-                if let Some(fsync) = &step.fsync {
-                    faults.slow_sync = Some(fsync.low.to_std()..fsync.high.to_std());
-                }
-                match step.error {
-                    Some(DiskError::Eio) => (faults.write_error, faults.sync_error) = (step.share.0, step.share.0),
-                    Some(DiskError::Enospc) => faults.full = true,
-                    None => {}
-                }
-                told = faults.to_string();
-            });
-            self.feed.aside("disk_trouble", || json!({"node": number, "what": told}));
-            if step.wiped == Some(true) {
-                self.cluster.kill(*number, Crash::Kill);
-                machine.disk.wipe();
-                self.cluster.start(*number);
-            }
-        }
-        if let Some(hold) = hold {
-            self.feed.time().sleep(hold).await;
-            if self.is_calm() {
-                return;
-            }
-            for number in &members {
-                let machine = self.cluster.machine(*number);
-                machine.disk.set_faults(|faults| *faults = Default::default());
-                self.feed.aside("disk_relief", || json!({"node": number}));
-                if machine.is_meant_to_run() && !machine.is_up() {
-                    self.cluster.kill(*number, Crash::Kill);
-                    self.cluster.start(*number);
-                }
-            }
-            self.relief();
-            self.feed.happened("heal", None);
+            fault => self.fault(fault, id).await,
         }
     }
 

@@ -10,6 +10,7 @@ use evenkeel_scenario::{EvalError, EventFilter, Nanos, Occurrence, ProbeCall, Pr
 use super::cluster::{Cluster, Machine};
 use super::feed::Feed;
 use super::stats::Group;
+use super::witness::Seen;
 
 /// See the module's text.
 #[derive(Clone)]
@@ -128,15 +129,15 @@ impl Probes for View {
             "revision" => self.of_members(call, |m| number(m.look.with(|seen| seen.revision))),
             "log_entries" => self.of_members(call, |m| number(m.look.with(|seen| seen.log_entries))),
             "log_bytes" => self.of_members(call, |m| number(m.look.with(|seen| seen.log_bytes))),
-            "disk_bytes" => self.of_members(call, |m| number(m.disk.files().iter().map(|(_, len)| len).sum::<u64>())),
+            "disk_bytes" => self.of_members(call, |m| number(m.disk_bytes())),
             "wal_appends" => self.of_members(call, |m| {
                 let inside = |at: &Duration| from <= *at && *at <= to;
-                let appended = |seen: &super::look::Seen| {
+                let appended = |seen: &Seen| {
                     seen.appended.iter().filter(|(at, _)| inside(at)).map(|(_, count)| count).sum::<u64>()
                 };
                 number(m.look.with(appended))
             }),
-            "fsyncs" => self.of_members(call, |m| number(m.disk.counters().syncs)),
+            "fsyncs" => self.of_members(call, |m| number(m.syncs())),
             "snapshots_sent" => {
                 number(self.cluster.machines.iter().map(|m| m.look.with(|seen| seen.snapshots_sent)).sum::<u64>())
             }
