@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 const LINES_MAX: usize = 700;
 
 /// Files and folders that may name `std::fs`: the two ends of the disk seam, what runs before and around the server,
-/// the simulator's command line, and what is run by cargo alone.
+/// the simulator's command line and what it plays with real servers, and what is run by cargo alone.
 const TOUCH_FILES: &[&str] = &[
     "proto/build.rs",
     "server/src/log.rs",
@@ -22,6 +22,7 @@ const TOUCH_FILES: &[&str] = &[
     "server/storage/src/real/",
     "sim/src/cli/",
     "sim/src/fork.rs",
+    "sim/src/real/",
     "sim/src/report/",
 ];
 

@@ -13,7 +13,10 @@ use std::fmt;
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+#[cfg(target_os = "linux")]
+use std::os::unix::process::CommandExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use serde::Serialize;
@@ -301,6 +304,22 @@ fn pipe() -> io::Result<(OwnedFd, OwnedFd)> {
     let (read_end, write_end) = unsafe { (OwnedFd::from_raw_fd(fds[0]), OwnedFd::from_raw_fd(fds[1])) };
     set_nonblocking(&read_end)?;
     Ok((read_end, write_end))
+}
+
+/// The process that this command starts is killed when the thread that started it ends, however that happens. (On
+/// Linux; elsewhere it lives on.)
+pub fn dies_with_its_parent(command: &mut Command) {
+    #[cfg(target_os = "linux")]
+    {
+        let ask = || match unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) } {
+            0 => Ok(()),
+            _ => Err(io::Error::last_os_error()),
+        };
+        // SAFETY: between fork and exec only a system call is made, which allocates nothing and takes no lock.
+        unsafe { command.pre_exec(ask) };
+    }
+    #[cfg(not(target_os = "linux"))]
+    let _ = command;
 }
 
 fn assert_single_threaded() {

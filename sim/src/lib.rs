@@ -8,9 +8,10 @@
 //! - [`fork`]: one process per seed, and what is left of it when it crashes.
 //! - [`explore`]: runs that nobody wrote.
 //! - [`cli`]: the command line on top.
+//! - `world`: a run, from the first boot to the verdict; `real`: what the members are where nothing is simulated.
 //!
 //! The parts that decide are free of any runtime and take the time as an argument, so they are tested in both
-//! flavours; what needs tasks and timers exists under `--cfg madsim` only.
+//! flavours; what simulates tasks and timers exists under `--cfg madsim` only, what starts processes without it.
 
 #[cfg(madsim)]
 pub mod bridge;
@@ -23,11 +24,11 @@ pub mod explore;
 pub mod fork;
 pub mod net;
 pub mod panics;
+#[cfg(not(madsim))]
+pub mod real;
 pub mod report;
 pub mod repro;
 #[cfg(madsim)]
 pub mod runtime;
-#[cfg(madsim)]
 pub mod timer;
-#[cfg(madsim)]
 pub mod world;

@@ -1,4 +1,4 @@
-//! The program `sim`: `cargo sim …` builds it in the simulator's flavour.
+//! The program `sim`: `cargo sim …` builds it in the simulator's flavour. In the other it plays with real servers.
 
 use std::process::ExitCode;
 
@@ -14,6 +14,5 @@ fn main() -> ExitCode {
 
 #[cfg(not(madsim))]
 fn main() -> ExitCode {
-    eprintln!("use `cargo sim`; unset RUSTFLAGS");
-    ExitCode::from(2)
+    evenkeel_sim::cli::main(&evenkeel_sim::real::bridge::WORLD)
 }

@@ -47,6 +47,9 @@ pub enum Command {
     /// Internal: runs the jobs given on standard input
     #[command(hide = true)]
     Worker,
+    /// Internal: plays the scenario given on standard input with real servers
+    #[command(hide = true)]
+    Play,
 }
 
 /// How results are written.

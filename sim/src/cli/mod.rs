@@ -12,8 +12,11 @@ pub mod fuzz;
 mod json;
 mod judge;
 mod lint;
+mod parity;
 mod plan;
+mod play;
 mod progress;
+mod real;
 pub mod report;
 mod run;
 pub mod runner;
@@ -91,5 +94,6 @@ fn obey(command: Command, world: &World, out: &mut dyn Write) -> Result<bool, Cl
         Command::List => lint::list(out),
         Command::Points => lint::points(world, out),
         Command::Worker => worker::work(world, out),
+        Command::Play => play::play(world, out),
     }
 }

@@ -13,7 +13,7 @@ use super::plan::{Job, Plan};
 use super::progress::Progress;
 use super::report::PageArgs;
 use super::runner::{Extras, run_jobs};
-use super::{CliError, json, text};
+use super::{CliError, json, real, text};
 use crate::report::{RunReport, World};
 
 /// Sums over runs.
@@ -96,12 +96,18 @@ pub struct RunArgs {
     /// Whether it is shown as a page.
     #[command(flatten)]
     pub page: PageArgs,
+    /// Play the scenarios with this server program, too, in real time; one seed each unless seeds are given
+    #[arg(long, value_name = "SERVER", conflicts_with = "trace")]
+    pub real: Option<PathBuf>,
 }
 
 /// Runs a selection and says what came of it; true when everything held.
 pub fn run(args: RunArgs, world: &World, out: &mut dyn Write) -> Result<bool, CliError> {
-    let RunArgs { selection, cell, parallel, format, trace, page } = args;
+    let RunArgs { selection, cell, parallel, format, trace, page, real } = args;
     let plan = Plan::of_cells(&selection, &cell.unwrap_or_default(), world)?;
+    if let Some(server) = real {
+        return real::run(plan, selection.seeds(), &server, parallel.jobs(), format, world, out);
+    }
     let all = plan.jobs();
     if trace.is_some() && all.len() != 1 {
         let message =

@@ -88,6 +88,17 @@ pub fn default_parallel() -> usize {
 
 /// The run itself. Panics of the world become part of the report.
 fn run_here(scenario: &Scenario, cell: &Cell, seed: u64, extras: &Extras, world: &World) -> RunReport {
+    run_with(scenario, cell, seed, extras, world.run)
+}
+
+/// The same with whatever runs it.
+pub fn run_with(
+    scenario: &Scenario,
+    cell: &Cell,
+    seed: u64,
+    extras: &Extras,
+    run: impl FnOnce(RunInput) -> RunEnd,
+) -> RunReport {
     let trace = extras.trace.as_deref().map(open_trace);
     let trace = match trace.transpose() {
         Ok(trace) => trace,
@@ -98,7 +109,7 @@ fn run_here(scenario: &Scenario, cell: &Cell, seed: u64, extras: &Extras, world:
     let mut decisions = Decisions::new(seed);
     let resolved = scenario.resolve(cell, &mut decisions);
     let input = RunInput { metrics: scenario.metrics(&resolved), resolved, decisions, recorder: recorder.clone() };
-    let end = catch_unwind(AssertUnwindSafe(|| (world.run)(input)));
+    let end = catch_unwind(AssertUnwindSafe(|| run(input)));
 
     // A panic may have happened while the world held the lock; the log is complete up to there.
     let mut recorder = recorder.lock().unwrap_or_else(PoisonError::into_inner);

@@ -11,6 +11,7 @@ use crate::chain::{ChainSummary, Recorder};
 
 pub mod export;
 pub mod html;
+pub mod played;
 pub mod trace;
 pub mod wire;
 

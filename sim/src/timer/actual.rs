@@ -8,7 +8,7 @@ use tokio::time::{Instant, Sleep, sleep_until};
 pub type Alarm = Sleep;
 
 /// The run's clock: time since its start.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Time {
     start: Instant,
 }

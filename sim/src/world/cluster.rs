@@ -12,6 +12,7 @@ use evenkeel::config::{ClusterState, Config};
 use evenkeel::env::Env;
 use evenkeel::serve;
 use evenkeel::version::Release;
+use evenkeel_check::suite::Config as OracleConfig;
 use evenkeel_raft::NodeId;
 use evenkeel_raft::ready::Role;
 use evenkeel_scenario::cluster::Cluster as Settings;
@@ -93,6 +94,14 @@ pub fn name(number: u64) -> String {
     format!("n{number}")
 }
 
+/// Members tell all of what they do.
+pub const FROM_OUTSIDE: bool = false;
+
+/// What the oracles are told: everything is seen, and nothing is late.
+pub fn oracles(config: OracleConfig) -> OracleConfig {
+    config
+}
+
 fn peer_url(number: u64) -> String {
     format!("{}{number}{}", PEER_URL.0, PEER_URL.1)
 }
@@ -141,6 +150,14 @@ impl Cluster {
         F: Future<Output: Send + 'static> + Send + 'static,
     {
         self.clients.spawn(task)
+    }
+
+    /// Nothing outlives a simulation.
+    pub async fn end(&self) {}
+
+    /// What members showed that cannot be, and that no oracle is told: the oracles see all of it.
+    pub fn broken(&self) -> Option<(&'static str, String)> {
+        None
     }
 
     /// Where members find a member.

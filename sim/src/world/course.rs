@@ -17,13 +17,15 @@ use evenkeel_scenario::{Decisions, Monitor, Resolved, RunLength, Selector, Value
 use serde_json::json;
 
 use super::client::{Client, Shared};
-use super::cluster::{Cluster, Ground};
+use super::cluster::{self, Cluster, Ground};
 use super::connection::{Connection, doors};
 use super::feed::Feed;
+use super::figures;
 use super::operate;
 use super::scripted;
 use super::steps::{Power, Stage};
 use super::view::View;
+use super::watcher;
 use crate::draw::Draws;
 use crate::report::SharedRecorder;
 use crate::timer::Time;
@@ -88,7 +90,10 @@ pub async fn run(
         Some(broken) => Some(broken),
         None => course.close().await,
     };
-    course.end(broken, metrics)
+    let cluster = Arc::clone(&course.cluster);
+    let ended = course.end(broken, metrics);
+    cluster.end().await;
+    ended
 }
 
 struct Course {
@@ -103,6 +108,8 @@ struct Course {
     monitors: Vec<Monitor>,
     /// When `quiesce` was first seen to have ended all faults.
     calm_since: Option<Duration>,
+    /// When the load ended.
+    loaded: Option<Duration>,
 }
 
 impl Course {
@@ -150,7 +157,8 @@ impl Course {
         ));
         let monitors = resolved.default_expects().iter().chain(&resolved.expects).map(Monitor::new).collect();
         let load = Vec::new();
-        Course { resolved, feed, cluster, stage, view, shared, stop, load, monitors, calm_since: None }
+        let (calm_since, loaded) = Default::default();
+        Course { resolved, feed, cluster, stage, view, shared, stop, load, monitors, calm_since, loaded }
     }
 
     /// Runs load and script for the scenario's time, or until something is broken.
@@ -180,6 +188,13 @@ impl Course {
                 next_client += 1;
                 self.load.push(self.cluster.spawn(client.run()));
             }
+        }
+        if cluster::FROM_OUTSIDE
+            && let Some(group) = self.resolved.clients.first()
+        {
+            let (shared, place) = (Arc::clone(&self.shared), group.knobs.count);
+            let client = Client::new(shared, Arc::new(group.clone()), 0, next_client, place);
+            self.load.push(self.cluster.spawn(watcher::record(client)));
         }
         let mut script_done_at = None;
         let mut drawn = BTreeMap::new();
@@ -230,6 +245,9 @@ impl Course {
     }
 
     fn look(&mut self) -> Option<Broken> {
+        if let Some((oracle, message)) = self.cluster.broken() {
+            return Some(Broken { what: oracle.to_owned(), at: self.feed.now(), message });
+        }
         if let Some(violation) = self.feed.violation() {
             let at = Duration::from_nanos(violation.at.nanos);
             return Some(Broken { what: violation.oracle.to_owned(), at, message: violation.to_string() });
@@ -253,6 +271,7 @@ impl Course {
     /// Ends the load, heals everything, reads everything once more on each member.
     async fn close(&mut self) -> Option<Broken> {
         let _ = self.stop.send(true);
+        self.loaded = Some(self.feed.now());
         if !self.stage.is_calm() {
             self.stage.quiesce();
         }
@@ -356,7 +375,8 @@ impl Course {
         }
         counters.extend(self.feed.points().visits().into_iter().map(|(name, count)| (format!("point {name}"), count)));
         let inner = self.feed.lock();
-        counters.insert("operations".into(), inner.stats.acks());
+        let until = self.loaded.unwrap_or_else(|| self.feed.now());
+        counters.extend(figures::figures(&inner.happenings, &inner.stats, self.resolved.clients.len(), until));
         for event in &inner.happenings {
             *counters.entry(format!("event {}", event.name)).or_default() += 1;
         }
@@ -417,12 +437,12 @@ fn oracle_config(resolved: &Resolved) -> OracleConfig {
         _ => None,
     });
     let drift = steps_drift.chain([clock.drift.low, clock.drift.high]).map(f64::abs).fold(0.0, f64::max);
-    OracleConfig {
+    cluster::oracles(OracleConfig {
         voters: *nodes as usize,
         election_timeout_nanos: tick.times(*election_ticks as f64).0 as u64,
         rate_error_ppm: (drift * 1e6) as u64,
         off: resolved.opt_out.iter().filter_map(|out| oracle_of(out)).map(str::to_owned).collect(),
         stale_leader_nanos: if *check_quorum { OracleConfig::default().stale_leader_nanos } else { u64::MAX / 4 },
         ..OracleConfig::default()
-    }
+    })
 }

@@ -1,11 +1,15 @@
 //! One run: a cluster, its clients, the script, and the eyes on all of it.
 //!
+//! The load, the script, the expectations and the verdict are the same in both flavours. What differs is what the
+//! members are: simulated machines here, processes of the machine this runs on in `real`.
+//!
 //! - [`cluster`]: the members, on simulated machines.
 //! - [`client`], [`leases`], [`watcher`]: the load, through the real service code; [`scripted`]: a listed one.
 //! - [`steps`]: the script; [`operate`]: its steps that are an operator's; `bundles`: those that are many in one;
 //!   `faults`: those that need a simulated world.
 //! - [`feed`], [`look`], [`witness`], `tap`: what happens, told to the event log and the oracles.
 //! - [`words`]: requests, answers and messages in words, for traces.
+//! - [`figures`]: what it showed in a few numbers.
 //! - [`view`]: the run as expressions see it.
 //! - [`course`]: from the first boot to the verdict.
 
@@ -18,6 +22,7 @@ pub mod course;
 #[cfg(madsim)]
 mod faults;
 pub mod feed;
+pub mod figures;
 pub mod leases;
 #[cfg(madsim)]
 pub mod look;
@@ -37,4 +42,6 @@ pub mod wire;
 pub mod witness;
 pub mod words;
 
+#[cfg(not(madsim))]
+pub use crate::real::{cluster, look};
 pub use course::{Ended, run};

@@ -195,9 +195,13 @@ impl Stage {
             let request = request.clone();
             async move { connection.cluster().member_add(request).await }
         };
-        // Its id is learnt from the log.
+        // When nobody tells its id, it is learnt later.
         match self.ask(insist, ask).await {
-            (Ok(_), _) => {}
+            (Ok(answer), _) => {
+                if let Some(member) = answer.member {
+                    self.cluster.names.learn(number, member.id);
+                }
+            }
             (Err(reason), true) if reason.contains("Peer URLs already exists") => {}
             (Err(reason), _) => return Err(reason),
         }

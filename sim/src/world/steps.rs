@@ -10,7 +10,8 @@ use evenkeel_check::observation::Observation;
 use evenkeel_scenario::expr::{ExprNode, STEP_EVENT};
 use evenkeel_scenario::step::{Step, Trigger};
 use evenkeel_scenario::verb::{Action, Boot, RestartKind};
-use evenkeel_scenario::{Event, Nanos, Selector, Spread, Watch};
+use evenkeel_scenario::{Event, Nanos, Selector, Spread, Watch, Word};
+use serde_json::json;
 use tokio::sync::oneshot;
 
 use super::cluster::Cluster;
@@ -112,6 +113,7 @@ impl Stage {
     }
 
     /// Rules to be taken back by `quiesce`.
+    #[cfg(madsim)]
     pub(super) fn remember(&self, rules: &[RuleId]) {
         self.troubles.lock().expect("one thread").rules.extend(rules);
     }

@@ -52,6 +52,20 @@ pub async fn keep(client: Client) {
     client.kept[0].fetch_sub(1, Ordering::Relaxed);
 }
 
+/// Follows everything until the load ends. Where members do not tell what they apply, this tells what each revision
+/// did: an operation whose answer was lost is found there, not guessed.
+pub async fn record(client: Client) {
+    let request = WatchRequest {
+        keys: KeyRange::all(),
+        start: Revision(1),
+        filters: WatchFilters { no_put: false, no_delete: false },
+        prev_kv: false,
+        progress_notify: false,
+        fragment: false,
+    };
+    follow(&client, request, Duration::MAX, None).await;
+}
+
 /// Follows one watch, resumed whenever it breaks; at first on the member `first`, if there is one.
 pub async fn follow(client: &Client, mut request: WatchRequest, until: Duration, first: Option<MemberId>) {
     let mut before = None;

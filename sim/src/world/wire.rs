@@ -156,6 +156,10 @@ pub fn header(header: Option<&pb::ResponseHeader>, member: impl Fn(u64) -> Membe
 pub fn failed(status: &tonic::Status) -> Outcome {
     use tonic::Code;
     let text = status.message();
+    if std::error::Error::source(status).is_some() {
+        // Not the member's words: the connection to it could not be made, or broke.
+        return Outcome::Unknown(Doubt::ConnectionReset);
+    }
     match status.code() {
         Code::OutOfRange if text.contains("compacted") => Outcome::DefinitelyNot(Refusal::Compacted),
         Code::OutOfRange if text.contains("future revision") => Outcome::DefinitelyNot(Refusal::FutureRevision),
