@@ -8,7 +8,9 @@ use super::determinism::CheckArgs;
 use super::export::{CampaignArgs, ExportArgs};
 use super::fuzz::{FuzzArgs, GenerateArgs, MergeArgs};
 use super::lint::LintArgs;
+use super::replay::{ExplainArgs, ReplayArgs};
 use super::run::RunArgs;
+use super::shrink::ShrinkArgs;
 
 const EXIT_CODES: &str = "Exit code: 0 all held, 1 an expectation failed, 2 wrong usage or an invalid file.";
 
@@ -38,6 +40,12 @@ pub enum Command {
     Campaign(CampaignArgs),
     /// Prints the scenario of a seed, as fuzz would run it
     Generate(GenerateArgs),
+    /// Plays a repro file and compares it with what was recorded; 0 when it ends as the file says
+    Replay(ReplayArgs),
+    /// Makes a failing run as small as it gets, and a repro file of it
+    Shrink(ShrinkArgs),
+    /// Tells the story of a run in a few sentences
+    Explain(ExplainArgs),
     /// Checks scenario files without running them
     Lint(LintArgs),
     /// Names the scenarios in scenarios/

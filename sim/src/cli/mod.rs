@@ -17,9 +17,11 @@ mod plan;
 mod play;
 mod progress;
 mod real;
+mod replay;
 pub mod report;
 mod run;
 pub mod runner;
+mod shrink;
 mod table;
 mod text;
 mod trial;
@@ -90,6 +92,9 @@ fn obey(command: Command, world: &World, out: &mut dyn Write) -> Result<bool, Cl
         Command::Campaign(args) => export::campaign(&args, world),
         Command::Merge(args) => fuzz::merge(&args, world, out),
         Command::Generate(args) => fuzz::print(&args, world, out),
+        Command::Replay(args) => replay::replay(args, world, out),
+        Command::Shrink(args) => shrink::run(args, world, out),
+        Command::Explain(args) => replay::explain(args, world, out),
         Command::Lint(args) => lint::lint(&args.paths, world, out),
         Command::List => lint::list(out),
         Command::Points => lint::points(world, out),

@@ -122,12 +122,16 @@ pub fn load(path: &str, world: &World) -> Result<Result<Scenario, Vec<Problem>>,
         }
         _ => CliError::Usage(format!("cannot read {path}: {error}")),
     })?;
-    Ok(Scenario::parse(&text, path).and_then(|scenario| {
-        let mut problems = scenario.check_planted(&(world.mutants)(), &(world.switches)());
-        let points: Vec<&str> = world.points.iter().map(|(name, _)| *name).collect();
-        problems.extend(scenario.check_points(&points));
-        if problems.is_empty() { Ok(scenario) } else { Err(problems) }
-    }))
+    Ok(check(&text, path, world))
+}
+
+/// Reads and checks the text of a scenario.
+pub fn check(text: &str, path: &str, world: &World) -> Result<Scenario, Vec<Problem>> {
+    let scenario = Scenario::parse(text, path)?;
+    let mut problems = scenario.check_planted(&(world.mutants)(), &(world.switches)());
+    let points: Vec<&str> = world.points.iter().map(|(name, _)| *name).collect();
+    problems.extend(scenario.check_points(&points));
+    if problems.is_empty() { Ok(scenario) } else { Err(problems) }
 }
 
 /// Problems one below the other.

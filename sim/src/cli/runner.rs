@@ -9,11 +9,12 @@ use std::time::Duration;
 
 use evenkeel_scenario::{Cell, Decisions, Scenario};
 
-use super::plan::{Job, PlannedFile, cell_key};
+use super::plan::{Job, PlannedFile, cell_key, check, render_problems};
 use crate::chain::{ChainSummary, Recorder, RecorderOptions, Window};
 use crate::fork::{Finished, Limits, run_all};
 use crate::panics;
 use crate::report::{RunEnd, RunInput, RunReport, Verdict, World, wire};
+use crate::repro::Attempt;
 
 /// A run that takes longer than this hangs.
 const WALL_LIMIT: Duration = Duration::from_secs(300);
@@ -44,7 +45,7 @@ pub fn run_jobs(
 ) {
     let work = |job: &Job| {
         let file = &files[job.file];
-        run_here(&file.scenario, &file.cells[job.cell], job.seed, extras, world)
+        run_here(&file.scenario, &file.cells[job.cell], Decisions::new(job.seed), extras, world)
     };
     run_all(jobs, Limits { jobs: parallel, wall: WALL_LIMIT }, work, |job, finished| {
         let file = &files[job.file];
@@ -73,11 +74,31 @@ pub fn run_made<J>(
     let whole = Cell::default();
     let work = |job: &J| {
         let Made { scenario, seed } = make(job);
-        run_here(&scenario, &whole, seed, &Extras::default(), world)
+        run_here(&scenario, &whole, Decisions::new(seed), &Extras::default(), world)
     };
     run_all(jobs, Limits { jobs: parallel, wall: MADE_WALL_LIMIT }, work, |job, finished| {
         let (file, seed) = name(&job);
         done(job, complete(finished, &file, &whole, seed));
+    });
+}
+
+/// Runs attempts, each in a process of its own; their texts are read and checked there. Each report comes with the
+/// name that its attempt was given.
+pub fn run_attempts<T>(
+    attempts: impl IntoIterator<Item = (T, Attempt)>,
+    parallel: usize,
+    wall: Duration,
+    extras: &Extras,
+    world: &World,
+    mut done: impl FnMut(T, RunReport),
+) {
+    let work = |(_, attempt): &(T, Attempt)| match check(&attempt.text, &attempt.file, world) {
+        Ok(scenario) => run_here(&scenario, &scenario.cells()[0], attempt.decisions.clone(), extras, world),
+        Err(found) => unfinished(&attempt.file, &Cell::default(), attempt.decisions.seed(), render_problems(&found)),
+    };
+    run_all(attempts, Limits { jobs: parallel, wall }, work, |(name, attempt), finished| {
+        let report = complete(finished, &attempt.file, &Cell::default(), attempt.decisions.seed());
+        done(name, report);
     });
 }
 
@@ -87,11 +108,11 @@ pub fn default_parallel() -> usize {
 }
 
 /// The run itself. Panics of the world become part of the report.
-fn run_here(scenario: &Scenario, cell: &Cell, seed: u64, extras: &Extras, world: &World) -> RunReport {
-    run_with(scenario, cell, seed, extras, world.run)
+fn run_here(scenario: &Scenario, cell: &Cell, decisions: Decisions, extras: &Extras, world: &World) -> RunReport {
+    run_decided(scenario, cell, decisions, extras, world.run)
 }
 
-/// The same with whatever runs it.
+/// The run of a seed with whatever runs it.
 pub fn run_with(
     scenario: &Scenario,
     cell: &Cell,
@@ -99,6 +120,17 @@ pub fn run_with(
     extras: &Extras,
     run: impl FnOnce(RunInput) -> RunEnd,
 ) -> RunReport {
+    run_decided(scenario, cell, Decisions::new(seed), extras, run)
+}
+
+fn run_decided(
+    scenario: &Scenario,
+    cell: &Cell,
+    mut decisions: Decisions,
+    extras: &Extras,
+    run: impl FnOnce(RunInput) -> RunEnd,
+) -> RunReport {
+    let seed = decisions.seed();
     let trace = extras.trace.as_deref().map(open_trace);
     let trace = match trace.transpose() {
         Ok(trace) => trace,
@@ -106,7 +138,6 @@ pub fn run_with(
     };
     let options = RecorderOptions { trace, window: extras.window.clone(), ..RecorderOptions::default() };
     let recorder = Arc::new(Mutex::new(Recorder::new(options)));
-    let mut decisions = Decisions::new(seed);
     let resolved = scenario.resolve(cell, &mut decisions);
     let input = RunInput { metrics: scenario.metrics(&resolved), resolved, decisions, recorder: recorder.clone() };
     let end = catch_unwind(AssertUnwindSafe(|| run(input)));

@@ -40,27 +40,38 @@ impl Failures {
 pub fn failure(report: &RunReport) -> String {
     let cell = if report.cell.is_empty() { String::new() } else { format!(" [{}]", report.cell) };
     let mut text = format!("FAILED {}{cell} seed {}\n", report.file, report.seed);
-    let (what, events): (String, &[String]) = match &report.verdict {
-        Verdict::Pass => ("passed".to_owned(), &[]),
-        Verdict::Violation { what, at_ns, message, events } => {
-            (format!("{what} at {}: {message}", time(*at_ns)), events)
-        }
-        Verdict::Panic { message, at_ns, events } => (format!("panic at {}: {message}", time(*at_ns)), events),
-        Verdict::Error { message } => (message.clone(), &[]),
+    let events: &[String] = match &report.verdict {
+        Verdict::Pass | Verdict::Error { .. } => &[],
+        Verdict::Violation { events, .. } | Verdict::Panic { events, .. } => events,
     };
-    what.lines().for_each(|line| text.push_str(&format!("  {line}\n")));
+    what_and_when(report).lines().for_each(|line| text.push_str(&format!("  {line}\n")));
     if !events.is_empty() {
         text.push_str("  last events:\n");
         events.iter().for_each(|event| text.push_str(&format!("    {event}\n")));
     }
-    text.push_str(&format!("  replay: {}\n\n", replay_command(report)));
+    text.push_str(&format!("  replay: {}\n", replay_command(report)));
+    text.push_str(&format!("  shrink: {}\n\n", command("shrink", report)));
     text
+}
+
+/// How a run ended.
+pub fn what_and_when(report: &RunReport) -> String {
+    match &report.verdict {
+        Verdict::Pass => "passed".to_owned(),
+        Verdict::Violation { what, at_ns, message, .. } => format!("{what} at {}: {message}", time(*at_ns)),
+        Verdict::Panic { message, at_ns, .. } => format!("panic at {}: {message}", time(*at_ns)),
+        Verdict::Error { message } => message.clone(),
+    }
 }
 
 /// The one command that replays a run.
 pub fn replay_command(report: &RunReport) -> String {
+    command("run", report)
+}
+
+fn command(verb: &str, report: &RunReport) -> String {
     let cell = if report.cell.is_empty() { String::new() } else { format!(" --cell {}", quoted(&report.cell)) };
-    format!("cargo sim run {} --seed {}{cell}", quoted(&report.file), report.seed)
+    format!("cargo sim {verb} {} --seed {}{cell}", quoted(&report.file), report.seed)
 }
 
 fn quoted(word: &str) -> String {

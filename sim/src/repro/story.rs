@@ -14,6 +14,9 @@ use crate::report::{RunReport, Verdict};
 /// So many facts are told between the first sentence and the last ones.
 const FACTS_MAX: usize = 10;
 
+/// So many characters of a failure's message are told.
+const MESSAGE_MAX: usize = 300;
+
 /// What each oracle and each default expectation watches over.
 const PROMISES: &[(&str, &str)] = &[
     ("ledger", "nobody builds on anything before it is durable"),
@@ -257,10 +260,8 @@ fn deed(verb: &str, arguments: &str) -> String {
 }
 
 fn opening(events: &[&Event]) -> String {
-    let first_leader = events.iter().position(|event| event.kind == "standing" && event.text("role") == "leader");
-    let until = first_leader.unwrap_or(events.len());
-    let members: BTreeSet<u64> =
-        events[..until].iter().filter(|event| event.kind == "booted").map(|event| event.number("node")).collect();
+    let booted = events.iter().filter(|event| event.kind == "booted");
+    let members: BTreeSet<u64> = booted.map(|event| event.number("node")).collect();
     match members.len() {
         0 => "The cluster starts.".to_owned(),
         1 => "A cluster of one member starts.".to_owned(),
@@ -305,7 +306,11 @@ fn plain(message: &str) -> String {
         None => message,
     };
     let body = body.rsplit_once(" (see ").map_or(body, |(body, _)| body);
-    body.split_whitespace().collect::<Vec<_>>().join(" ")
+    let body = body.split_whitespace().collect::<Vec<_>>().join(" ");
+    match body.char_indices().nth(MESSAGE_MAX) {
+        Some((end, _)) => format!("{}…", &body[..end]),
+        None => body,
+    }
 }
 
 fn seconds(at_ns: u64) -> String {

@@ -1,0 +1,177 @@
+//! `sim replay` and `sim explain`: a repro file, or a seed of a scenario, seen again.
+
+use std::io::{BufReader, Write};
+use std::path::{Path, PathBuf};
+
+use evenkeel_scenario::Decisions;
+
+use super::CliError;
+use super::args::CellChoice;
+use super::plan::check;
+use super::plan::render_problems;
+use super::runner::Extras;
+use super::text::what_and_when;
+use crate::chain::Window;
+use crate::report::html::{Source, render};
+use crate::report::{RunReport, World};
+use crate::repro::attempt::LOG_EVENTS_MAX;
+use crate::repro::file::{Build, Today};
+use crate::repro::replay::{Sameness, as_expected, compare};
+use crate::repro::{Attempt, Repro, Signature, events, story};
+
+/// So many lines are shown before the event that was asked for, and after the place where runs part.
+const LINES_SHOWN: u64 = 20;
+
+/// When a diverged replay does not fail, the failure is looked for in so many seeds more.
+const OTHER_SEEDS: u64 = 30;
+
+/// Which repro, and how far.
+#[derive(clap::Args, Debug)]
+pub struct ReplayArgs {
+    /// A repro file
+    #[arg(value_name = "FILE")]
+    pub file: String,
+    /// Show the events up to this one
+    #[arg(long, value_name = "EVENT")]
+    pub until: Option<u64>,
+    /// Write every event of the run here, as lines of JSON
+    #[arg(long, value_name = "FILE")]
+    pub trace: Option<PathBuf>,
+    /// Write the run as a page here
+    #[arg(long, value_name = "HTML")]
+    pub report: Option<PathBuf>,
+}
+
+/// Which run is to be explained.
+#[derive(clap::Args, Debug)]
+pub struct ExplainArgs {
+    /// A repro file, or a scenario file with --seed
+    #[arg(value_name = "FILE")]
+    pub file: String,
+    /// The seed, for a scenario
+    #[arg(long, value_name = "N")]
+    pub seed: Option<u64>,
+    /// The matrix cell, for a scenario with a matrix
+    #[arg(long, value_name = "NAME=VALUE,…", value_parser = super::args::cell)]
+    pub cell: Option<CellChoice>,
+}
+
+/// Replays a repro and compares; true when it ends as the file says.
+pub fn replay(args: ReplayArgs, world: &World, out: &mut dyn Write) -> Result<bool, CliError> {
+    let repro = load(&args.file)?;
+    let attempt = Attempt::of(&repro, &args.file).map_err(CliError::Usage)?;
+    let window: Window = 0..LOG_EVENTS_MAX;
+    let scratch = tempfile::tempdir()?;
+    let trace = args.trace.clone().or_else(|| args.report.is_some().then(|| scratch.path().join("trace.ndjson")));
+    let report = attempt.run(&Extras { trace: trace.clone(), window: Some(window) }, world);
+    if let (Some(page), Some(trace)) = (&args.report, &trace) {
+        write_page(&args.file, &attempt, &report, trace, page, world)?;
+    }
+    if let Some(until) = args.until {
+        let end = (until as usize + 1).min(report.window.len());
+        for (n, line) in report.window[..end].iter().enumerate().skip(end.saturating_sub(LINES_SHOWN as usize)) {
+            writeln!(out, "  {n:>6} {line}")?;
+        }
+        writeln!(out)?;
+    }
+    let same = compare(&repro.chain, &report);
+    match &same {
+        Sameness::Same => writeln!(out, "{}: the same to the last event ({})", args.file, report.chain.events)?,
+        Sameness::Parted { from, to } => {
+            writeln!(out, "{}: another run from event {from} to {to} on (made by {})", args.file, repro.build.commit)?;
+            let lines = report.window.iter().enumerate().skip(*from as usize);
+            for (n, line) in lines.take(((to + 1).saturating_sub(*from)).min(LINES_SHOWN) as usize) {
+                writeln!(out, "  {n:>6} {line}")?;
+            }
+        }
+    }
+    what_and_when(&report).lines().try_for_each(|line| writeln!(out, "  {line}"))?;
+    let expected = as_expected(&repro, &report);
+    let found = match (repro.today, expected) {
+        (Today::Fails, true) => format!("fails as recorded: {}", repro.signature),
+        (Today::Passes, true) => "passes: the bug is mended".to_owned(),
+        (Today::Passes, false) => format!("does not pass, although the bug ({}) is mended", repro.signature),
+        (Today::Fails, false) => match other_seed(&repro, &attempt, world) {
+            Some(seed) => {
+                format!("does not fail with its seed any more; with seed {seed} it does: {}", repro.signature)
+            }
+            None => format!("does not fail as recorded ({}), nor with {OTHER_SEEDS} other seeds", repro.signature),
+        },
+    };
+    writeln!(out, "{}: {found}", args.file)?;
+    Ok(expected)
+}
+
+/// The run as a page.
+fn write_page(
+    file: &str,
+    attempt: &Attempt,
+    report: &RunReport,
+    trace: &Path,
+    page: &Path,
+    world: &World,
+) -> Result<(), CliError> {
+    let found = |found: Vec<_>| CliError::Usage(render_problems(&found));
+    let scenario = check(&attempt.text, file, world).map_err(found)?;
+    let resolved = scenario.resolve(&scenario.cells()[0], &mut attempt.decisions.clone());
+    let told = events::read(BufReader::new(std::fs::File::open(trace)?))?;
+    let build = Build::current();
+    let html = render(&Source {
+        report,
+        trace: &crate::report::trace::read(trace)?,
+        scenario: &attempt.text,
+        about: (&resolved.name, &resolved.about),
+        command: &format!("cargo sim replay {file}"),
+        story: &story(&told, report),
+        latency_ns: resolved.cluster.net.latency.high.0.unsigned_abs(),
+        build: &[("commit", build.commit), ("compiler", build.rustc)],
+        twin: serde_json::Value::Null,
+        curve: serde_json::Value::Null,
+    });
+    std::fs::write(page, html).map_err(|error| CliError::Usage(format!("cannot write {}: {error}", page.display())))
+}
+
+/// A seed with which the failure comes back.
+fn other_seed(repro: &Repro, attempt: &Attempt, world: &World) -> Option<u64> {
+    (1..=OTHER_SEEDS).map(|more| repro.run.seed + more).find(|seed| {
+        let other = Attempt { decisions: Decisions::new(*seed), ..attempt.clone() };
+        Signature::of(&other.run(&Extras::default(), world).verdict).as_ref() == Some(&repro.signature)
+    })
+}
+
+/// Tells the story of a run.
+pub fn explain(args: ExplainArgs, world: &World, out: &mut dyn Write) -> Result<bool, CliError> {
+    let attempt = attempt(&args.file, args.seed, &args.cell.unwrap_or_default(), world)?;
+    let (report, events) = attempt.run_told(world)?;
+    for sentence in story(&events, &report) {
+        writeln!(out, "{sentence}")?;
+    }
+    Ok(true)
+}
+
+/// Reads a repro file.
+pub fn load(path: &str) -> Result<Repro, CliError> {
+    Repro::parse(&read(path)?).map_err(|error| CliError::Usage(format!("{path} is no repro file: {error}")))
+}
+
+fn read(path: &str) -> Result<String, CliError> {
+    std::fs::read_to_string(path).map_err(|error| CliError::Usage(format!("cannot read {path}: {error}")))
+}
+
+/// What a repro file says, or one run of a scenario file.
+pub fn attempt(path: &str, seed: Option<u64>, cell: &CellChoice, world: &World) -> Result<Attempt, CliError> {
+    let text = read(path)?;
+    if Repro::is_repro(&text) {
+        return Attempt::of(&load(path)?, path).map_err(CliError::Usage);
+    }
+    let seed = seed.ok_or_else(|| CliError::Usage(format!("{path} is a scenario: give its --seed")))?;
+    let scenario = check(&text, path, world).map_err(|found| CliError::Usage(render_problems(&found)))?;
+    let fits = |known: &&evenkeel_scenario::Cell| {
+        cell.0.iter().all(|(name, value)| known.get(name).is_some_and(|known| known.plain() == *value))
+    };
+    let cells = scenario.cells();
+    let cell = cells.iter().find(fits).ok_or_else(|| CliError::Usage("no cell is like that".to_owned()))?;
+    let mut decisions = Decisions::new(seed);
+    let text = scenario.resolve(cell, &mut decisions).to_toml();
+    Ok(Attempt { text, file: path.to_owned(), decisions: Decisions::new(seed) })
+}

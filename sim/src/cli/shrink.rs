@@ -1,0 +1,81 @@
+//! `sim shrink`.
+
+use std::io::Write;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::CliError;
+use super::args::{CellChoice, Parallel};
+use super::plan::{check, render_problems};
+use super::replay::attempt;
+use crate::report::World;
+use crate::repro::shrink::{Limits, ShrinkError, shrink};
+
+/// Which run, and what may be spent.
+#[derive(clap::Args, Debug)]
+pub struct ShrinkArgs {
+    /// A repro file, or a scenario file with --seed
+    #[arg(value_name = "FILE")]
+    pub file: String,
+    /// The seed, for a scenario
+    #[arg(long, value_name = "N")]
+    pub seed: Option<u64>,
+    /// The matrix cell, for a scenario with a matrix
+    #[arg(long, value_name = "NAME=VALUE,…", value_parser = super::args::cell)]
+    pub cell: Option<CellChoice>,
+    /// Write the repro file here, not to standard output
+    #[arg(long, value_name = "FILE")]
+    pub out: Option<PathBuf>,
+    /// Shrink for at most so long
+    #[arg(long, value_name = "S", default_value_t = 60)]
+    pub seconds: u64,
+    /// How many at once.
+    #[command(flatten)]
+    pub parallel: Parallel,
+}
+
+/// Shrinks a failing run to a repro file; false when the run does not fail.
+pub fn run(args: ShrinkArgs, world: &World, out: &mut dyn Write) -> Result<bool, CliError> {
+    let attempt = attempt(&args.file, args.seed, &args.cell.unwrap_or_default(), world)?;
+    let problems = |found: Vec<_>| CliError::Usage(render_problems(&found));
+    let scenario = check(&attempt.text, &args.file, world).map_err(problems)?;
+    let limits = Limits {
+        parallel: args.parallel.jobs(),
+        time: Duration::from_secs(args.seconds),
+        tell: &mut |line| eprintln!("{line}"),
+    };
+    let outcome = match shrink(&scenario, &scenario.cells()[0], &attempt.decisions, world, limits) {
+        Ok(outcome) => outcome,
+        Err(ShrinkError::Passes) => {
+            writeln!(out, "{}: this run passes, there is nothing to shrink", args.file)?;
+            return Ok(false);
+        }
+        Err(ShrinkError::Broken(message)) => return Err(CliError::Usage(message)),
+        Err(ShrinkError::Trace(error)) => return Err(CliError::Output(error)),
+    };
+    let text = outcome.repro.to_toml();
+    match &args.out {
+        Some(path) => std::fs::write(path, &text)?,
+        None => out.write_all(text.as_bytes())?,
+    }
+    if let Some(sizes) = outcome.repro.shrunk {
+        let (from, to) = (sizes.from, sizes.to);
+        eprintln!(
+            "{}: {} events ({} faults, {} operations) became {} ({} faults, {} operations) on {} members, in {:.1} s and {} runs",
+            outcome.repro.signature,
+            from.events(),
+            from.faults,
+            from.operations,
+            to.events(),
+            to.faults,
+            to.operations,
+            to.members,
+            outcome.took.as_secs_f64(),
+            outcome.runs,
+        );
+    }
+    if let Some(path) = &args.out {
+        writeln!(out, "{}: cargo sim replay {0}, cargo sim explain {0}", path.display())?;
+    }
+    Ok(true)
+}
