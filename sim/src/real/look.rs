@@ -158,7 +158,7 @@ impl Look {
     }
 
     fn tell(&self, status: &pb::StatusResponse) {
-        let header = status.header.clone().unwrap_or_default();
+        let header = status.header.unwrap_or_default();
         let (id, number) = (header.member_id, self.number.0);
         self.names.learn(number, id);
         self.names.learns(number, status.is_learner);
