@@ -4,9 +4,11 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use evenkeel_scenario::{Event, Nanos};
+use evenkeel_scenario::verb::RestartKind;
+use evenkeel_scenario::{Event, Nanos, Value, Word};
 
 use super::stats::Stats;
+use super::steps::KIND;
 
 /// Acknowledged operations.
 pub const OPERATIONS: &str = "operations";
@@ -20,9 +22,6 @@ pub const FAILOVERS: (&str, &str) = ("figure failovers", "figure failover us");
 pub const UNAVAILABLE: &str = "figure unavailable us";
 /// Latencies of acknowledged operations, in microseconds: the median, and the 99th percentile.
 pub const LATENCIES: (&str, &str) = ("figure latency p50 us", "figure latency p99 us");
-
-/// A kill comes so soon after the step that orders it.
-const AT_ONCE: Nanos = Nanos::from_millis(1);
 
 /// How a reign ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,12 +39,14 @@ fn changes(happenings: &[Event]) -> Vec<(Loss, Nanos)> {
     for event in happenings {
         let of_leader = leader.is_some() && event.node == leader;
         match event.name.as_str() {
-            "restart" | "step_down" if of_leader && loss.is_none() => loss = Some((Loss::Left, event.at)),
+            "restart" if of_leader && loss.is_none() => {
+                let clean = event.fields.get(KIND) == Some(&Value::Text(RestartKind::Clean.name().to_owned()));
+                loss = Some((if clean { Loss::Left } else { Loss::Lost }, event.at));
+            }
+            "step_down" if of_leader && loss.is_none() => loss = Some((Loss::Left, event.at)),
             // Who was told to stop is gone later, too.
-            "fault.kill" | "fault.power_loss" | "exit"
-                if of_leader && loss.is_none_or(|(_, at)| event.at - at <= AT_ONCE) =>
-            {
-                loss = Some((Loss::Lost, loss.map_or(event.at, |(_, at)| at)));
+            "fault.kill" | "fault.power_loss" | "exit" if of_leader && loss.is_none() => {
+                loss = Some((Loss::Lost, event.at));
             }
             "pause" => paused = Some(event.at),
             "elected" => {
@@ -108,15 +109,20 @@ mod tests {
         }
     }
 
+    fn clean(ms: i64, node: u64) -> Event {
+        let kind = (KIND.to_owned(), Value::Text("clean".to_owned()));
+        Event { fields: [kind].into(), ..at(ms, "restart", node) }
+    }
+
     #[test]
     fn a_change_of_leaders_is_timed_by_what_ended_the_reign() {
         let told = [
             at(100, "elected", 1),
-            at(1000, "restart", 1), // told to stop
+            clean(1000, 1),
             at(1030, "step_down", 1),
             at(1050, "elected", 2),
             at(1060, "fault.kill", 1), // its process is gone by now
-            at(1500, "restart", 2),
+            clean(1500, 2),
             at(1530, "fault.kill", 2), // gone before anybody has seen its successor
             at(1550, "elected", 3),
             at(1900, "elected", 2),

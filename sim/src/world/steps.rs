@@ -32,6 +32,9 @@ const LEADER_PATIENCE: Duration = Duration::from_secs(5);
 /// How long it lets the new one settle.
 const LEADER_SETTLES: Duration = Duration::from_millis(500);
 
+/// The property of a restart that says how the member goes down.
+pub const KIND: &str = "kind";
+
 /// What selectors in conditions draw under.
 const WHEN: &str = "when";
 /// What selectors in events draw under.
@@ -238,7 +241,14 @@ impl Stage {
                     return;
                 }
                 stage.trouble();
-                stage.feed.happened("restart", Some(number));
+                stage.feed.note(Event {
+                    name: "restart".to_owned(),
+                    at: stage.feed.nanos(),
+                    until: Some(stage.feed.nanos()),
+                    node: Some(number),
+                    step: None,
+                    fields: [(KIND.to_owned(), evenkeel_scenario::Value::Text(kind.name().to_owned()))].into(),
+                });
                 let fields = [
                     ("step", Value::Text(&id)),
                     ("node", Value::U64(number)),
