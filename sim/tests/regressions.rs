@@ -1,6 +1,7 @@
 //! Repro files: those that are kept fail (or pass) as they say, and a fresh failure becomes a small one.
 
 #![allow(clippy::disallowed_methods, reason = "real files and real processes, outside every run")]
+#![cfg(madsim)]
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
