@@ -291,7 +291,7 @@ function drawHappenings() {
     line(failed, AXIS - 4, failed, view.height);
     pen.font = "600 12px " + getComputedStyle(document.body).fontFamily;
     pen.textAlign = failed > view.width - 90 ? "right" : "left";
-    pen.fillText(D.verdict.what ?? "", failed + (pen.textAlign === "right" ? -6 : 6), AXIS + faultRows * FAULT_ROW + 6);
+    pen.fillText(D.verdict.what ?? "", failed + (pen.textAlign === "right" ? -13 : 13), AXIS + faultRows * FAULT_ROW + 6);
     pen.font = "12px " + getComputedStyle(document.body).fontFamily;
   }
 }
