@@ -10,7 +10,7 @@ use serde_json::{Map, Value, json};
 use super::model::{Fault, Happening, Mark, Message, Model, Operation};
 
 /// Bytes of packed events at most: the page stays well under 5 MB with everything else in it.
-const PACKED_BYTES_MAX: usize = 3_400_000;
+const PACKED_BYTES_MAX: usize = 4_200_000;
 /// Lines of the trace at most, so that the browser stays quick.
 const LINES_MAX: usize = 120_000;
 /// Lines after the failure that are still shown.

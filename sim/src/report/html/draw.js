@@ -80,10 +80,10 @@ function draw() {
   pen.textBaseline = "middle";
   drawAxis();
   drawFaults();
+  const crowded = drawMessages();
   for (const node of visibleNodes()) drawMember(node);
   drawClients();
-  drawMessages();
-  drawHappenings();
+  drawHappenings(crowded);
   drawCursor();
   drawNames();
   tellState();
@@ -219,16 +219,18 @@ function drawClients() {
 // Two passes: what is dimmed lies below.
 function drawMessages() {
   const inView = messages.filter((m) => isShown(m) && Math.max(m.at, ...m.ends.map((e) => e.at)) >= view.from && m.at <= view.to);
-  const crowded = inView.length > 1500;
+  // A wall of arrows tells nothing: the more there are, the fainter they get.
+  const crowded = inView.length > 1500, plain = crowded ? Math.max(0.035, 450 / inView.length) : 0.9;
   for (const bright of [false, true]) {
     for (const m of inView) {
       const lit = keyOf(m) && (!chosen.past || m.came.some(inPast) || (m.ends.length === 0 && inPast(m.sent)));
       if (lit !== bright || (!lit && shown.onlyPast && chosen.past)) continue;
       const onChain = m.came.some((mark) => chosen.chain.has(mark)) || (m.sent && chosen.chain.has(m.sent));
-      drawMessage(m, lit ? (crowded ? 0.5 : 0.9) : 0.12, onChain, crowded);
+      drawMessage(m, onChain ? 0.9 : lit ? plain : Math.min(0.12, plain / 3), onChain, crowded);
     }
   }
   pen.globalAlpha = 1;
+  return crowded;
 }
 
 function drawMessage(m, alpha, strong, crowded) {
@@ -265,7 +267,7 @@ function drawMessage(m, alpha, strong, crowded) {
 
 // What gets a sign of its own on a lane.
 const SIGNS = { "fault.kill": "✕", "fault.power_loss": "✕", booted: "▲", elected: "★", fatal: "✕", refused: "✕", snapshot_installed: "■" };
-function drawHappenings() {
+function drawHappenings(crowded) {
   pen.textAlign = "center";
   for (const mark of marks) {
     if (mark.kind !== "event" || mark.at < view.from || mark.at > view.to) continue;
@@ -278,7 +280,7 @@ function drawHappenings() {
       pen.font = "bold 13px sans-serif";
       pen.fillText(sign, px, y + 13);
       pen.font = "12px " + getComputedStyle(document.body).fontFamily;
-    } else if (mark.what === "applied" || mark.what === "appended") {
+    } else if (!crowded && (mark.what === "applied" || mark.what === "appended")) {
       pen.fillStyle = mark.what === "applied" ? paint.ink : paint.append;
       pen.fillRect(px - 0.5, y + (mark.what === "applied" ? 0 : -4), 1.2, 4);
     }

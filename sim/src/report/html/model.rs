@@ -157,6 +157,8 @@ pub fn understand(lines: &[Line]) -> Model {
                     operation.revision = line.get("revision").as_i64().unwrap_or(0);
                 }
             }
+            // For who searches; nothing to look at.
+            (_, "draws" | "watching") => {}
             (_, kind) => {
                 faults.note(line);
                 if kind == "violation" {
