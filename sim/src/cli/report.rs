@@ -5,7 +5,7 @@ use std::io::BufReader;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use evenkeel_scenario::{Decisions, Resolved};
+use evenkeel_scenario::{Cell, Decisions, Resolved, Scenario};
 use serde_json::{Value, json};
 
 use super::CliError;
@@ -53,35 +53,68 @@ pub fn write(files: &[PlannedFile], job: Job, path: &Path, seconds: u64, world: 
     let mut played = None;
     run_jobs(files, [job], 1, &extras, world, |_, report| played = Some(report));
     let report = played.expect("one job gives one report");
-    let lines = trace::read(&traced)?;
-    let events = events::read(BufReader::new(fs::File::open(&traced)?))?;
-
     let file = &files[job.file];
-    let resolved = file.scenario.resolve(&file.cells[job.cell], &mut Decisions::new(job.seed));
+    let shown = Shown {
+        scenario: &file.scenario,
+        cell: &file.cells[job.cell],
+        decisions: Decisions::new(job.seed),
+        report: &report,
+        traced: &traced,
+        command: command(&report),
+        seconds,
+    };
+    let page = page(&shown, world)?;
+    fs::write(path, page).map_err(|error| CliError::Usage(format!("cannot write {}: {error}", path.display())))
+}
+
+/// A run that was played with a trace.
+pub struct Shown<'a> {
+    /// The scenario.
+    pub scenario: &'a Scenario,
+    /// The cell.
+    pub cell: &'a Cell,
+    /// Its choices, nothing drawn yet.
+    pub decisions: Decisions,
+    /// What came of it.
+    pub report: &'a RunReport,
+    /// Its trace.
+    pub traced: &'a Path,
+    /// How it is played again.
+    pub command: String,
+    /// As in [`PageArgs`].
+    pub seconds: u64,
+}
+
+/// The page of a run.
+pub fn page(shown: &Shown<'_>, world: &World) -> Result<String, CliError> {
+    let Shown { scenario, cell, report, traced, .. } = *shown;
+    let lines = trace::read(traced)?;
+    let events = events::read(BufReader::new(fs::File::open(traced)?))?;
+    let resolved = scenario.resolve(cell, &mut shown.decisions.clone());
     let (mut twin, mut curve) = (Value::Null, Value::Null);
     if let (Some(signature), Some(at)) = (Signature::of(&report.verdict), failed_at(&report.verdict)) {
-        let (scenario, cell) = (&file.scenario, &file.cells[job.cell]);
-        let ground = Ground { scenario, cell, seed: job.seed, signature, at, world, jobs: default_parallel() };
+        let decisions = shown.decisions.clone();
+        let ground = Ground { scenario, cell, decisions, signature, at, world, jobs: default_parallel() };
         let drawn = search::drawn(&lines);
-        let patience = Duration::from_secs(seconds);
+        let patience = Duration::from_secs(shown.seconds);
+        let scratch = tempfile::tempdir()?;
         let other = scratch.path().join("twin.ndjson");
         twin = find_twin(&ground, &resolved, &lines, &drawn, Instant::now() + patience, &other)?;
         curve = likelihood(&ground, &drawn, Instant::now() + patience);
     }
     let build = Build::current();
-    let page = render(&Source {
-        report: &report,
+    Ok(render(&Source {
+        report,
         trace: &lines,
         scenario: &resolved.to_toml(),
         about: (&resolved.name, &resolved.about),
-        command: &command(&report),
-        story: &repro::story(&events, &report),
+        command: &shown.command,
+        story: &repro::story(&events, report),
         latency_ns: resolved.cluster.net.latency.high.0.unsigned_abs(),
         build: &[("commit", build.commit), ("compiler", build.rustc)],
         twin,
         curve,
-    });
-    fs::write(path, page).map_err(|error| CliError::Usage(format!("cannot write {}: {error}", path.display())))
+    }))
 }
 
 fn failed_at(verdict: &Verdict) -> Option<Duration> {

@@ -76,8 +76,8 @@ pub struct Ground<'a> {
     pub scenario: &'a Scenario,
     /// The cell.
     pub cell: &'a Cell,
-    /// The seed.
-    pub seed: u64,
+    /// The choices, nothing drawn yet.
+    pub decisions: Decisions,
     /// How it failed.
     pub signature: Signature,
     /// When.
@@ -91,7 +91,7 @@ pub struct Ground<'a> {
 impl Ground<'_> {
     /// The scenario as it was drawn, changed, and the choices that are left to make.
     fn prepare(&self, changes: &[Change]) -> (Resolved, Decisions) {
-        let mut decisions = Decisions::new(self.seed);
+        let mut decisions = self.decisions.clone();
         let mut resolved = self.scenario.resolve(self.cell, &mut decisions);
         for change in changes {
             match change {
