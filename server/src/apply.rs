@@ -15,7 +15,7 @@ use prost::Message;
 use tokio::sync::mpsc;
 
 use crate::checkpoint::Checkpointer;
-use crate::env::Event;
+use crate::env::{Event, point};
 use crate::error::RequestError;
 use crate::member::{Member, Reply};
 use crate::membership;
@@ -82,6 +82,7 @@ impl Applier {
     }
 
     async fn install(&mut self, staged: Staged) {
+        point(self.member.env(), "apply.before_install").await;
         let Staged { meta, state, pins, .. } = staged;
         let revision = state.store.revision().0;
         pins.into_iter().for_each(Pin::keep);
@@ -89,10 +90,12 @@ impl Applier {
         self.member.install(state);
         self.checkpointer.installed(meta.index);
         self.member.storage().cluster_changed();
+        point(self.member.env(), "apply.installed").await;
         tracing::info!(index = meta.index.0, revision, "applied snapshot");
     }
 
     async fn apply_all(&mut self, entries: Vec<Entry>) -> Result<(), String> {
+        point(self.member.env(), "apply.before_batch").await;
         let last = entries.last().map(|e| (e.index, e.term));
         let bytes = entries.iter().map(|e| e.payload.size_bytes() as u64).sum();
         let mut answers = Vec::new();
@@ -103,8 +106,10 @@ impl Applier {
                     self.apply_unseen(entry.index, entry.term, |_| {});
                 }
                 Payload::Config(config) => {
+                    point(self.member.env(), "apply.before_config").await;
                     self.member.places().take(entry.index);
                     answers.extend(self.configure(entry.index, entry.term, &config)?);
+                    point(self.member.env(), "apply.configured").await;
                 }
                 Payload::Data(data) => {
                     let Some(place) = self.place(entry.index).await else { return Ok(()) };
@@ -116,6 +121,7 @@ impl Applier {
                 }
             }
         }
+        point(self.member.env(), "apply.batch_applied").await;
         for (id, answer) in answers {
             self.member.answer(id, answer);
         }
@@ -123,6 +129,7 @@ impl Applier {
             self.member.publish_applied(index);
             self.checkpointer.applied(&self.member, index, bytes);
         }
+        point(self.member.env(), "apply.answered").await;
         Ok(())
     }
 

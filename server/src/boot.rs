@@ -16,7 +16,7 @@ use evenkeel_storage::{LogStart, Place, Wal};
 
 use crate::checkpoint;
 use crate::config::{ClusterState, Config};
-use crate::env::Env;
+use crate::env::{Env, point};
 use crate::member::Ids;
 use crate::membership::{self, alone, cluster_id, join, sorted};
 use crate::state::{Cluster, MemberInfo, State};
@@ -131,8 +131,10 @@ pub async fn boot(config: &Config, env: &Env) -> Result<Booted, ServeError> {
             }
             let storage = version::storage::admit(config.release, found.storage, found.state.cluster().version)
                 .map_err(|e| data(&e))?;
+            point(env, "boot.before_log").await;
             let (mut wal, mut recovered) =
                 Wal::open(Arc::clone(disk), options(config, ids), found.start).await.map_err(|e| data(&e))?;
+            point(env, "boot.log_read").await;
             if let Some(repair) = recovered.repaired.take() {
                 tracing::warn!(
                     file = repair.file,

@@ -86,11 +86,13 @@ pub async fn write(member: &Member, state: &State) -> Result<Option<LogStart>, C
     }
     // What the cluster version turned on must be in it; what a higher level turned on stays until it is migrated.
     let level = member.storage().level().max(state.cluster().level());
+    point(member.env(), "checkpoint.before_write").await;
     let (sealed, start) = seal(member, &newest, state, level).await?;
     point(member.env(), "checkpoint.before_rename").await;
     sealed.publish().await?;
     point(member.env(), "checkpoint.written").await;
     published(member, &mut newest, start, level).await?;
+    point(member.env(), "checkpoint.pruned").await;
     Ok(Some(start))
 }
 
@@ -217,6 +219,7 @@ async fn take(member: Arc<Member>, log: mpsc::WeakSender<LogWork>, state: State,
             member.env().observer.observe(Event::Checkpoint { index, storage: member.storage().level() });
             tracing::info!(index = index.0, "saved snapshot");
             let keep_from = Index(index.0.saturating_sub(member.config().snapshot_catchup_entries)).next();
+            point(member.env(), "checkpoint.before_release").await;
             if let Some(log) = log.upgrade() {
                 let _ = log.send(LogWork::Release { start, keep_from, unused }).await;
             }

@@ -10,6 +10,7 @@ use evenkeel_raft::{Mutant, NodeId, Raft};
 use tokio::sync::oneshot;
 
 use crate::contacts::Contacts;
+use crate::env::point;
 use crate::error::RequestError;
 use crate::member::Member;
 use crate::node::Input;
@@ -65,6 +66,7 @@ impl Member {
         let reign = self.reign();
         let mut standing = self.follow_standing();
         let (began, chosen) = oneshot::channel();
+        point(self.env(), "transfer.before").await;
         self.hand_in(Input::Transfer { to, began })?;
         let Ok(Some(to)) = chosen.await else {
             return Err(if self.reign().is_some() {
@@ -73,6 +75,7 @@ impl Member {
                 RequestError::NotLeader
             });
         };
+        point(self.env(), "transfer.begun").await;
         tracing::info!(%to, "leadership transfer starting");
         let given_up = async {
             // When it ends without a new standing, this member leads on.

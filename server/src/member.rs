@@ -17,7 +17,7 @@ use tokio::sync::{oneshot, watch};
 use crate::ask::Asks;
 use crate::config::Config;
 use crate::contacts::Contacts;
-use crate::env::{Env, Event};
+use crate::env::{Env, Event, point};
 use crate::error::RequestError;
 use crate::lease::Leases;
 use crate::leaving::Leaving;
@@ -462,6 +462,7 @@ impl Member {
         }
         let awaited = self.await_answer(id);
         let standing = self.standing();
+        point(&self.env, "propose.before").await;
         self.hand_in(Input::Propose { data: data.into(), only_in_term, id })?;
         let outcome = tokio::select! {
             biased;
@@ -472,6 +473,7 @@ impl Member {
                 Err(if lost { RequestError::TimeoutLeaderFail } else { RequestError::Timeout })
             }
         };
+        point(&self.env, "propose.answered").await;
         if outcome.is_err() {
             self.metrics.proposal_failed();
         }
@@ -513,12 +515,14 @@ impl Member {
             return self.propose(pb::InternalRaftRequest::default()).await.map(|_| ());
         }
         let (reply, index) = oneshot::channel();
+        point(&self.env, "read.before_index").await;
         self.hand_in(Input::Read { reply })?;
         let index = tokio::select! {
             biased;
             index = index => index.unwrap_or(Err(RequestError::Stopped))?,
             () = self.stopping() => return Err(RequestError::Stopped),
         };
+        point(&self.env, "read.confirmed").await;
         self.wait_applied(index, self.now() + self.request_timeout()).await
     }
 

@@ -18,7 +18,7 @@ use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::apply::{ApplyWork, Staged};
-use crate::env::{Event, Inbound};
+use crate::env::{Event, Inbound, point};
 use crate::error::RequestError;
 use crate::first_ticks::{self, FirstTicks};
 use crate::member::{Member, SplitMix};
@@ -390,6 +390,7 @@ impl Node {
                 self.roster.refresh(&self.raft, &self.member, true);
             }
             self.member.send_all(messages);
+            point(self.member.env(), "node.sent").await;
             if let Some(write) = write {
                 if let Some(meta) = &write.snapshot {
                     self.handed = meta.index;
@@ -425,11 +426,13 @@ impl Node {
                 if self.log.send(LogWork::Write { write, staged }).await.is_err() {
                     return false;
                 }
+                point(self.member.env(), "node.handed_to_log").await;
                 if self.member.config().mutants.on(Mutant::SyncInDriver) {
                     self.wait_for_disk(seq).await;
                 }
             }
             if !committed.is_empty() {
+                point(self.member.env(), "node.committed").await;
                 self.hand_to_apply(committed);
             }
             for state in reads {

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use evenkeel_proto::{etcdserverpb as pb, membershippb};
 
+use crate::env::point;
 use crate::member::Member;
 
 /// Publishes this member's name and client URLs; resolves once the cluster knows them or the member stops.
@@ -28,6 +29,7 @@ pub async fn attributes(member: &Arc<Member>) {
             }),
             ..Default::default()
         };
+        point(member.env(), "publish.before_propose").await;
         if member.propose(request).await.is_ok() {
             return;
         }

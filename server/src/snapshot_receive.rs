@@ -18,7 +18,7 @@ use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::apply::Staged;
-use crate::env::MessageKind;
+use crate::env::{MessageKind, point};
 use crate::member::Member;
 use crate::node::Input;
 use crate::peer;
@@ -159,6 +159,7 @@ impl Task {
                 term = term.max(more.term);
                 self.arrived(more);
             }
+            point(self.member.env(), "snapshot.piece_arrived").await;
             let error = self.take_in(&meta, term).await.err().unwrap_or_default();
             let failed = !error.is_empty();
             let ack = pb::SnapshotAck {
@@ -220,6 +221,7 @@ impl Task {
         }
         let pins = std::mem::take(&mut self.pins);
         let staged = Staged { from: self.from, term: Term(term), meta, state, pins };
+        point(self.member.env(), "snapshot.staged").await;
         let sent = self.member.inputs().send(Input::SnapshotArrived(Box::new(staged))).await;
         self.done = sent.is_ok();
         sent.map_err(|_| "this member stops".into())
@@ -231,6 +233,7 @@ impl Task {
             return Ok(());
         }
         let (reply, answer) = oneshot::channel();
+        point(self.member.env(), "snapshot.before_carry").await;
         let work = LogWork::Carry { values: self.rebuild.values().to_vec(), reply };
         self.log.send(work).await.map_err(|_| "this member stops")?;
         let (places, pin) = answer.await.map_err(|_| "this member stops")?;

@@ -146,6 +146,7 @@ impl Sender {
             }
             Err(reason) => tracing::warn!(to = %to, %reason, "a snapshot could not be sent"),
         }
+        point(member.env(), "snapshot.ended").await;
         let _ = member.inputs().send(Input::SnapshotDone { peer: to, delivered: outcome.is_ok() }).await;
     }
 
@@ -205,6 +206,7 @@ impl Sender {
             }
             self.wait(Some(turn)).await?;
         }
+        point(self.member.env(), "snapshot.before_piece").await;
         let chunk = pb::SnapshotChunk {
             transfer: self.transfer,
             term: term.0,

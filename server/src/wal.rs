@@ -103,7 +103,9 @@ impl LogTask {
                 LogWork::Write { write, staged: Some(staged) } => self.install(write, staged).await,
                 LogWork::Carry { values, reply } => self.carry(values, reply).await.map_err(failed),
                 LogWork::Release { start, keep_from, unused } => {
+                    point(self.member.env(), "wal.before_release").await;
                     let released = self.wal.release(Release { keep_from, start, unused: &unused }).await;
+                    point(self.member.env(), "wal.released").await;
                     released.map(|_| ()).map_err(failed)
                 }
             };
@@ -138,6 +140,7 @@ impl LogTask {
             self.member.places().put(entries.iter().map(|e| e.index), &committed.places);
         }
         self.finished(writes);
+        point(self.member.env(), "wal.told").await;
         Ok(())
     }
 
@@ -157,6 +160,7 @@ impl LogTask {
         if write.hard_state.is_some() {
             let batch = Batch { hard_state: write.hard_state, ..Batch::default() };
             self.wal.commit(batch).await.map_err(failed)?;
+            point(self.member.env(), "snapshot.term_written").await;
         }
         point(self.member.env(), "snapshot.before_install").await;
         let written = checkpoint::write(&self.member, &staged.state).await;
@@ -165,11 +169,14 @@ impl LogTask {
         if self.apply.send(ApplyWork::Install(staged)).await.is_err() {
             return Err("a received snapshot could not be applied".into());
         }
+        point(self.member.env(), "snapshot.handed_over").await;
         self.commit(vec![write], Some(marker)).await.map_err(failed)
     }
 
     async fn carry(&mut self, values: Vec<Bytes>, reply: oneshot::Sender<(Vec<Place>, Pin)>) -> Result<(), WalError> {
+        point(self.member.env(), "wal.before_carry").await;
         let committed = self.wal.commit(Batch { carries: &values, ..Batch::default() }).await?;
+        point(self.member.env(), "wal.carried").await;
         // Here, for the next work may free segments that nobody uses.
         let pin = self.member.values().pin(&committed.carry_places);
         let _ = reply.send((committed.carry_places, pin));

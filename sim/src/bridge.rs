@@ -52,5 +52,6 @@ fn run(input: RunInput) -> RunEnd {
         outcomes: ended.outcomes,
         metrics: ended.metrics,
         counters: ended.counters,
+        coverage: ended.coverage,
     }
 }

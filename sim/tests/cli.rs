@@ -64,6 +64,7 @@ fn toy(input: RunInput) -> RunEnd {
         outcomes: resolved.expects.iter().map(|expect| (expect.id.clone(), outcome(&expect.kind))).collect(),
         metrics: metrics.into_iter().map(|(name, _)| (name, Value::Number(if pre_vote { 1.0 } else { 5.0 }))).collect(),
         counters: [("toys".to_owned(), 1)].into(),
+        coverage: Vec::new(),
     }
 }
 
@@ -239,7 +240,54 @@ fn what_depends_on_addresses_is_found_and_located() {
     assert!(out.trim_end().ends_with("DIFFERENT 2 of 2"), "{out}");
 }
 
+/// Runs the program as a process of its own.
+fn process(args: &[&str]) -> std::process::Child {
+    let program = std::env::current_exe().unwrap();
+    let quiet = std::process::Stdio::null;
+    std::process::Command::new(program).arg(PROGRAM).args(args).stdout(quiet()).stderr(quiet()).spawn().unwrap()
+}
+
+fn shards_in_processes_are_disjoint_complete_and_merge_to_one_campaign() {
+    let files = Files::new(&[]);
+    let at = |name: &str| files.0.path().join(name).display().to_string();
+    let campaign = ["fuzz", "--seeds", "41", "--first", "5", "--mutant", "toy-violation", "--jobs", "1"];
+    let shards = [("whole", "0/1"), ("s0", "0/3"), ("s1", "1/3"), ("s2", "2/3")];
+    let run = |(dir, shard): (&str, &str)| process(&[&campaign[..], &["--shard", shard, "--out", &at(dir)]].concat());
+    for mut child in shards.map(run) {
+        assert_eq!(child.wait().unwrap().code(), Some(1), "odd seeds fail");
+    }
+    let results = |dir: &str| {
+        let text = fs::read_to_string(format!("{}/results.ndjson", at(dir))).unwrap();
+        let mut lines: Vec<serde_json::Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        lines.iter_mut().for_each(|line| line["cpu_ns"] = 0.into());
+        lines
+    };
+    let parts: Vec<_> = ["s0", "s1", "s2"].iter().flat_map(|dir| results(dir)).collect();
+    let seeds = |lines: &[serde_json::Value]| {
+        let mut seeds: Vec<u64> = lines.iter().map(|line| line["seed"].as_u64().unwrap()).collect();
+        seeds.sort_unstable();
+        seeds
+    };
+    assert_eq!(seeds(&parts), (5..46).collect::<Vec<_>>());
+    let merge = "merge @/s2/results.ndjson @/s0/results.ndjson @/s1/results.ndjson @/s1/results.ndjson --out @/merged/results.ndjson";
+    fs::create_dir(at("merged")).unwrap();
+    let (code, out) = files.sim(merge);
+    assert_eq!(code, 1, "{out}");
+    assert!(out.contains("were in more than one file and count once"), "{out}");
+    assert_eq!(results("merged"), results("whole"));
+    let kept =
+        fs::read_dir(at("s1")).unwrap().count() + fs::read_dir(format!("{}/failures", at("s1"))).unwrap().count();
+    assert!(kept > 10, "{kept} files");
+}
+
+/// The first argument of a process that is the program.
+const PROGRAM: &str = "program";
+
 fn main() -> ExitCode {
+    if std::env::args().nth(1).is_some_and(|arg| arg == PROGRAM) {
+        let args: Vec<String> = std::env::args().skip(2).collect();
+        return ExitCode::from(cli::execute(&args, &TOY, &mut std::io::stdout().lock()));
+    }
     if std::env::args().nth(1).is_some_and(|arg| arg == cli::worker::COMMAND) {
         return cli::main(&TOY);
     }
@@ -260,6 +308,10 @@ fn main() -> ExitCode {
         ),
         ("equal_runs_in_two_processes_are_the_same", equal_runs_in_two_processes_are_the_same),
         ("what_depends_on_addresses_is_found_and_located", what_depends_on_addresses_is_found_and_located),
+        (
+            "shards_in_processes_are_disjoint_complete_and_merge_to_one_campaign",
+            shards_in_processes_are_disjoint_complete_and_merge_to_one_campaign,
+        ),
     ];
     for (name, claim) in claims {
         claim();

@@ -247,6 +247,7 @@ impl Member {
                 reply,
             };
             let is_joint = proposal.changes.len() > 1 && matches!(told, Change::Promote(_));
+            point(self.env(), "membership.before_propose").await;
             self.hand_in(Input::Change(proposal))?;
             match index.await.map_err(|_| RequestError::Stopped)? {
                 Ok(index) => {
@@ -265,6 +266,7 @@ impl Member {
             }
             self.pause().await?;
         };
+        point(self.env(), "membership.appended").await;
         tracing::info!(index = index.0, change = ?told, "proposed a change of membership");
         let left = deadline.saturating_sub(self.now());
         tokio::select! {
@@ -275,6 +277,7 @@ impl Member {
                 return Err(if self.reign() == Some(term) { RequestError::Timeout } else { RequestError::TimeoutLeaderFail });
             }
         };
+        point(self.env(), "membership.applied").await;
         self.made(Some(index), deadline).await
     }
 

@@ -19,7 +19,7 @@ use futures_util::future::join_all;
 use super::{query, sorted};
 use crate::ServeError;
 use crate::config::Config;
-use crate::env::Env;
+use crate::env::{Env, point};
 use crate::member::Ids;
 use crate::state::{Cluster, MemberInfo};
 use crate::version::release::Version;
@@ -134,7 +134,10 @@ pub async fn existing(config: &Config, env: &Env) -> Result<(Ids, Cluster), Serv
         }
         let (mut refusal, mut witnesses, mut found) = (None, Witnesses::default(), None);
         for url in others(config) {
-            let answer = match query::ask(&*env.network, url, &question).await {
+            point(env, "membership.before_ask").await;
+            let answer = query::ask(&*env.network, url, &question).await;
+            point(env, "membership.told").await;
+            let answer = match answer {
                 Ok(answer) => answer,
                 Err(error) => {
                     tracing::warn!(url, %error, "failed to get cluster information");

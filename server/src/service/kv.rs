@@ -12,6 +12,7 @@ use tonic::{Request, Response, Status};
 use super::range_stream::RangeStream;
 use super::rpc::{self, Answers, Method};
 use super::{compose, translate};
+use crate::env::point;
 use crate::error::RequestError;
 use crate::member::{Member, Reply};
 use crate::version::Release;
@@ -141,6 +142,7 @@ impl KvService {
         request: pb::CompactionRequest,
     ) -> Result<pb::CompactionResponse, Status> {
         let request = pb::InternalRaftRequest { compaction: Some(request), ..Default::default() };
+        point(self.member.env(), "compaction.before_propose").await;
         let (_, header) = self.write(request).await?;
         Ok(pb::CompactionResponse { header: Some(header) })
     }

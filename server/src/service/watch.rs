@@ -31,6 +31,7 @@ use super::rpc::{self, Answers, Ending, Method, Source};
 use super::watch_hub::{Delivery, Progress, StreamId};
 use super::{compose, watch_hub};
 use crate::config::REQUEST_OVERHEAD_BYTES;
+use crate::env::point;
 use crate::error::RequestError;
 use crate::member::{Member, SplitMix};
 
@@ -105,9 +106,11 @@ impl<R: Requests> Source for WatchSource<R> {
                 self.take(request)?;
                 continue;
             }
+            point(self.stream.member.env(), "watch.before_delivery").await;
             match self.stream.deliver()? {
                 Delivered::Something => continue,
                 Delivered::Pause => {
+                    point(self.stream.member.env(), "watch.catching_up").await;
                     tokio::task::yield_now().await;
                     continue;
                 }

@@ -13,6 +13,7 @@ use evenkeel_raft::{Mutant, NodeId};
 use futures_util::future::join_all;
 
 use super::release::Version;
+use crate::env::point;
 use crate::error::RequestError;
 use crate::member::Member;
 
@@ -70,6 +71,7 @@ async fn agree(member: Arc<Member>, term: u64) {
                 cluster_version_set: Some(membershippb::ClusterVersionSetRequest { ver }),
                 ..Default::default()
             };
+            point(member.env(), "version.before_propose").await;
             if let Err(error) = member.propose_in(request, Some(term)).await {
                 tracing::warn!(%error, cluster_version = %version, "failed to update cluster version");
             }

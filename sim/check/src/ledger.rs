@@ -56,11 +56,13 @@ impl Book {
     }
 
     /// Whether it may say in `term` that it has everything up to `matched`. A newer leader may have replaced entries
-    /// in memory while that was on its way to the disk: what it says of the older term is then true of what it had.
+    /// in memory while that was on its way to the disk, or a snapshot may have replaced all of them: what it says of the
+    /// older term is then true of what it had.
     fn vouches(&self, term: Term, matched: u64) -> bool {
         let overtaken = self.placed.get(self.placed.last()).is_some_and(|newest| term < newest);
+        let swallowed = matched <= self.placed.base();
         let had = |index| self.lowest.get(&index).is_some_and(|lowest| *lowest <= term);
-        matched <= self.agreed || (overtaken && (self.agreed + 1..=matched).all(had))
+        matched <= self.agreed || ((overtaken || swallowed) && (self.agreed + 1..=matched).all(had))
     }
 
     fn holds(&self, index: u64, term: Term) -> bool {

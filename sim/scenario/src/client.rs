@@ -22,6 +22,8 @@ words! {
         Txn = "txn",
         /// A transaction that writes only if a key is as it was read before.
         TxnCas = "txn_cas",
+        /// A transaction of everything that one may hold: guards of all kinds, both branches, reads of the past, nesting.
+        TxnAny = "txn_any",
         /// Deletes one key.
         Delete = "delete",
         /// Deletes several keys.

@@ -64,6 +64,9 @@ pub fn tell(summary: &Summary, world: &World, wall: Option<Duration>, out: &mut 
         writeln!(out, "  never: {name}")?;
     }
 
+    let growth: Vec<String> = summary.growth().iter().map(ToString::to_string).collect();
+    writeln!(out, "places by tenths of the runs: {}", growth.join(" "))?;
+
     let groups = summary.groups();
     if !groups.is_empty() {
         let mut table = Table::new(&["failure", ">runs", "first", "told"]);

@@ -4,21 +4,24 @@
 //! the campaign, and their result files merge to what one run of it would have written.
 
 use std::cell::{Cell as Flag, RefCell};
+use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader, BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use evenkeel_scenario::cluster::{Plant, Planted};
-use evenkeel_scenario::{Selector, nearest};
+use evenkeel_scenario::{Cell, Selector, nearest};
 
 use super::CliError;
 use super::args::Parallel;
 use super::campaign;
 use super::progress::Progress;
 use super::runner::{Made, run_made};
-use crate::explore::{Line, Profile, Summary, draft, generate};
-use crate::report::World;
+use crate::explore::generate::parse;
+use crate::explore::{Corpus, Draft, Line, Profile, Summary, draft, generate};
+use crate::report::{RunReport, World};
+use crate::repro::Repro;
 
 /// Seeds of a campaign that says neither how many nor how long.
 const SEEDS: u64 = 1_000;
@@ -108,6 +111,9 @@ pub struct FuzzArgs {
     /// Stops at the first failure
     #[arg(long)]
     stop: bool,
+    /// Makes every second scenario of earlier ones that came where none had been
+    #[arg(long)]
+    guided: bool,
 }
 
 /// Runs a campaign; true when nothing failed.
@@ -123,18 +129,36 @@ pub fn fuzz(args: &FuzzArgs, world: &World, out: &mut dyn Write) -> Result<bool,
     let start = Instant::now();
     let over = Flag::new(false);
     let limit = args.minutes.map(|minutes| Duration::from_secs_f64(minutes * 60.0));
-    let jobs =
-        (args.first..end).filter(mine).take_while(|_| !over.get() && limit.is_none_or(|limit| start.elapsed() < limit));
-    let make = |seed: &u64| Made { scenario: generate(args.source.profile, *seed, &planted), seed: *seed };
-    let name = |seed: &u64| (format!("{}-{seed}", args.source.profile.name), *seed);
+    let profile = args.source.profile;
+    let corpus = RefCell::new(Corpus::default());
+    let job = |seed: u64| {
+        let draft = args.guided.then(|| {
+            let fresh = draft(profile, seed, &planted);
+            let child = (seed % 2 == 1).then(|| corpus.borrow().child(seed, &fresh)).flatten();
+            child.unwrap_or(fresh)
+        });
+        Job { seed, draft }
+    };
+    let goes_on = |_: &u64| !over.get() && limit.is_none_or(|limit| start.elapsed() < limit);
+    let jobs = (args.first..end).filter(mine).take_while(goes_on).map(job);
+    let make = |job: &Job| match &job.draft {
+        Some(draft) => Made { scenario: parse(draft), seed: draft.seed },
+        None => Made { scenario: generate(profile, job.seed, &planted), seed: job.seed },
+    };
+    let name = |job: &Job| (format!("{}-{}", profile.name, job.seed), job.seed);
+    let label = if args.guided { format!("{}-guided", profile.name) } else { profile.name.to_owned() };
     let progress = RefCell::new(Progress::new("exploring", total));
     let mut summary = Summary::default();
     let mut written = Ok(());
-    run_made(jobs, args.parallel.jobs(), make, name, world, |seed, report| {
-        let line = Line::of(&report, args.source.profile.name, &mutants);
+    run_made(jobs, args.parallel.jobs(), make, name, world, |job, report| {
+        let line = Line { seed: job.seed, ..Line::of(&report, &label, &mutants) };
+        if let Some(draft) = &job.draft {
+            corpus.borrow_mut().add(draft, &report.coverage);
+        }
         progress.borrow_mut().step(line.failure.is_some());
         if let (Some(kept), Ok(())) = (&mut kept, &written) {
-            written = kept.line(&line, || draft(args.source.profile, seed, &planted).text());
+            let scenario = || job.draft.unwrap_or_else(|| draft(profile, job.seed, &planted));
+            written = kept.line(&line, &report, scenario);
         }
         over.set(over.get() || (args.stop && line.failure.is_some()) || written.is_err());
         summary.add(line);
@@ -151,11 +175,18 @@ pub fn fuzz(args: &FuzzArgs, world: &World, out: &mut dyn Write) -> Result<bool,
     Ok(summary.sums().failed == 0)
 }
 
+/// A run to be made.
+struct Job {
+    seed: u64,
+    /// The scenario, when it is not simply that of the seed.
+    draft: Option<Draft>,
+}
+
 /// The files of a campaign.
 struct Kept {
     dir: PathBuf,
     results: BufWriter<File>,
-    of_a_kind: std::collections::BTreeMap<String, u64>,
+    of_a_kind: BTreeMap<String, u64>,
 }
 
 impl Kept {
@@ -163,10 +194,10 @@ impl Kept {
         let failed = |error| CliError::Usage(format!("cannot write to {}: {error}", dir.display()));
         fs::create_dir_all(dir.join(FAILURES)).map_err(failed)?;
         let results = BufWriter::new(File::create(dir.join(RESULTS)).map_err(failed)?);
-        Ok(Kept { dir: dir.to_owned(), results, of_a_kind: Default::default() })
+        Ok(Kept { dir: dir.to_owned(), results, of_a_kind: BTreeMap::new() })
     }
 
-    fn line(&mut self, line: &Line, scenario: impl FnOnce() -> String) -> Result<(), CliError> {
+    fn line(&mut self, line: &Line, report: &RunReport, draft: impl FnOnce() -> Draft) -> Result<(), CliError> {
         let json = serde_json::to_string(line).expect("a line can be written as JSON");
         writeln!(self.results, "{json}")?;
         let Some(failure) = &line.failure else { return Ok(()) };
@@ -176,9 +207,14 @@ impl Kept {
         if *count <= KEPT_OF_A_KIND {
             let plain = |c: char| if c.is_ascii_alphanumeric() { c } else { '-' };
             let kind: String = failure.signature.chars().take(40).map(plain).collect();
-            let name = format!("{kind}-{}-{}.toml", line.profile, line.seed);
+            let name = format!("{kind}-{}-{}", line.profile, line.seed);
             let about = failure.message.lines().map(|line| format!("# {line}\n")).collect::<String>();
-            fs::write(self.dir.join(FAILURES).join(name), about + &scenario())?;
+            let draft = draft();
+            let failures = self.dir.join(FAILURES);
+            fs::write(failures.join(format!("{name}.toml")), about + &draft.text())?;
+            if let Some(repro) = Repro::from_failure(&parse(&draft), &Cell::default(), draft.seed, report) {
+                fs::write(failures.join(format!("{name}.repro.toml")), repro.to_toml())?;
+            }
         }
         Ok(())
     }

@@ -161,6 +161,7 @@ fn run_decided(
         outcomes: end.outcomes.into_iter().map(|(id, outcome)| (id, wire::Outcome::from(outcome))).collect(),
         metrics: end.metrics.into_iter().map(|(name, value)| (name, wire::Value::from(value))).collect(),
         counters: end.counters,
+        coverage: end.coverage,
         window: recorder.take_window(),
     }
 }
@@ -182,6 +183,7 @@ fn panicked(recorder: &Recorder) -> RunEnd {
         outcomes: Vec::new(),
         metrics: Default::default(),
         counters: Default::default(),
+        coverage: Vec::new(),
     }
 }
 
@@ -209,6 +211,7 @@ fn unfinished(path: &str, cell: &Cell, seed: u64, message: String) -> RunReport 
         outcomes: Vec::new(),
         metrics: Default::default(),
         counters: Default::default(),
+        coverage: Vec::new(),
         window: Vec::new(),
     }
 }

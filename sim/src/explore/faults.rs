@@ -9,11 +9,13 @@ use super::draft::Table;
 use super::knobs::Frame;
 use super::profile::Family;
 
+/// Strength and usual length in milliseconds, when they are not drawn.
+const PLAIN: (f64, f64) = (0.15, 500.0);
 /// The most faults of one family in a run.
 const FAULTS_MAX: u64 = 8;
 
 /// The steps of all families of faults that take part.
-pub(super) fn steps(frame: &Frame, choices: &mut Choices) -> Vec<Table> {
+pub(super) fn steps(frame: &Frame, swarm: bool, choices: &mut Choices) -> Vec<Table> {
     let mut steps = Vec::new();
     for family in &frame.families {
         let make: fn(&Frame, &Fault, &mut Choices) -> Table = match family {
@@ -26,11 +28,16 @@ pub(super) fn steps(frame: &Frame, choices: &mut Choices) -> Vec<Table> {
             Family::BadDisk => bad_disk,
             Family::Clock => clock,
             Family::Points => at_point,
+            Family::Stalls => stall,
             Family::Membership | Family::Transfer | Family::Maintenance | Family::Releases => continue,
         };
         let name = format!("{family:?}");
-        let strength = choices.log(&format!("{name}/strength"), 0.03, 0.7);
-        let typical = choices.log(&format!("{name}/typical"), 30.0, 4_000.0);
+        let (strength, typical) = if swarm {
+            let strength = choices.log(&format!("{name}/strength"), 0.03, 0.7);
+            (strength, choices.log(&format!("{name}/typical"), 30.0, 4_000.0))
+        } else {
+            PLAIN
+        };
         let count = (strength * (frame.until_ms - frame.from_ms) / typical).round() as u64;
         for number in 0..count.clamp(1, FAULTS_MAX) {
             let label = format!("{name}/{number}");
@@ -181,9 +188,30 @@ fn clock(frame: &Frame, fault: &Fault, choices: &mut Choices) -> Table {
     step.with("drift", format!("{drift:.4}")).with("for", ms(fault.lasts))
 }
 
+/// Everybody, or some, are slow at one point; often enough it is the same task of a member every time.
+fn stall(frame: &Frame, fault: &Fault, choices: &mut Choices) -> Table {
+    let point = point(&fault.at("point"), choices);
+    let by = choices.log(&fault.at("by"), 1.0, frame.election_ms);
+    let node =
+        if choices.chance(&fault.at("all"), 0.4) { "all".into() } else { members(frame, &fault.at("node"), choices) };
+    let step = fault.step("stall").text("point", point).text("node", node).with("by", ms_range(by / 4.0, by));
+    step.with("share", share(choices.log(&fault.at("share"), 0.05, 1.0))).with("for", ms(fault.lasts))
+}
+
+/// A point; all parts of the code are equally likely, however many points they have.
+fn point(label: &str, choices: &mut Choices) -> &'static str {
+    let part = |name: &'static str| name.split('.').next().unwrap_or(name);
+    let mut parts: Vec<&str> = evenkeel::points::POINTS.iter().map(|(name, _)| part(name)).collect();
+    parts.dedup();
+    let chosen = choices.pick(&format!("{label}/part"), &parts);
+    let inside: Vec<&str> =
+        evenkeel::points::POINTS.iter().map(|(name, _)| *name).filter(|name| part(name) == chosen).collect();
+    choices.pick(label, &inside)
+}
+
 /// A fault in the moment in which a member stands at a named point.
 fn at_point(frame: &Frame, fault: &Fault, choices: &mut Choices) -> Table {
-    let (point, _) = choices.pick(&fault.at("point"), evenkeel::points::POINTS);
+    let point = point(&fault.at("point"), choices);
     let on = choices.weighted(&fault.at("on"), &[("", 3.0), (" on leader", 2.0), (" on followers", 1.0)]);
     let on = if frame.nodes == 1 { "" } else { on };
     let step =

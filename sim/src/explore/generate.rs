@@ -20,6 +20,8 @@ const CALM_MORE_MS: f64 = 5_000.0;
 const SETTLE: &str = "\"1.5s\"";
 /// The share of runs that use the calm phase to its end: what is stuck for good shows itself only there.
 const PATIENT: f64 = 0.1;
+/// A member that joins looks for the others so long at most before it is started again.
+const JOIN_MS: f64 = 12_000.0;
 /// A change of releases may take so long.
 const ROLL_MS: f64 = 60_000.0;
 
@@ -47,19 +49,28 @@ pub fn parse(draft: &Draft) -> Scenario {
 pub fn draft(profile: &Profile, seed: u64, planted: &Planted) -> Draft {
     let choices = &mut Choices::new(seed, profile.name);
     let frame = Frame::draw(profile, choices);
-    let mut cluster = cluster(&frame, choices);
+    let mut cluster = cluster(&frame, profile.swarm, choices);
     if let Some(plants) = planted.toml() {
         cluster.set("mutants", plants);
     }
     let clients = load::clients(profile, &frame, choices);
-    let mut steps = faults::steps(&frame, choices);
+    let mut steps = faults::steps(&frame, profile.swarm, choices);
     steps.extend(operations::steps(&frame, choices));
     let minimum = load::minimum(&clients, &timed_verbs(&steps));
     steps.push(quiesce(&frame, &steps));
 
     let calm_ms = CALM_ELECTIONS * frame.election_ms * 1.1 + CALM_MORE_MS;
     let rolls_ms = if frame.has(Family::Releases) { ROLL_MS } else { 0.0 };
-    let mut run = Table::new().with("for", ms(frame.until_ms + rolls_ms + calm_ms));
+    let joins_ms = if frame.has(Family::Membership) { JOIN_MS } else { 0.0 };
+    let mut run = Table::new().with("for", ms(frame.until_ms + rolls_ms + calm_ms + joins_ms));
+    let mut expects = vec![minimum];
+    if frame.has(Family::Membership) {
+        for (id, that) in [("converged", "converged"), ("heals", "all(progress)")] {
+            let within = ms(calm_ms + joins_ms - 1_000.0);
+            expects
+                .push(Table::new().text("id", id).text("after", "quiesce").with("within", within).text("that", that));
+        }
+    }
     if !choices.chance("patient", PATIENT) {
         run.set("settle", SETTLE);
     }
@@ -70,7 +81,7 @@ pub fn draft(profile: &Profile, seed: u64, planted: &Planted) -> Draft {
         seed,
         run,
         cluster,
-        expects: vec![minimum],
+        expects,
         clients,
         steps,
     }
@@ -82,14 +93,14 @@ fn quiesce(frame: &Frame, steps: &[Table]) -> Table {
     match rolls {
         None => Table::new().with("at", ms(frame.until_ms)).text("do", "quiesce"),
         Some(roll) => {
-            let id = roll.get_text("id").unwrap_or("roll1");
-            Table::new().text("after", id).with("delay", ms(frame.until_ms / 2.0)).text("do", "quiesce")
+            let id = roll.get_text("id").expect("a roll has a name");
+            Table::new().text("after", id).with("delay", ms(frame.until_ms)).text("do", "quiesce")
         }
     }
 }
 
 /// The verbs of steps that fire whatever happens.
-fn timed_verbs(steps: &[Table]) -> Vec<&str> {
+pub(super) fn timed_verbs(steps: &[Table]) -> Vec<&str> {
     let timed = steps.iter().filter(|step| step.get("at").is_some());
     let mut verbs: Vec<&str> = timed.filter_map(|step| step.get_text("do")).collect();
     verbs.sort_unstable();

@@ -35,6 +35,10 @@ impl Frame {
             choices.chance(&format!("family/{family:?}"), profile.probability(*family))
         };
         let mut families: Vec<Family> = fitting.iter().copied().filter(|family| chosen(family, choices)).collect();
+        // Whoever joins would have to know which release the cluster is at by then.
+        if families.contains(&Family::Releases) {
+            families.retain(|family| *family != Family::Membership);
+        }
         if families.is_empty() {
             let possible: Vec<Family> = fitting.into_iter().filter(|f| profile.probability(*f) > 0.0).collect();
             families.push(choices.pick("forced", &possible));
@@ -53,8 +57,11 @@ impl Frame {
     }
 }
 
+/// Settings that are the same in every seed when they are not drawn: small, as in a scenario written by hand.
+const PLAIN: [(&str, u64); 3] = [("snapshot_count", 100), ("snapshot_catchup", 20), ("segment_bytes", 65_536)];
+
 /// The section.
-pub(super) fn cluster(frame: &Frame, choices: &mut Choices) -> Table {
+pub(super) fn cluster(frame: &Frame, swarm: bool, choices: &mut Choices) -> Table {
     let ticks = choices.pick("ticks", &[3_u64, 5, 10, 15]);
     let tick_ms = (frame.election_ms / ticks as f64).round().max(10.0);
     let mut table = Table::new()
@@ -68,7 +75,11 @@ pub(super) fn cluster(frame: &Frame, choices: &mut Choices) -> Table {
     if choices.chance("tick_advance", 0.3) {
         table.set("tick_advance", false);
     }
-    shrunk(&mut table, choices);
+    if swarm {
+        shrunk(&mut table, choices);
+    } else {
+        PLAIN.iter().for_each(|(key, value)| table.set(key, value));
+    }
     if frame.has(Family::Releases) {
         table.set("release", "\"3.6\"");
     }
@@ -93,8 +104,9 @@ fn shrunk(table: &mut Table, choices: &mut Choices) {
     small("snapshot_count", 0.75, &|c| c.log_whole("snapshot_count", 3, 200));
     small("snapshot_catchup", 0.75, &|c| c.log_whole("snapshot_catchup", 1, 100) - 1);
     small("segment_bytes", 0.8, &|c| 4096 << c.range("segment_bytes", 0, 5));
-    small("snapshot_piece", 0.5, &|c| c.log_whole("snapshot_piece", 64, 65_536));
-    small("snapshot_rate", 0.3, &|c| c.log_whole("snapshot_rate", 4_000, 4_000_000));
+    // All keys with their largest values have passed before the calm phase is half over.
+    small("snapshot_piece", 0.5, &|c| c.log_whole("snapshot_piece", 4_096, 65_536));
+    small("snapshot_rate", 0.3, &|c| c.log_whole("snapshot_rate", 500_000, 8_000_000));
     small("raft_log_bytes", 0.3, &|c| c.log_whole("raft_log_bytes", 1_000, 1_000_000));
     if choices.chance("small/lease_checkpoint", 0.4) {
         table.set("lease_checkpoint", choices.pick("lease_checkpoint", &["\"0s\"", "\"500ms\"", "\"2s\""]));

@@ -12,6 +12,7 @@ const OPERATIONS: &[(&str, f64, f64)] = &[
     ("range", 1.5, 0.6),
     ("txn", 1.0, 0.5),
     ("txn_cas", 1.5, 0.5),
+    ("txn_any", 1.5, 0.5),
     ("delete", 1.0, 0.6),
     ("delete_range", 0.2, 0.5),
     ("watch", 0.6, 0.6),
@@ -37,8 +38,10 @@ fn group(number: usize, rate: f64, keys: u64, profile: &Profile, frame: &Frame, 
     let mut mix = Vec::new();
     for (operation, weight, probability) in OPERATIONS {
         let factor = profile.factor(operation);
-        if choices.chance(&at(operation), (probability * factor.sqrt()).min(1.0)) {
-            let weight = weight * factor * choices.log(&at(&format!("{operation}/weight")), 0.33, 3.0);
+        let probability = if profile.swarm { (probability * factor.sqrt()).min(1.0) } else { 1.0 };
+        if choices.chance(&at(operation), probability) {
+            let spread = if profile.swarm { 3.0 } else { 1.0 };
+            let weight = weight * factor * choices.log(&at(&format!("{operation}/weight")), 1.0 / spread, spread);
             mix.push(format!("{operation} = {weight:.2}"));
         }
     }
@@ -68,10 +71,14 @@ fn group(number: usize, rate: f64, keys: u64, profile: &Profile, frame: &Frame, 
     table
 }
 
+/// Answered operations of a run, at least.
+const ACKS_MIN: u64 = 5;
+
 /// What a run must have done at least, or it says nothing: answered operations and an elected leader.
 pub(super) fn minimum(clients: &[Table], verbs: &[&str]) -> Table {
-    let acks = clients.iter().filter_map(|client| client.get_text("id")).map(|id| format!("acks({id}) >= 5"));
-    let mut parts: Vec<String> = acks.chain(["count(elected) >= 1".to_owned()]).collect();
+    let acks: Vec<String> =
+        clients.iter().filter_map(|client| client.get_text("id")).map(|id| format!("acks({id})")).collect();
+    let mut parts = vec![format!("{} >= {ACKS_MIN}", acks.join(" + ")), "count(elected) >= 1".to_owned()];
     if !verbs.is_empty() {
         let counts: Vec<String> = verbs.iter().map(|verb| format!("count({verb})")).collect();
         parts.push(format!("{} >= 1", counts.join(" + ")));

@@ -12,10 +12,12 @@
 //! - [`draft`]: a scenario as tables of keys, before it is text; what mutators change.
 //! - [`choice`]: draws with the distributions of exploration.
 //! - [`profile`]: which families and sizes a campaign prefers.
+//! - [`corpus`]: what a search has seen, and scenarios made of those that saw something new.
 //! - [`result`]: what a campaign keeps of its runs, and how campaigns merge.
 //! - `knobs`, `load`, `faults`, `operations`: the parts of a scenario.
 
 pub mod choice;
+pub mod corpus;
 pub mod draft;
 mod faults;
 pub mod generate;
@@ -25,6 +27,7 @@ mod operations;
 pub mod profile;
 pub mod result;
 
+pub use corpus::Corpus;
 pub use draft::{Draft, Table};
 pub use generate::{draft, generate};
 pub use profile::Profile;

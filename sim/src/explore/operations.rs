@@ -77,12 +77,13 @@ fn membership(frame: &Frame, choices: &mut Choices, steps: &mut Vec<Table>) {
         let who = choices.pick("member/replace/node", &["random(1)", "leader", "random(follower)"]);
         steps.push(member(frame, "member/replace", "replace", choices).text("node", who));
     }
-    if steps.len() == first || choices.chance("member/update", 0.15) {
-        steps.push(member(frame, "member/update", "update", choices).text("node", "random(1)"));
+    if steps.len() == first {
+        steps.push(moment(frame, "member/transfer", choices).text("do", "transfer"));
     }
 }
 
-/// Up, and sometimes down again. A roll takes as long as it takes: the calm phase waits for it.
+/// Up, and sometimes a downgrade that is begun, or begun and cancelled. A roll takes as long as it takes: the calm phase
+/// waits for it.
 fn releases(frame: &Frame, choices: &mut Choices, steps: &mut Vec<Table>) {
     let order = choices.pick("roll/order", &["followers-then-leader", "leader-first", "by-number", "random"]);
     let wait = choices.weighted("roll/wait", &[("healthy", 2.0), ("none", 1.0)]);
@@ -92,10 +93,7 @@ fn releases(frame: &Frame, choices: &mut Choices, steps: &mut Vec<Table>) {
         let delay = choices.log("roll/down/delay", 100.0, 4_000.0);
         let begins = Table::new().text("id", "down").text("after", "up").with("delay", ms(delay));
         steps.push(begins.text("do", "downgrade").text("action", "enable").text("to", "3.6"));
-        if choices.chance("roll/back", 0.7) {
-            let back = Table::new().text("after", "down").with("delay", ms_range(10.0, delay));
-            steps.push(back.text("do", "roll").text("to", "3.6").text("order", order));
-        } else {
+        if choices.chance("roll/cancel", 0.7) {
             let cancel = Table::new().text("after", "down").with("delay", ms_range(10.0, delay));
             steps.push(cancel.text("do", "downgrade").text("action", "cancel"));
         }

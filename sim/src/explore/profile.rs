@@ -29,13 +29,15 @@ pub enum Family {
     Maintenance,
     /// Faults at named points in the code.
     Points,
+    /// Tasks that come to a named point are held up there.
+    Stalls,
     /// Releases change while the cluster serves.
     Releases,
 }
 
 impl Family {
     /// Every family, with the probability that it takes part in a seed of the default profile.
-    pub const ALL: [(Family, f64); 13] = [
+    pub const ALL: [(Family, f64); 14] = [
         (Family::Cuts, 0.5),
         (Family::Mess, 0.5),
         (Family::Crash, 0.5),
@@ -48,6 +50,7 @@ impl Family {
         (Family::Transfer, 0.5),
         (Family::Maintenance, 0.5),
         (Family::Points, 0.5),
+        (Family::Stalls, 0.4),
         (Family::Releases, 0.1),
     ];
 
@@ -71,6 +74,8 @@ pub struct Profile {
     pub nodes: &'static [(u64, f64)],
     /// Other probabilities than the default ones.
     pub families: &'static [(Family, f64)],
+    /// Whether families, operations, settings and strengths are drawn at all.
+    pub swarm: bool,
     /// Share of seeds with a calm workload.
     pub calm: f64,
     /// Factors on the weights of operations, by their names.
@@ -78,12 +83,43 @@ pub struct Profile {
 }
 
 const SIZES: &[(u64, f64)] = &[(1, 1.0), (2, 0.7), (3, 4.0), (4, 1.0), (5, 2.0), (6, 0.4), (7, 0.6)];
-const SWARM: Profile =
-    Profile { name: "default", about: "everything", nodes: SIZES, families: &[], calm: 0.33, operations: &[] };
+const SWARM: Profile = Profile {
+    name: "default",
+    about: "everything",
+    nodes: SIZES,
+    families: &[],
+    swarm: true,
+    calm: 0.33,
+    operations: &[],
+};
 
 /// All profiles; the first is the default.
 pub const PROFILES: &[Profile] = &[
     SWARM,
+    Profile {
+        name: "plain",
+        about: "the same mixture in every seed, for comparison: everything at once",
+        nodes: &[(3, 1.0)],
+        families: &[
+            (Family::Cuts, 1.0),
+            (Family::Mess, 1.0),
+            (Family::Crash, 1.0),
+            (Family::Power, 1.0),
+            (Family::Pause, 1.0),
+            (Family::SlowDisk, 1.0),
+            (Family::BadDisk, 1.0),
+            (Family::Clock, 1.0),
+            (Family::Membership, 1.0),
+            (Family::Transfer, 1.0),
+            (Family::Maintenance, 1.0),
+            (Family::Points, 1.0),
+            (Family::Stalls, 1.0),
+            (Family::Releases, 0.0),
+        ],
+        swarm: false,
+        calm: 0.0,
+        ..SWARM
+    },
     Profile {
         name: "power",
         about: "power losses, failing disks, faults at points",

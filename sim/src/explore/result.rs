@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 
 use crate::report::{RunReport, Verdict};
+use crate::repro::Signature;
 
 /// One run of a campaign.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -33,6 +34,9 @@ pub struct Line {
     pub operations: u64,
     /// Kinds of events and points of the code that it came to.
     pub seen: BTreeSet<String>,
+    /// Places that it came to; see `world::coverage`.
+    #[serde(default)]
+    pub places: Vec<u32>,
 }
 
 /// How a run failed.
@@ -62,6 +66,7 @@ impl Line {
                 .filter(|(name, count)| name.contains(' ') && **count > 0)
                 .map(|(name, _)| name.clone())
                 .collect(),
+            places: report.coverage.clone(),
         }
     }
 
@@ -73,37 +78,15 @@ impl Line {
 
 /// What is wrong, if anything.
 pub fn failure(verdict: &Verdict) -> Option<Failure> {
-    let (signature, message) = match verdict {
+    let message = match verdict {
         Verdict::Pass => return None,
-        Verdict::Violation { what, message, .. } => (what.clone(), message.clone()),
-        Verdict::Panic { message, .. } => (format!("panic: {}", without_numbers(message)), message.clone()),
-        Verdict::Error { message } => {
-            let first = message.lines().next().unwrap_or_default();
-            (format!("error: {}", without_numbers(first)), message.clone())
-        }
+        Verdict::Violation { message, .. } | Verdict::Panic { message, .. } | Verdict::Error { message } => message,
     };
-    Some(Failure { signature, message })
-}
-
-/// The text with every run of digits outside a place in the source replaced by `#`.
-fn without_numbers(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    let mut in_place = false;
-    for c in text.chars() {
-        in_place = match c {
-            ' ' => false,
-            '.' | '/' => in_place || out.ends_with(char::is_alphabetic),
-            _ => in_place,
-        };
-        if c.is_ascii_digit() && !in_place {
-            if !out.ends_with('#') {
-                out.push('#');
-            }
-        } else {
-            out.push(c);
-        }
-    }
-    out
+    let signature = match Signature::of(verdict) {
+        Some(signature) => signature.as_str().to_owned(),
+        None => "error".to_owned(),
+    };
+    Some(Failure { signature, message: message.clone() })
 }
 
 /// Failures of one kind.
@@ -184,6 +167,19 @@ impl Summary {
         groups
     }
 
+    /// How many places were come to by the first tenth of the runs, by the second more, and so on.
+    pub fn growth(&self) -> Vec<usize> {
+        let (mut known, mut growth) = (BTreeSet::new(), Vec::new());
+        let tenth = self.lines.len().div_ceil(10).max(1);
+        for (number, line) in (1..).zip(self.lines()) {
+            known.extend(line.places.iter().copied());
+            if number % tenth == 0 || number == self.lines.len() {
+                growth.push(known.len());
+            }
+        }
+        growth
+    }
+
     /// In how many runs each kind of event and each point was seen.
     pub fn seen(&self) -> BTreeMap<&str, u64> {
         let mut seen = BTreeMap::new();
@@ -198,15 +194,6 @@ impl Summary {
 mod tests {
     use super::*;
 
-    #[test]
-    fn panics_at_one_place_are_one_kind() {
-        let panic = |text: &str| Verdict::Panic { message: text.into(), at_ns: 1, events: Vec::new() };
-        let of = |text: &str| failure(&panic(text)).unwrap().signature;
-        assert_eq!(of("index 7 of 12 (server/src/a2.rs:41)"), "panic: index # of # (server/src/a2.rs:41)");
-        assert_eq!(of("index 9 of 3 (server/src/a2.rs:41)"), of("index 7 of 12 (server/src/a2.rs:41)"));
-        assert_ne!(of("index 9 of 3 (server/src/a2.rs:41)"), of("index 9 of 3 (server/src/a2.rs:42)"));
-    }
-
     fn line(seed: u64, signature: Option<&str>) -> Line {
         let failure = signature.map(|text| Failure { signature: text.into(), message: format!("{text} {seed}") });
         Line {
@@ -219,6 +206,7 @@ mod tests {
             events: 2,
             operations: 3,
             seen: [format!("event {}", seed % 2)].into(),
+            places: vec![seed as u32],
         }
     }
 

@@ -145,6 +145,7 @@ fn why_not(step: &Step, missing: &Missing) -> Option<String> {
         }
         Action::Reset(_) | Action::Swizzle(_) => Some("connections between processes are left alone"),
         Action::DiskStep(step) if step.wiped == Some(true) => Some("a disk is not taken from under a process"),
+        Action::Stall(_) => Some("a released server has no points in its code"),
         Action::DiskStep(_) => Some("real disks do as they please"),
         Action::ClockStep(_) => Some("processes share the machine's clock"),
         Action::Restart(restart) if restart.kind == RestartKind::PowerLoss => {

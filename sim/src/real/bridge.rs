@@ -27,6 +27,7 @@ fn refuse(_: RunInput) -> RunEnd {
         outcomes: Vec::new(),
         metrics: BTreeMap::new(),
         counters: BTreeMap::new(),
+        coverage: Vec::new(),
     }
 }
 
@@ -75,6 +76,7 @@ pub fn run(input: RunInput, server: PathBuf) -> (RunEnd, Vec<Skipped>) {
         outcomes: ended.outcomes,
         metrics: ended.metrics,
         counters: ended.counters,
+        coverage: ended.coverage,
     };
     (end, skipped)
 }

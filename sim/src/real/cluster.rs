@@ -324,6 +324,14 @@ impl Cluster {
         (told.members, told.joins) = (members, true);
     }
 
+    /// For a machine that joined, or was to join: the list of members may have changed since it was told.
+    pub fn rejoin(&self, number: u64) {
+        let joins = self.machine(number).told.lock().expect("one thread").joins;
+        if joins {
+            self.will_join(number);
+        }
+    }
+
     /// The machine's directory is emptied, and its next process takes the place of the member that was there.
     pub fn will_replace(&self, number: u64) {
         let machine = self.machine(number);

@@ -83,6 +83,8 @@ pub struct RunEnd {
     pub metrics: BTreeMap<String, Value>,
     /// Whatever is worth counting: messages by kind, syncs, operations.
     pub counters: BTreeMap<String, u64>,
+    /// Where the run came: places of the maps that guide a search.
+    pub coverage: Vec<u32>,
 }
 
 /// Everything the command line needs from the simulated world.
@@ -123,6 +125,9 @@ pub struct RunReport {
     pub metrics: BTreeMap<String, wire::Value>,
     /// See [`RunEnd::counters`].
     pub counters: BTreeMap<String, u64>,
+    /// See [`RunEnd::coverage`].
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub coverage: Vec<u32>,
     /// The events of the window that was asked for.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub window: Vec<String>,

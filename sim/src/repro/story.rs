@@ -344,6 +344,7 @@ mod tests {
             outcomes: vec![],
             metrics: BTreeMap::new(),
             counters: BTreeMap::new(),
+            coverage: Vec::new(),
             window: vec![],
         }
     }

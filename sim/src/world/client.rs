@@ -267,6 +267,7 @@ impl Client {
             Operation::Get => Request::Range(self.read(KeyRange::one(self.key()))),
             Operation::Range => Request::Range(self.range()),
             Operation::Txn => Request::Txn(self.txn()),
+            Operation::TxnAny => Request::Txn(self.any_txn()),
             Operation::TxnCas => return self.compare_and_swap(member).await,
             Operation::Delete => Request::DeleteRange(DeleteRange { keys: KeyRange::one(self.key()), prev_kv }),
             Operation::DeleteRange => Request::DeleteRange(DeleteRange { keys: self.keys(), prev_kv }),
@@ -367,7 +368,8 @@ impl Client {
 
     fn compaction(&self) -> Option<Revision> {
         let newest = self.shared.newest.load(Ordering::Relaxed);
-        let revision = newest - self.below("compact", 20) as i64;
+        // Often at the head, so that nothing but the present is left.
+        let revision = newest - self.below("compact", 20).saturating_sub(6) as i64;
         let before = self.shared.compacted.fetch_max(revision, Ordering::Relaxed);
         (before < revision && revision > 1).then_some(Revision(revision))
     }

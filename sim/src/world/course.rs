@@ -19,6 +19,7 @@ use serde_json::json;
 use super::client::{Client, Shared};
 use super::cluster::{self, Cluster, Ground};
 use super::connection::{Connection, doors};
+use super::coverage::Stands;
 use super::feed::Feed;
 use super::figures;
 use super::operate;
@@ -32,6 +33,8 @@ use crate::timer::Time;
 
 /// How often expectations and oracles are looked at.
 const LOOK_INTERVAL: Duration = Duration::from_millis(50);
+/// Members that ended by themselves are started again so often, once the cluster must work.
+const REVIVE_INTERVAL: Duration = Duration::from_secs(1);
 /// How long the last reads may take in all.
 const LAST_READS_MAX: Duration = Duration::from_secs(30);
 /// Rounds of last reads: the longest lease is over before the last of them.
@@ -65,6 +68,8 @@ pub struct Ended {
     pub metrics: BTreeMap<String, Value>,
     /// Whatever is worth counting.
     pub counters: BTreeMap<String, u64>,
+    /// Where it came.
+    pub coverage: Vec<u32>,
 }
 
 /// Plays one resolved scenario to its end.
@@ -82,6 +87,7 @@ pub async fn run(
             outcomes: Vec::new(),
             metrics: BTreeMap::new(),
             counters: BTreeMap::new(),
+            coverage: Vec::new(),
         };
     }
     let mut course = Course::begin(resolved, Draws::new(decisions), recorder, &ground);
@@ -197,6 +203,7 @@ impl Course {
             self.load.push(self.cluster.spawn(watcher::record(client)));
         }
         let mut script_done_at = None;
+        let mut revived = Duration::ZERO;
         let mut drawn = BTreeMap::new();
         loop {
             self.feed.time().sleep(LOOK_INTERVAL).await;
@@ -204,7 +211,12 @@ impl Course {
             if let Some(broken) = self.look() {
                 return Some(broken);
             }
+            self.note_state();
             let now = self.feed.now();
+            if revived + REVIVE_INTERVAL <= now {
+                self.stage.revive();
+                revived = now;
+            }
             script.retain(|task| !task.is_finished());
             if script.is_empty() {
                 script_done_at.get_or_insert(now);
@@ -220,6 +232,21 @@ impl Course {
                 return None;
             }
         }
+    }
+
+    fn note_state(&self) {
+        let stands = |machine: &cluster::Machine| {
+            let up = machine.is_up();
+            machine.look.with(|seen| Stands {
+                up,
+                role: seen.standing.role,
+                term: seen.standing.term.0,
+                committed: seen.committed,
+                applied: seen.applied,
+                release: seen.release,
+            })
+        };
+        self.feed.coverage().state(self.cluster.members().map(stands));
     }
 
     /// Calm has lasted as long as the scenario asks for at least, and nothing has still to come true.
@@ -328,6 +355,7 @@ impl Course {
                 Outcome::Ok(header, Body::Range(reply)) => return Ok(FinalRead { header, kvs: reply.kvs }),
                 other => last = format!("{other:?}"),
             }
+            self.stage.revive();
             self.feed.time().sleep(Duration::from_millis(200)).await;
         }
         let reason = self.cluster.machine(number).look.with(|seen| seen.fatal.clone());
@@ -365,7 +393,8 @@ impl Course {
         let metrics = values.collect();
         let simulated = self.feed.now();
         let counters = self.counters();
-        Ended { broken, simulated, outcomes, metrics, counters }
+        let coverage = self.feed.coverage().places();
+        Ended { broken, simulated, outcomes, metrics, counters, coverage }
     }
 
     fn counters(&self) -> BTreeMap<String, u64> {

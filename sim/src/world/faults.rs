@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use evenkeel_scenario::verb::{Action, DiskError, Swizzle};
+use evenkeel_scenario::verb::{Action, DiskError, Stall, Swizzle};
 use evenkeel_scenario::{Link, Messages, Selector, Word};
 use serde_json::json;
 
@@ -61,13 +61,34 @@ impl Stage {
                     members.iter().for_each(|n| self.cluster.machine(*n).clock.set_drift(0));
                 }
             }
+            Action::Stall(stall) => self.stall(stall, hold, id).await,
             Action::Swizzle(step) => self.swizzle(step, id).await,
             other => unreachable!("{} is played elsewhere", other.verb()),
         }
     }
 
+    /// Holds members up at a point until its time is over.
+    async fn stall(&self, step: &Stall, hold: Option<Duration>, id: &str) {
+        let members = self.members(&step.node, id, &[]);
+        let (share, by) = (self.draws.label(&format!("step/{id}/stalls")), self.draws.label(&format!("step/{id}/by")));
+        let (draws, wanted, range) = (self.draws.clone(), step.share.0, step.by.low.to_std()..step.by.high.to_std());
+        let wait =
+            move |node| (members.contains(&node) && draws.chance(share, wanted)).then(|| draws.within(by, &range));
+        self.trouble();
+        let stall = self.feed.points().stall(&step.point.0, Box::new(wait));
+        let Some(hold) = hold else { return };
+        self.feed.time().sleep(hold).await;
+        if self.is_calm() {
+            return;
+        }
+        self.feed.points().end(stall);
+        self.relief();
+        self.feed.happened("heal", None);
+    }
+
     /// Ends the faults of links, disks and clocks.
     pub(crate) fn heal_all(&self, rules: Vec<RuleId>) {
+        self.feed.points().release();
         for rule in rules {
             self.cluster.net.remove_rule(rule);
         }

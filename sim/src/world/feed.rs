@@ -13,6 +13,7 @@ use evenkeel_scenario::Nanos;
 use evenkeel_scenario::expr::Event;
 use serde_json::{Value as Json, json};
 
+use super::coverage::Coverage;
 use super::points::Points;
 use super::stats::Stats;
 use super::{told, words};
@@ -27,6 +28,7 @@ pub struct Feed {
     recorder: SharedRecorder,
     time: Time,
     points: Arc<Points>,
+    coverage: Arc<Coverage>,
 }
 
 /// What the handle leads to.
@@ -69,7 +71,7 @@ impl Feed {
             operations: 0,
             broken: false,
         };
-        Feed { inner: Arc::new(Mutex::new(inner)), recorder, time, points: Arc::default() }
+        Feed { inner: Arc::new(Mutex::new(inner)), recorder, time, points: Arc::default(), coverage: Arc::default() }
     }
 
     /// The run's clock.
@@ -80,6 +82,11 @@ impl Feed {
     /// The points in the code, and who waits for them.
     pub fn points(&self) -> &Points {
         &self.points
+    }
+
+    /// Where the run has come.
+    pub fn coverage(&self) -> &Coverage {
+        &self.coverage
     }
 
     /// Time since the run began.

@@ -19,6 +19,7 @@ pub mod client;
 pub mod cluster;
 pub mod connection;
 pub mod course;
+pub mod coverage;
 #[cfg(madsim)]
 mod faults;
 pub mod feed;
@@ -36,6 +37,7 @@ pub mod steps;
 #[cfg(madsim)]
 pub mod tap;
 pub mod told;
+mod transactions;
 pub mod view;
 pub mod watcher;
 pub mod wire;

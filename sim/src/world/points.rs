@@ -1,7 +1,10 @@
 //! Points in the code: which steps wait for one, and the members that stand at one until a step has acted.
 //!
+//! A step can also hold up whoever comes to a point again and again (`stall`), as a busy machine would.
+//!
 //! A member that comes to a point at which a step fires is held there for [`HOLD`], long enough for the step to cut a
 //! link or take the power, and then goes on if it still exists. All other visits cost nothing and are only counted.
+#![cfg_attr(not(madsim), allow(dead_code, reason = "a released server has no points"))]
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
@@ -33,7 +36,16 @@ struct Inner {
     /// Points that expressions mention: each visit is an event.
     mentioned: BTreeSet<String>,
     visits: BTreeMap<(u64, &'static str), u64>,
+    stalls: Vec<(StallId, String, Wait)>,
+    last_stall: u64,
 }
+
+/// A stall that goes on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StallId(u64);
+
+/// How long a member waits at a visit, if it does.
+type Wait = Box<dyn Fn(u64) -> Option<Duration> + Send + Sync>;
 
 /// Evaluates a selector now.
 type Members = Box<dyn Fn(&Selector) -> Vec<u64> + Send + Sync>;
@@ -106,15 +118,37 @@ impl Points {
         Some(tell)
     }
 
+    /// From now on members wait at a point, as long as `wait` says.
+    pub fn stall(&self, point: &str, wait: Wait) -> StallId {
+        let mut inner = self.lock();
+        inner.last_stall += 1;
+        let id = StallId(inner.last_stall);
+        inner.stalls.push((id, point.to_owned(), wait));
+        id
+    }
+
+    /// Ends one stall.
+    pub fn end(&self, stall: StallId) {
+        self.lock().stalls.retain(|(id, ..)| *id != stall);
+    }
+
+    /// Ends all stalls.
+    pub fn release(&self) {
+        self.lock().stalls.clear();
+    }
+
     /// A task of a member has come to a point.
     pub fn visit(&self, feed: &Feed, node: u64, name: &'static str) -> Option<Pause> {
-        let mentioned = {
+        feed.coverage().point(name);
+        let (mentioned, stalled) = {
             let mut inner = self.lock();
             *inner.visits.entry((node, name)).or_default() += 1;
-            inner.mentioned.contains(name)
+            let here = inner.stalls.iter().filter(|(_, point, _)| point == name);
+            (inner.mentioned.contains(name), here.filter_map(|(.., wait)| wait(node)).max())
         };
+        let stall = stalled.map(|stalled| feed.time().sleep(stalled));
         if !mentioned {
-            return None;
+            return stall.map(|stall| Box::pin(stall) as Pause);
         }
         let event = Event {
             name: POINT.to_owned(),
@@ -143,9 +177,12 @@ impl Points {
         }
         self.lock().waiting = still;
         if holds.is_empty() {
-            return None;
+            return stall.map(|stall| Box::pin(stall) as Pause);
         }
         Some(Box::pin(async move {
+            if let Some(stall) = stall {
+                stall.await;
+            }
             for held in holds {
                 let _ = held.await;
             }

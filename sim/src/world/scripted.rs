@@ -161,7 +161,7 @@ impl Scripted {
             fragment: watch.fragment,
         };
         let until = self.client.shared.feed.now() + watch.hold.to_std();
-        watcher::follow(&self.client, request, until, Some(self.member)).await;
+        watcher::follow(&self.client, vec![request], watcher::Pace::STEADY, until, Some(self.member)).await;
     }
 }
 

@@ -198,6 +198,19 @@ impl Stage {
         self.feed.observe(Observation::Calm);
     }
 
+    /// Starts again who has ended by itself, as whoever runs a server would. After `quiesce` only: before it, the
+    /// scenario says who runs.
+    pub fn revive(&self) {
+        if !self.is_calm() {
+            return;
+        }
+        for machine in self.cluster.members().filter(|machine| machine.is_meant_to_run() && !machine.is_up()) {
+            self.cluster.kill(machine.number, Crash::Kill);
+            self.cluster.rejoin(machine.number);
+            self.cluster.start(machine.number);
+        }
+    }
+
     fn crash(&self, kind: RestartKind) -> Crash {
         let power = *self.power.lock().expect("one thread");
         match kind {
@@ -369,7 +382,9 @@ impl Stage {
             let fields =
                 [("step", Value::Text(&step.id)), ("verb", Value::Text(verb)), ("arguments", Value::Text(&arguments))];
             self.feed.log("acts", &fields);
+            self.feed.coverage().begins(verb);
             self.act(&step.action, &step.id).await;
+            self.feed.coverage().ends(verb);
             first.into_iter().chain([second]).for_each(|place| self.feed.ended(place));
             if let Some(repeat) = &step.repeat
                 && round + 1 < times

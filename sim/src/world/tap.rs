@@ -54,6 +54,9 @@ pub fn report(feed: &Feed, names: &Names, event: &NetEvent<'_>) {
         (told["id"], told["fate"]) = ((*id).into(), fate.into());
         told
     });
+    if let NetEvent::Arrived { from, to, kind, taken: true, .. } = event {
+        feed.coverage().message(names.number(from.0), names.number(to.0), *kind);
+    }
     if let NetEvent::Sent { from, kind, bytes, .. } = event {
         promised(feed, names, names.member(from.0), *kind, bytes);
     }

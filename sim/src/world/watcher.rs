@@ -1,5 +1,8 @@
-//! A client's watch: opened, read at its own pace, resumed on another member when its stream breaks.
+//! A client's watches: opened, read at their own pace, resumed on another member when their stream breaks.
+//!
+//! One stream carries one watch or a few. A reader may be slow, and asks for progress at a pace of its own.
 
+use std::collections::VecDeque;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
@@ -16,40 +19,84 @@ use super::wire;
 
 /// A stream that neither answers nor breaks for so long is given up: a cut link is silent.
 const SILENCE_MAX: Duration = Duration::from_secs(4);
-/// Between two progress requests, which double as pings.
+/// The longest time between two progress requests, which double as pings.
 const PING_INTERVAL: Duration = Duration::from_secs(1);
-/// Times a watch is resumed before its client gives it up.
+/// And the shortest.
+const PING_INTERVAL_MIN: Duration = Duration::from_millis(100);
+/// Times a stream is resumed before its client gives it up.
 const RESUMES_MAX: u32 = 50;
+/// Watches that share a stream, at most.
+const SHARED_MAX: u64 = 4;
+/// A reader pauses so long at most, and of all streams of one chain together: who never reads gets nothing, and that is
+/// nobody's fault.
+const PAUSE_MAX: Duration = Duration::from_millis(700);
+const PAUSES_MAX: Duration = Duration::from_secs(2);
 
-/// How one stream of a watch ended.
+/// How a stream ended.
 enum End {
     /// The client wanted it.
     Wanted,
-    /// The server cancelled it: its history is gone.
+    /// The server cancelled every watch on it: their history is gone.
     Cancelled,
     /// It broke.
     Broken,
 }
 
-/// Keeps one watch for a while.
+/// How a client reads its stream.
+#[derive(Clone, Copy, Debug)]
+pub struct Pace {
+    /// Share of responses after which it pauses.
+    pauses: f64,
+    /// How long.
+    pause: Duration,
+    /// Between two progress requests.
+    ping: Duration,
+    /// How long it may still pause in all.
+    left: Duration,
+}
+
+impl Pace {
+    /// Hardly ever late.
+    pub const STEADY: Pace =
+        Pace { pauses: 0.02, pause: Duration::from_millis(500), ping: PING_INTERVAL, left: PAUSES_MAX };
+
+    fn draw(client: &Client) -> Pace {
+        let ping = client.between("watch-pace", PING_INTERVAL_MIN, PING_INTERVAL);
+        if client.chance("watch-pace", 0.75) {
+            return Pace { ping, ..Pace::STEADY };
+        }
+        let pause = client.between("watch-pace", Duration::ZERO, PAUSE_MAX);
+        Pace { pauses: 0.5, pause, ping, left: PAUSES_MAX }
+    }
+}
+
+/// Keeps a stream of watches for a while.
 pub async fn keep(client: Client) {
+    let count = if client.chance("watch-shared", 0.3) { 2 + client.below("watch-shared", SHARED_MAX - 1) } else { 1 };
+    let requests = (0..count).map(|_| draw(&client)).collect();
+    let until = client.shared.feed.now() + client.between("watch", Duration::from_secs(3), Duration::from_secs(40));
+    follow(&client, requests, Pace::draw(&client), until, None).await;
+    client.kept[0].fetch_sub(1, Ordering::Relaxed);
+}
+
+/// From now on, from the future, from the past, or from where history may be gone.
+fn draw(client: &Client) -> WatchRequest {
     let newest = client.shared.newest.load(Ordering::Relaxed);
-    let start = match client.below("watch", 4) {
-        0 => Revision(0),
-        1 => Revision(newest + client.at("watch-ahead", &client.group.knobs.watch_ahead).round().max(1.0) as i64),
+    let compacted = client.shared.compacted.load(Ordering::Relaxed);
+    let start = match client.below("watch", 10) {
+        0..2 => Revision(0),
+        2..4 => Revision(newest + client.at("watch-ahead", &client.group.knobs.watch_ahead).round().max(1.0) as i64),
+        4 => Revision((compacted + client.below("watch", 5) as i64 - 2).max(1)),
         _ => Revision((newest - client.below("watch", 30) as i64).max(1)),
     };
-    let request = WatchRequest {
+    WatchRequest {
         keys: if client.chance("watch", 0.4) { KeyRange::one(client.key()) } else { client.keys() },
         start,
         filters: WatchFilters { no_put: client.chance("watch", 0.05), no_delete: client.chance("watch", 0.1) },
         prev_kv: client.chance("watch", 0.3),
         progress_notify: client.chance("watch", 0.3),
         fragment: client.chance("watch", 0.2),
-    };
-    let until = client.shared.feed.now() + client.between("watch", Duration::from_secs(3), Duration::from_secs(40));
-    follow(&client, request, until, None).await;
-    client.kept[0].fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 /// Follows everything until the load ends. Where members do not tell what they apply, this tells what each revision
@@ -63,33 +110,35 @@ pub async fn record(client: Client) {
         progress_notify: false,
         fragment: false,
     };
-    follow(&client, request, Duration::MAX, None).await;
+    follow(&client, vec![request], Pace::STEADY, Duration::MAX, None).await;
 }
 
-/// Follows one watch, resumed whenever it breaks; at first on the member `first`, if there is one.
-pub async fn follow(client: &Client, mut request: WatchRequest, until: Duration, first: Option<MemberId>) {
-    let mut before = None;
-    for _ in 0..RESUMES_MAX {
-        let key = WatchKey(1 + client.shared.watches.fetch_add(1, Ordering::Relaxed));
-        let stream = StreamId(key.0);
-        let member = first.filter(|_| before.is_none()).unwrap_or_else(|| client.member());
-        client.shared.feed.aside("watching", || json!({"watch": key.0, "client": client.id.0}));
-        client.shared.feed.observe(Observation::WatchOpen {
-            watch: key,
-            stream,
-            member,
-            request: request.clone(),
-            resumes: before,
-        });
-        let mut follow = Follow { client, key, stream, next: request.start };
-        let end = follow.run(member.0, &request, until).await;
-        client.shared.feed.observe(Observation::WatchClosed { watch: key });
+/// Follows the watches of one stream, resumed together whenever it breaks; at first on the member `first`, if there is
+/// one.
+pub async fn follow(
+    client: &Client,
+    requests: Vec<WatchRequest>,
+    pace: Pace,
+    until: Duration,
+    first: Option<MemberId>,
+) {
+    let mut follow = Follow { client, stream: StreamId(0), pace, lines: Vec::new(), created: VecDeque::new() };
+    let mut wanted: Vec<(WatchRequest, Option<WatchKey>)> =
+        requests.into_iter().map(|request| (request, None)).collect();
+    for round in 0..RESUMES_MAX {
+        let member = first.filter(|_| round == 0).unwrap_or_else(|| client.member());
+        follow.open(member, &wanted);
+        let end = follow.run(member.0, until).await;
+        for line in follow.lines.iter().filter(|line| !line.cancelled) {
+            client.shared.feed.observe(Observation::WatchClosed { watch: line.key });
+        }
         match end {
             End::Wanted | End::Cancelled => break,
             End::Broken if client.stopped() || until <= client.shared.feed.now() => break,
             End::Broken => {
-                before = Some(key);
-                request.start = follow.next;
+                let left = follow.lines.iter().filter(|line| !line.cancelled);
+                let again = |line: &Line| (WatchRequest { start: line.next, ..line.request.clone() }, Some(line.key));
+                wanted = left.map(again).collect();
                 client.shared.feed.happened("watch_resumed", None);
                 client.pause(Duration::from_millis(100)).await;
             }
@@ -97,22 +146,56 @@ pub async fn follow(client: &Client, mut request: WatchRequest, until: Duration,
     }
 }
 
-struct Follow<'a> {
-    client: &'a Client,
+/// One watch of a stream.
+struct Line {
     key: WatchKey,
-    stream: StreamId,
+    request: WatchRequest,
+    /// The server's name for it, once it is created.
+    id: Option<i64>,
     /// Where a resumed watch has to begin; 0 while nothing is known.
     next: Revision,
+    cancelled: bool,
+}
+
+struct Follow<'a> {
+    client: &'a Client,
+    stream: StreamId,
+    pace: Pace,
+    lines: Vec<Line>,
+    /// Those the server has not named yet, in the order in which they were asked for.
+    created: VecDeque<usize>,
 }
 
 impl Follow<'_> {
-    async fn run(&mut self, member: u64, request: &WatchRequest, until: Duration) -> End {
+    fn open(&mut self, member: MemberId, wanted: &[(WatchRequest, Option<WatchKey>)]) {
+        let shared = &self.client.shared;
+        self.lines.clear();
+        for (request, resumes) in wanted {
+            let key = WatchKey(1 + shared.watches.fetch_add(1, Ordering::Relaxed));
+            if self.lines.is_empty() {
+                self.stream = StreamId(key.0);
+            }
+            let stream = self.stream;
+            shared.feed.aside("watching", || json!({"watch": key.0, "client": self.client.id.0}));
+            shared.feed.observe(Observation::WatchOpen {
+                watch: key,
+                stream,
+                member,
+                request: request.clone(),
+                resumes: *resumes,
+            });
+            self.lines.push(Line { key, request: request.clone(), id: None, next: request.start, cancelled: false });
+        }
+        self.created = (0..self.lines.len()).collect();
+    }
+
+    async fn run(&mut self, member: u64, until: Duration) -> End {
         let shared = &self.client.shared;
         let time = shared.feed.time();
-        let (requests, mut queue) = mpsc::channel::<pb::WatchRequest>(8);
+        let (requests, mut queue) = mpsc::channel::<pb::WatchRequest>(8 + SHARED_MAX as usize);
         let outgoing = stream::poll_fn(move |cx| queue.poll_recv(cx));
         let mut stub = shared.connections[member as usize - 1].watch();
-        if requests.try_send(create(request)).is_err() {
+        if self.lines.iter().any(|line| requests.try_send(create(&line.request)).is_err()) {
             return End::Broken;
         }
         let opened = tokio::select! {
@@ -123,7 +206,7 @@ impl Follow<'_> {
         let Ok(opened) = opened else { return End::Broken };
         let mut incoming = opened.into_inner();
         let mut heard = shared.feed.now();
-        let mut ping = shared.feed.now() + PING_INTERVAL;
+        let mut ping = shared.feed.now() + self.pace.ping;
         let mut stop = shared.stop.clone();
         loop {
             let now = shared.feed.now();
@@ -140,8 +223,9 @@ impl Follow<'_> {
                         if let Some(end) = self.take(message) {
                             return end;
                         }
-                        if self.client.chance("slow-watch", 0.02) {
-                            time.sleep(Duration::from_millis(500)).await;
+                        if self.pace.pause <= self.pace.left && self.client.chance("slow-watch", self.pace.pauses) {
+                            self.pace.left -= self.pace.pause;
+                            time.sleep(self.pace.pause).await;
                         }
                     }
                     Ok(None) | Err(_) => return End::Broken,
@@ -152,7 +236,7 @@ impl Follow<'_> {
                         return End::Broken;
                     }
                     if ping <= now {
-                        ping = now + PING_INTERVAL;
+                        ping = now + self.pace.ping;
                         let progress = pb::watch_request::RequestUnion::ProgressRequest(pb::WatchProgressRequest {});
                         let _ = requests.try_send(pb::WatchRequest { request_union: Some(progress) });
                     }
@@ -161,38 +245,59 @@ impl Follow<'_> {
         }
     }
 
-    /// Records one response. Tells when the watch has ended with it.
+    /// The watch that the server calls this.
+    fn line(&mut self, id: i64) -> Option<&mut Line> {
+        self.lines.iter_mut().find(|line| line.id == Some(id))
+    }
+
+    /// Records one response. Tells when the stream has ended with it.
     fn take(&mut self, message: pb::WatchResponse) -> Option<End> {
-        let feed = &self.client.shared.feed;
-        let names = &self.client.shared.names;
+        let client = self.client;
+        let (feed, names) = (&client.shared.feed, &client.shared.names);
         let header = wire::header(message.header.as_ref(), |id| names.member(id));
+        if message.created
+            && let Some(place) = self.created.pop_front()
+        {
+            self.lines[place].id = Some(message.watch_id);
+        }
         if message.created && !message.canceled {
-            feed.observe(Observation::WatchCreated { watch: self.key, watch_id: message.watch_id, header });
-            if self.next.0 == 0 {
-                self.next = header.revision.next();
+            let line = self.line(message.watch_id)?;
+            feed.observe(Observation::WatchCreated { watch: line.key, watch_id: message.watch_id, header });
+            if line.next.0 == 0 {
+                line.next = header.revision.next();
             }
             return None;
         }
         if message.canceled {
+            let line = self.line(message.watch_id)?;
+            line.cancelled = true;
             feed.observe(Observation::WatchCanceled {
-                watch: self.key,
+                watch: line.key,
                 compact_revision: Revision(message.compact_revision),
                 reason: message.cancel_reason,
             });
-            return Some(End::Cancelled);
+            feed.observe(Observation::WatchClosed { watch: line.key });
+            return self.lines.iter().all(|line| line.cancelled).then_some(End::Cancelled);
         }
         if message.events.is_empty() {
-            let watch = (message.watch_id != -1).then_some(self.key);
+            let all = message.watch_id == -1;
+            let alive = self.lines.iter_mut().filter(|line| line.id.is_some() && !line.cancelled);
+            let told = alive.filter(|line| all || line.id == Some(message.watch_id));
+            let mut watch = None;
+            for line in told {
+                line.next = line.next.max(header.revision.next());
+                watch = Some(line.key).filter(|_| !all);
+            }
             feed.observe(Observation::WatchProgress { stream: self.stream, watch, header });
-            self.next = self.next.max(header.revision.next());
             return None;
         }
         let events: Vec<Event> = message.events.into_iter().map(wire::event).collect();
+        let line = self.line(message.watch_id)?;
         if let Some(last) = events.last() {
             let seen = if message.fragment { last.kv.modified } else { last.kv.modified.next() };
-            self.next = self.next.max(seen);
+            line.next = line.next.max(seen);
         }
-        feed.observe(Observation::WatchEvents { watch: self.key, header, events, fragment: message.fragment });
+        feed.observe(Observation::WatchEvents { watch: line.key, header, events, fragment: message.fragment });
         None
     }
 }

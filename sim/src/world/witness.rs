@@ -121,6 +121,7 @@ impl Witness {
     pub(crate) fn stands(&self, standing: Standing) {
         let before = self.standing();
         self.change(|seen| seen.standing = standing);
+        self.feed.coverage().stands(self.number.0, standing.role);
         let member = self.number;
         self.feed.log(
             "standing",

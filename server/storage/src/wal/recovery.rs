@@ -6,9 +6,11 @@
 //! everything before it had been synced: then it is *damage*, and opening is refused. Since only one batch is on
 //! its way at any time, a crash can leave no such header behind the batch it tore, whatever parts of it arrived.
 //!
-//! A batch that arrived whole without being acknowledged is kept; it is synced before the log is used, since
-//! after a mere process crash it may exist in the page cache only.
+//! A batch that arrived whole without being acknowledged is kept; it is written again and synced before the log is
+//! used. After a mere process crash it may exist in the page cache only, and after a sync that failed the cache has
+//! forgotten that it still has to be written: then syncing alone would succeed and change nothing.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -114,12 +116,17 @@ impl Wal {
             log.check_against(&next)?;
             reader = next;
         }
+        let mut newest = None;
         while let Some(batch) = reader.step_open_ended()? {
             log.add(&reader, &batch)?;
+            newest = Some(u64::from(batch.offset())..u64::from(reader.offset()));
         }
         let last = (log.last(), log.last_term());
         let disagrees = log.settle(start)?;
 
+        if let Some(newest) = newest {
+            write_again(&mut reader, newest).await?;
+        }
         let repaired = repair(&mut reader).await?;
         segment::remove_spares(&*disk, &listing).await?;
         let header = reader.header();
@@ -181,6 +188,12 @@ fn register_all(disk: &dyn Disk, values: &ValueLog, segments: &[u32], options: &
         );
     }
     Ok(())
+}
+
+/// Writes the newest batch of the log once more, as it is. Every earlier one was synced before this one began.
+async fn write_again(reader: &mut BatchReader, batch: Range<u64>) -> Result<(), WalError> {
+    let bytes = Bytes::copy_from_slice(reader.window(batch.start, batch.end - batch.start)?);
+    reader.file().write_at(batch.start, bytes).await.map_err(WalError::io(reader.name(), "writing again"))
 }
 
 /// Overwrites what lies behind the last batch, as far as a torn batch may reach, and syncs the segment.

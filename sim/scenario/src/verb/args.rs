@@ -107,6 +107,23 @@ impl Plain for Name {
 }
 plain_fields!(Name);
 
+/// A point in the code, by name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Point(pub String);
+
+impl Plain for Point {
+    const KIND: &'static str = "a point in the code (`cargo sim points`)";
+    fn read_plain(cx: &mut Cx<'_>, node: &Node) -> Option<Point> {
+        let name = cx.text(node, Self::KIND)?;
+        cx.points.push((name.to_owned(), node.span.clone()));
+        Some(Point(name.to_owned()))
+    }
+    fn toml_plain(&self) -> Option<String> {
+        Some(quote(&self.0))
+    }
+}
+plain_fields!(Point);
+
 section! {
     /// Messages on a link are lost.
     CutSpec => Cut, "the step `cut`" {
@@ -203,6 +220,21 @@ section! {
         node: Selector = needed(),
         /// How long.
         hold as "for": Nanos = needed(),
+    }
+}
+section! {
+    /// Whoever comes to a point in the code waits there for a while, and then goes on.
+    StallSpec => Stall, "the step `stall`" {
+        /// The point.
+        point: Point = needed(),
+        /// The members.
+        node: Selector = Some(Selector::All),
+        /// The share of visits that wait.
+        share: Share = Some(Share(1.0)),
+        /// How long, drawn for each visit.
+        by: Spread<Nanos> = Some(Spread { low: Nanos::from_millis(1), high: Nanos::from_millis(50) }),
+        /// How long this goes on.
+        hold as "for": Option<Nanos> = unset(),
     }
 }
 section! {

@@ -94,6 +94,8 @@ verbs! {
     Restart, RestartSpec, "restart";
     /// Stalls members.
     Pause, PauseSpec, "pause";
+    /// Holds members up at a point in the code.
+    Stall, StallSpec, "stall";
     /// Makes disks slow or fail.
     DiskStep, DiskStepSpec, "disk";
     /// Makes clocks jump or drift.
@@ -201,6 +203,7 @@ fn hold_spec(action: &ActionSpec) -> Option<Vec<Nanos>> {
         ActionSpec::Dup(dup) => dup.hold.as_ref(),
         ActionSpec::Reorder(reorder) => reorder.hold.as_ref(),
         ActionSpec::Pause(pause) => Some(&pause.hold),
+        ActionSpec::Stall(stall) => stall.hold.as_ref(),
         ActionSpec::DiskStep(disk) => disk.hold.as_ref(),
         ActionSpec::ClockStep(clock) => clock.hold.as_ref(),
         ActionSpec::Swizzle(swizzle) => swizzle.hold.as_ref(),
@@ -221,6 +224,7 @@ impl Action {
             Action::Dup(dup) => dup.hold,
             Action::Reorder(reorder) => reorder.hold,
             Action::Pause(pause) => Some(pause.hold),
+            Action::Stall(stall) => stall.hold,
             Action::DiskStep(disk) => disk.hold,
             Action::ClockStep(clock) => clock.hold,
             Action::Swizzle(swizzle) => swizzle.hold,
@@ -246,6 +250,7 @@ impl Action {
             Action::Reset(reset) => &reset.link,
             Action::Restart(restart) => return vec![&restart.node],
             Action::Pause(pause) => return vec![&pause.node],
+            Action::Stall(stall) => return vec![&stall.node],
             Action::DiskStep(disk) => return vec![&disk.node],
             Action::ClockStep(clock) => return vec![&clock.node],
             Action::Stop(stop) => return vec![&stop.node],
