@@ -96,6 +96,9 @@ impl Applier {
 
     async fn apply_all(&mut self, entries: Vec<Entry>) -> Result<(), String> {
         point(self.member.env(), "apply.before_batch").await;
+        if self.member.config().mutants.on(Mutant::BenignYield) {
+            tokio::task::yield_now().await;
+        }
         let last = entries.last().map(|e| (e.index, e.term));
         let bytes = entries.iter().map(|e| e.payload.size_bytes() as u64).sum();
         let mut answers = Vec::new();
@@ -212,15 +215,23 @@ impl Applier {
                 state.store.note_applied(index.0, term.0);
                 Ok(Err(refusal))
             } else if level::takes_effect(&request, self.level(state))
-                && let Some(command) = translate::command(&request, |value| {
+                && let Some(mut command) = translate::command(&request, |value| {
                     let at = translate::value_ref(place, payload, value);
                     values.remember(&at, value);
                     at
                 })
             {
+                if let Command::Txn(txn) = &mut command
+                    && !member.awaits(id)
+                    && member.config().mutants.bites(Mutant::TxnStrip, || txn.reads_and_writes())
+                {
+                    txn.strip_reads();
+                }
                 let outcome = state.store.apply(index.0, term.0, &command, values);
                 if matches!(command, Command::Compact { .. }) && outcome.as_ref().is_ok_and(|o| o.result.is_ok()) {
                     level::compacted(state, self.level(state));
+                    let drops = || 0 < state.store.drop_tombstones_of_floor();
+                    member.config().mutants.bites(Mutant::CompactDropsTombstone, drops);
                 }
                 outcome
                     .map(|outcome| {
@@ -269,7 +280,8 @@ impl Applier {
         }
         member.values().freed(&outcome.freed);
         member.leases().applied(command, store, member.lease_now());
-        Reply { result: outcome.result, revision: outcome.revision.0 }
+        let misread = matches!(command, Command::Put(_)) && member.config().mutants.on(Mutant::Canary);
+        Reply { result: outcome.result, revision: outcome.revision.0 - i64::from(misread) }
     }
 }
 

@@ -124,7 +124,7 @@ pub async fn boot(config: &Config, env: &Env) -> Result<Booted, ServeError> {
         }
     };
     let identity = Identity { cluster_id: ids.cluster, member_id: ids.member };
-    match checkpoint::newest(&**disk, identity).map_err(|e| data(&e))? {
+    match checkpoint::newest(&**disk, identity, config.mutants).map_err(|e| data(&e))? {
         Some(found) => {
             if found.state.cluster().removed.contains(&ids.member) {
                 return Err(ServeError::Data(membership::REMOVED.into()));
@@ -223,6 +223,7 @@ fn options(config: &Config, ids: Ids) -> Options {
         segment_bytes: config.wal_segment_bytes,
         identity: Identity { cluster_id: ids.cluster, member_id: ids.member },
         cache_bytes: config.value_cache_bytes,
+        mutants: config.mutants,
     }
 }
 

@@ -11,7 +11,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use evenkeel_raft::{Index, Term};
+use evenkeel_raft::{Index, Mutant, Mutants, Term};
 use evenkeel_storage::checkpoint::{CheckpointError, Sealed, newest as newest_file, prune};
 use evenkeel_storage::wal::Identity;
 use evenkeel_storage::{CheckpointHeader, CheckpointWriter, Disk, LogStart};
@@ -42,7 +42,7 @@ pub struct Found {
 }
 
 /// The newest checkpoint that can be read, if there is any.
-pub fn newest(disk: &dyn Disk, identity: Identity) -> Result<Option<Found>, String> {
+pub fn newest(disk: &dyn Disk, identity: Identity, mutants: Mutants) -> Result<Option<Found>, String> {
     let found = newest_file(disk, identity).map_err(|e| e.to_string())?;
     for rejected in &found.rejected {
         tracing::error!(index = rejected.index.0, error = %rejected.error, "a checkpoint cannot be used");
@@ -61,10 +61,11 @@ pub fn newest(disk: &dyn Disk, identity: Identity) -> Result<Option<Found>, Stri
         }
     }
     let storage = rebuild.storage().map_err(|e| e.to_string())?;
-    let state = rebuild.finish().map_err(|e| e.to_string())?;
+    let mut state = rebuild.finish().map_err(|e| e.to_string())?;
     if state.store.applied() != (start.index.0, start.term.0) {
         return Err(format!("the checkpoint of entry {} holds the state after another one", start.index));
     }
+    mutants.bites(Mutant::RevDecrease, || state.store.overlook_tombstones());
     Ok(Some(Found { state, start, storage }))
 }
 
@@ -119,6 +120,34 @@ async fn seal(
     assert!(*newest <= Index(index), "the newest checkpoint is replaced by one that is as new");
     let start = member.values().log().log_start(Index(index), Term(term));
     Ok((seal_at(&member.env().disk, member.ids(), state, start, level).await?, start))
+}
+
+/// The planted bug: the checkpoint is named after what is applied by the time its records could be durable.
+async fn misname(member: &Member, state: &mut State) {
+    if member.config().mutants.has(Mutant::CiAhead) {
+        let _ = member.env().disk.sync_dir("").await;
+        let (index, term) = member.view().applied();
+        if member.config().mutants.bites(Mutant::CiAhead, || (index, term) != state.store.applied()) {
+            state.store.misname(index, term);
+        }
+    }
+}
+
+/// The planted bug: the newest checkpoint is written anew with the present state, but not with its place in the log.
+pub(crate) async fn rewrite(member: &Member) -> Result<(), String> {
+    let _newest = member.newest_checkpoint().lock().await;
+    let identity = Identity { cluster_id: member.ids().cluster, member_id: member.ids().member };
+    let found = newest_file(&*member.env().disk, identity).map_err(|e| e.to_string())?;
+    let Some(start) = found.reader.map(|reader| reader.header().start) else { return Ok(()) };
+    let (mut state, _) = member.checkpoint_state();
+    if member.config().mutants.bites(Mutant::DefragSkipsCi, || state.store.applied() != (start.index.0, start.term.0)) {
+        state.store.misname(start.index.0, start.term.0);
+        let level = member.storage().level().max(state.cluster().level());
+        let sealed =
+            seal_at(&member.env().disk, member.ids(), &state, start, level).await.map_err(|e| e.to_string())?;
+        sealed.publish().await.map_err(|e| e.to_string())?;
+    }
+    Ok(())
 }
 
 /// It exists: older ones go.
@@ -211,7 +240,8 @@ impl Drop for Checkpointer {
     }
 }
 
-async fn take(member: Arc<Member>, log: mpsc::WeakSender<LogWork>, state: State, unused: BTreeSet<u32>) {
+async fn take(member: Arc<Member>, log: mpsc::WeakSender<LogWork>, mut state: State, unused: BTreeSet<u32>) {
+    misname(&member, &mut state).await;
     match write(&member, &state).await {
         Ok(None) => {}
         Ok(Some(start)) => {

@@ -86,7 +86,8 @@ impl Member {
                 Renewal::Checkpointed => self.take_back_checkpoint(id, granted_at, term).await?,
             }
             // The planted bug does not look again.
-            if self.config().mutants.on(Mutant::RenewAfterRevoke) {
+            if self.config().mutants.has(Mutant::RenewAfterRevoke) {
+                self.config().mutants.bites(Mutant::RenewAfterRevoke, || self.view().lease(id).is_none());
                 return Ok(ttl_seconds);
             }
         }

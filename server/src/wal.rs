@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 
 use bytes::Bytes;
 use evenkeel_raft::ready::{Write, WriteSeq};
-use evenkeel_raft::{Entry, Index, Term};
+use evenkeel_raft::{Entry, Index, Mutant, Term};
 use evenkeel_storage::{Batch, LogStart, Place, Release, Wal, WalError};
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -85,7 +85,8 @@ impl LogTask {
                 LogWork::Write { write, staged: None } => {
                     let mut writes = vec![write];
                     let mut bytes = size(&writes[0]);
-                    while writes.len() < BATCH_WORKS_MAX && bytes < BATCH_BYTES_MAX {
+                    let small = self.member.config().mutants.on(Mutant::BenignSmallBatches);
+                    while !small && writes.len() < BATCH_WORKS_MAX && bytes < BATCH_BYTES_MAX {
                         match self.works.try_recv() {
                             Ok(LogWork::Write { write, staged: None }) => {
                                 bytes += size(&write);
@@ -162,6 +163,11 @@ impl LogTask {
             self.wal.commit(batch).await.map_err(failed)?;
             point(self.member.env(), "snapshot.term_written").await;
         }
+        let swapped = self.member.config().mutants.on(Mutant::SnapWalOrder);
+        if swapped {
+            let batch = Batch { snapshot: Some(marker), ..Batch::default() };
+            self.wal.commit(batch).await.map_err(failed)?;
+        }
         point(self.member.env(), "snapshot.before_install").await;
         let written = checkpoint::write(&self.member, &staged.state).await;
         written.map_err(|error| format!("a received snapshot could not be stored: {error}"))?;
@@ -170,7 +176,7 @@ impl LogTask {
             return Err("a received snapshot could not be applied".into());
         }
         point(self.member.env(), "snapshot.handed_over").await;
-        self.commit(vec![write], Some(marker)).await.map_err(failed)
+        self.commit(vec![write], (!swapped).then_some(marker)).await.map_err(failed)
     }
 
     async fn carry(&mut self, values: Vec<Bytes>, reply: oneshot::Sender<(Vec<Place>, Pin)>) -> Result<(), WalError> {

@@ -3,14 +3,15 @@
 use std::ops::Range;
 use std::time::Duration;
 
+use crate::gallery;
 use crate::report::{RunEnd, RunInput, Verdict, World};
 use crate::runtime::{self, RuntimeOptions};
+use crate::world;
 use crate::world::cluster::Ground;
-use crate::world::{self, mutants};
 
 /// The simulated cluster.
 pub const WORLD: World =
-    World { run, mutants: mutants::names, switches: mutants::names, points: evenkeel::points::POINTS };
+    World { run, mutants: gallery::names, switches: gallery::names, points: evenkeel::points::POINTS };
 
 /// No run is longer; one that is never ends.
 const SIMULATED_MAX: Duration = Duration::from_secs(24 * 3600);

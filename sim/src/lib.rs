@@ -5,6 +5,7 @@
 //! - [`chain`]: the event log of a run and its hash.
 //! - [`report`]: what a run hands back.
 //! - [`repro`]: failures that are kept: files, replay, shrinking, the story.
+//! - [`gallery`]: bugs planted on purpose.
 //! - [`fork`]: one process per seed, and what is left of it when it crashes.
 //! - [`explore`]: runs that nobody wrote.
 //! - [`cli`]: the command line on top.
@@ -22,6 +23,7 @@ pub mod disk;
 pub mod draw;
 pub mod explore;
 pub mod fork;
+pub mod gallery;
 pub mod net;
 pub mod panics;
 #[cfg(not(madsim))]

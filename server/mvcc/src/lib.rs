@@ -44,6 +44,7 @@ mod hash;
 mod history;
 mod interval;
 mod lease;
+mod planted;
 mod range;
 mod revision;
 mod store;

@@ -39,10 +39,11 @@ impl Raft {
         if self.log.term_at(prev_index) != Some(prev_term) {
             return self.reject(leader, prev_index, prev_term);
         }
-        let conflict = match self.config.mutants.on(Mutant::TruncOnStaleAppend) {
-            true => (!entries.is_empty()).then_some(0),
-            false => entries.iter().position(|entry| self.log.term_at(entry.index) != Some(entry.term)),
-        };
+        let mut conflict = entries.iter().position(|entry| self.log.term_at(entry.index) != Some(entry.term));
+        let cuts_more = !entries.is_empty() && conflict != Some(0) && last_new < self.log.last();
+        if self.config.mutants.bites(Mutant::TruncOnStaleAppend, || cuts_more) {
+            conflict = Some(0);
+        }
         if let Some(new) = conflict {
             let keep = entries[new].index.prev();
             if keep < self.committed {
@@ -50,7 +51,8 @@ impl Raft {
             }
             if keep < self.log.last() {
                 self.log.truncate(keep);
-                let aba = self.config.mutants.on(Mutant::AsyncAppendAba);
+                let in_flight = self.hand_overs.attests_after(keep);
+                let aba = self.config.mutants.bites(Mutant::AsyncAppendAba, || in_flight);
                 self.hand_overs.truncated(keep, !aba);
                 self.configurations.truncated(keep);
             }
@@ -86,7 +88,7 @@ impl Raft {
     /// Tells the leader what we hold, once it is durable.
     pub(crate) fn accept(&mut self, leader: NodeId, matched: Index) {
         let body = Body::AppendAccepted { matched };
-        if self.config.mutants.on(Mutant::AckBeforeFsync) {
+        if self.config.mutants.bites(Mutant::AckBeforeFsync, || self.hand_overs.persisted() < matched) {
             self.send(leader, body)
         } else {
             self.promise(leader, body)

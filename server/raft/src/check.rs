@@ -18,10 +18,9 @@ impl Raft {
         assert!(self.delivered <= self.committed, "delivered {} > committed {}", self.delivered, self.committed);
         assert!(self.committed <= last, "committed {} > last {last}", self.committed);
         self.hand_overs.check(&self.log);
-        if !self.config.mutants.on(Mutant::AckBeforeFsync) {
-            let durable = persisted.max(base);
-            assert!(self.delivered <= durable, "delivered {} > durable {durable}", self.delivered);
-        }
+        let durable = persisted.max(base);
+        let early = || self.config.mutants.on(Mutant::AckBeforeFsync) || self.config.mutants.on(Mutant::SingleNodeAck);
+        assert!(self.delivered <= durable || early(), "delivered {} > durable {durable}", self.delivered);
 
         let term = self.hard_state.term;
         assert!(self.log.last_term() <= term, "an entry of term {} in term {term}", self.log.last_term());

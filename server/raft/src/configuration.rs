@@ -175,11 +175,13 @@ impl Raft {
             return Err(ChangeError::Transferring);
         }
         let (index, newest) = self.configurations.newest();
-        if !self.config.mutants.on(Mutant::ConfChangeUnapplied) {
-            if self.committed < leading.own_term_start {
+        let early = self.committed < leading.own_term_start;
+        let in_progress = self.committed < *index || newest.is_joint();
+        if !self.config.mutants.bites(Mutant::ConfChangeUnapplied, || early || in_progress) {
+            if early {
                 return Err(ChangeError::TooEarly);
             }
-            if self.committed < *index || newest.is_joint() {
+            if in_progress {
                 return Err(ChangeError::InProgress);
             }
         }
@@ -226,7 +228,7 @@ impl Raft {
         }
         if newest.is_joint() {
             let began_it = leading.own_term_start <= *index;
-            if self.config.mutants.on(Mutant::LeaveNotReproposed) && !began_it {
+            if self.config.mutants.bites(Mutant::LeaveNotReproposed, || !began_it) {
                 return;
             }
             let configuration = newest.left();

@@ -166,7 +166,7 @@ impl Raft {
         if ballot.pre_vote {
             let granted = own_term < term && up_to_date && !leased;
             let body = Body::VoteResponse { pre_vote: true, granted };
-            let echo = self.config.mutants.on(Mutant::PreVoteTermEcho);
+            let echo = self.config.mutants.bites(Mutant::PreVoteTermEcho, || granted);
             self.messages.push((from, Message { term: if granted && !echo { term } else { own_term }, body }));
             return;
         }

@@ -82,6 +82,11 @@ impl HandOvers {
         self.persisted
     }
 
+    /// A hand-over on its way covers entries after `keep`.
+    pub(crate) fn attests_after(&self, keep: Index) -> bool {
+        self.in_flight.iter().any(|hand_over| keep < hand_over.covers)
+    }
+
     /// The log was cut after `keep`. Not to `clamp` what is in flight is a planted bug.
     pub(crate) fn truncated(&mut self, keep: Index, clamp: bool) {
         self.handed = self.handed.min(keep);

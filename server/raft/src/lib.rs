@@ -197,8 +197,8 @@ impl Raft {
 
     /// The next committed entries, none before it is durable here: what is applied must survive a crash of this member.
     fn deliver(&mut self) -> Vec<Entry> {
-        let early = self.config.mutants.on(Mutant::AckBeforeFsync);
-        let upto = if early { self.committed } else { self.committed.min(self.hand_overs.persisted()) };
+        let durable = if self.counts_unwritten() { self.log.last() } else { self.hand_overs.persisted() };
+        let upto = self.committed.min(durable);
         let (entries, _) = self.log.slice(self.delivered.next(), upto, self.config.max_committed_batch_bytes);
         self.delivered = entries.last().map_or(self.delivered, |entry| entry.index);
         entries

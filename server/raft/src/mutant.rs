@@ -25,6 +25,8 @@ pub enum Mutant {
     AsyncAppendAba,
     /// A granted pre-vote carries the voter's own term.
     PreVoteTermEcho,
+    /// Whoever votes alone commits and applies entries before they are on its disk (etcd 14370).
+    SingleNodeAck,
     /// The driver waits for its own disk before it does anything else (a bug of the shell, as all below).
     SyncInDriver,
     /// No snapshot is sent to a member that lacks entries.
@@ -88,25 +90,124 @@ pub enum Mutant {
     TransferForEver,
     /// A member with an empty disk comes back under the id it had.
     WipedDiskAccepted,
+    /// A checkpoint is named after the entry that is applied when its records are durable, not after the one whose state
+    /// it holds (etcd 13766: the consistent index ran ahead). Here both are pinned together, and a checkpoint that
+    /// disagrees with its own records is refused; so the nearest relative renames the records as well.
+    CiAhead,
+    /// A watcher whose cursor was passed by compaction goes on from what is left, without a word (etcd 17529). Here a
+    /// cancellation is pulled by the stream and never queued, so it cannot fail to be; the relative leaves it out.
+    WatchStarvedLoss,
+    /// Progress that a client asks for is told at once, before events that are still to be sent (etcd 15220).
+    ProgressUnsynced,
+    /// Compaction at a revision drops that revision's own tombstones (etcd 18089).
+    CompactDropsTombstone,
+    /// A restart takes the newest put for the newest revision (etcd 17780). Here the revision is a record of its own, and
+    /// the newest tombstone outlives any compaction: the largest stored revision *is* the newest one. So the relative
+    /// overlooks tombstones.
+    RevDecrease,
+    /// Reads within a transaction are left out by members that nobody waits at, and their errors with them (etcd 18667).
+    TxnStrip,
+    /// Defragmentation stores the state, but not up to where it is applied (etcd 14685). Here there is nothing to
+    /// defragment; the relative rewrites the newest checkpoint in place, with the present state.
+    DefragSkipsCi,
+    /// A sync that failed is tried again, and believed.
+    FsyncRetry,
+    /// The log is cut at the first batch that cannot be read, wherever it is.
+    MidlogAsTorn,
+    /// The log says that a snapshot is installed before its checkpoint exists (etcd 10219). Here the checkpoint's rename
+    /// alone decides; the relative swaps the two.
+    SnapWalOrder,
+    /// Harmless: groups of commits hold one hand-over.
+    BenignSmallBatches,
+    /// Harmless: leaders begin a heartbeat round with every append.
+    BenignExtraHeartbeat,
+    /// Harmless: the task that applies lets others go first.
+    BenignYield,
+    /// Every put that is answered names the revision before its own: what no testbed may overlook.
+    Canary,
 }
 
-/// The bugs switched on in one member.
+/// The bugs switched on in one member. Without the feature there is nothing to switch: it has no size.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Mutants(u64);
+pub struct Mutants {
+    #[cfg(feature = "mutants")]
+    set: u64,
+}
 
 impl Mutants {
     /// No bug.
-    pub const NONE: Mutants = Mutants(0);
+    pub const NONE: Mutants = Mutants {
+        #[cfg(feature = "mutants")]
+        set: 0,
+    };
 
-    /// With `mutant` added. Without the feature this changes nothing.
-    #[must_use]
-    pub const fn with(self, mutant: Mutant) -> Mutants {
-        if cfg!(feature = "mutants") { Mutants(self.0 | 1 << mutant as u8) } else { self }
+    /// Whether `mutant` is planted; always false, and compiled away, without the feature.
+    #[inline]
+    pub const fn has(self, mutant: Mutant) -> bool {
+        #[cfg(feature = "mutants")]
+        {
+            self.set & (1 << mutant as u8) != 0
+        }
+        #[cfg(not(feature = "mutants"))]
+        {
+            let _ = mutant;
+            false
+        }
     }
 
-    /// Whether `mutant` is on; always false, and compiled away, without the feature.
+    /// As [`Mutants::has`], at the place where it acts: that is counted.
     #[inline]
-    pub const fn on(self, mutant: Mutant) -> bool {
-        cfg!(feature = "mutants") && self.0 & (1 << mutant as u8) != 0
+    pub fn on(self, mutant: Mutant) -> bool {
+        self.bites(mutant, || true)
+    }
+
+    /// As [`Mutants::on`], at a place where it makes a difference only when `differs`.
+    #[inline]
+    pub fn bites(self, mutant: Mutant, differs: impl FnOnce() -> bool) -> bool {
+        if !self.has(mutant) {
+            return false;
+        }
+        let differs = differs();
+        #[cfg(feature = "mutants")]
+        counted::count(mutant, differs);
+        differs
+    }
+}
+
+#[cfg(feature = "mutants")]
+mod counted {
+    //! How often planted bugs were come to in this process, and how often they made a difference. Only ever read by
+    //! who planted them: nothing depends on it.
+
+    use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+    use super::{Mutant, Mutants};
+
+    static REACHED: [AtomicU64; u64::BITS as usize] = [const { AtomicU64::new(0) }; u64::BITS as usize];
+    static DIVERGED: [AtomicU64; u64::BITS as usize] = [const { AtomicU64::new(0) }; u64::BITS as usize];
+
+    pub(super) fn count(mutant: Mutant, differs: bool) {
+        REACHED[mutant as usize].fetch_add(1, Relaxed);
+        DIVERGED[mutant as usize].fetch_add(u64::from(differs), Relaxed);
+    }
+
+    impl Mutants {
+        /// With `mutant` added.
+        #[must_use]
+        pub const fn with(self, mutant: Mutant) -> Mutants {
+            Mutants { set: self.set | 1 << mutant as u8 }
+        }
+    }
+
+    impl Mutant {
+        /// How often this process came to where this bug acts, with the bug on.
+        pub fn reached(self) -> u64 {
+            REACHED[self as usize].load(Relaxed)
+        }
+
+        /// How often it made a difference there.
+        pub fn diverged(self) -> u64 {
+            DIVERGED[self as usize].load(Relaxed)
+        }
     }
 }

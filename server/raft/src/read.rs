@@ -75,8 +75,9 @@ impl Raft {
             }
             return;
         }
-        let early = self.config.mutants.on(Mutant::ReadIndexNoTermCommit);
-        let index = (early || leading.own_term_start <= self.committed).then_some(self.committed);
+        let term_begun = leading.own_term_start <= self.committed;
+        let early = self.config.mutants.bites(Mutant::ReadIndexNoTermCommit, || !term_begun);
+        let index = (early || term_begun).then_some(self.committed);
         let begun = self.config.mutants.on(Mutant::ReadIndexReuse);
         let round = Round(leading.round.0 + u64::from(!begun));
         leading.waiting.push_back(WaitingRead { context, origin, round, index });

@@ -79,6 +79,7 @@ impl Raft {
     pub(crate) fn append_own(&mut self, payload: Payload) {
         let Stand::Leader(leading) = &mut self.stand else { unreachable!("only a leader makes entries") };
         leading.uncommitted_bytes += payload.size_bytes();
+        leading.round_wanted |= self.config.mutants.on(Mutant::BenignExtraHeartbeat);
         let entry = Entry { term: self.hard_state.term, index: self.log.last().next(), payload };
         let reconfigures = matches!(entry.payload, Payload::Config(_));
         self.configurations.appended(&entry);
@@ -86,15 +87,24 @@ impl Raft {
         if reconfigures {
             self.reconfigure();
         }
-        if self.config.mutants.on(Mutant::AckBeforeFsync) {
+        if self.counts_unwritten() {
             self.advance_commit();
         }
     }
 
+    /// Planted: this member's own entries count, and are delivered, before its disk has them.
+    pub(crate) fn counts_unwritten(&self) -> bool {
+        let unwritten = self.hand_overs.persisted() < self.log.last();
+        let voters = &self.configuration().voters;
+        self.config.mutants.bites(Mutant::AckBeforeFsync, || unwritten)
+            || voters.len() == 1
+                && voters.contains(&self.config.id)
+                && self.config.mutants.bites(Mutant::SingleNodeAck, || unwritten)
+    }
+
     /// Commits what a majority holds.
     pub(crate) fn advance_commit(&mut self) {
-        let early = self.config.mutants.on(Mutant::AckBeforeFsync);
-        let own = if early { self.log.last() } else { self.hand_overs.persisted() };
+        let own = if self.counts_unwritten() { self.log.last() } else { self.hand_overs.persisted() };
         let Stand::Leader(leading) = &mut self.stand else { return };
         let id = self.config.id;
         let matched = |voter: NodeId| match leading.progress.get(&voter) {
@@ -114,7 +124,7 @@ impl Raft {
         }
         assert!(held <= self.log.last(), "a quorum holds {held}, past our own log {}", self.log.last());
         let of_own_term = leading.own_term_start <= held;
-        if !(of_own_term || self.config.mutants.on(Mutant::CommitOldTerm)) || held <= self.committed {
+        if held <= self.committed || !(of_own_term || self.config.mutants.on(Mutant::CommitOldTerm)) {
             return;
         }
         leading.uncommitted_bytes -= self.log.size_bytes(self.committed.next(), held);

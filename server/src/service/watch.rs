@@ -226,8 +226,17 @@ impl WatchStream {
         match request.request_union {
             Some(RequestUnion::CreateRequest(request)) => self.create(request),
             Some(RequestUnion::CancelRequest(request)) => self.cancel(request.watch_id),
-            Some(RequestUnion::ProgressRequest(_)) => self.progress_asked = true,
+            Some(RequestUnion::ProgressRequest(_)) => self.progress_wanted(),
             None => {} // As etcd: an empty request is not worth ending the stream.
+        }
+    }
+
+    fn progress_wanted(&mut self) {
+        let behind = self.member.watches().progress_all(self.hub_stream) == Progress::Behind;
+        if self.member.config().mutants.bites(Mutant::ProgressUnsynced, || behind) {
+            self.progress(NO_WATCH, self.member.watches().head());
+        } else {
+            self.progress_asked = true;
         }
     }
 
@@ -286,7 +295,9 @@ impl WatchStream {
     /// Puts out what comes next without waiting.
     fn deliver(&mut self) -> Result<Delivered, RequestError> {
         let member = Arc::clone(&self.member);
-        if let Some((watcher, delivery)) = member.watches().pull(self.hub_stream, || member.view()) {
+        if let Some((watcher, delivery)) =
+            member.watches().pull(self.hub_stream, || member.view(), member.config().mutants)
+        {
             match delivery {
                 Delivery::Batch(batch) => self.events(watcher, &batch)?,
                 Delivery::Missed(spec, missed) => {

@@ -128,7 +128,7 @@ impl WatchHub {
         let mut inner = self.inner();
         let seen = inner.watchers.head();
         let mut ready = inner.watchers.reset(store);
-        if mutants.on(Mutant::WatchTimeTravel) || mutants.on(Mutant::FutureWatch) {
+        if mutants.has(Mutant::WatchTimeTravel) || mutants.has(Mutant::FutureWatch) {
             ready.extend(inner.misremember(seen, store, mutants));
         }
         inner.wake(ready);
@@ -190,7 +190,7 @@ impl WatchHub {
     }
 
     /// Takes what is waiting for one of the stream's watchers, each in its turn. `view` gives the newest state.
-    pub fn pull(&self, stream: StreamId, view: impl Fn() -> Store) -> Option<(WatcherId, Delivery)> {
+    pub fn pull(&self, stream: StreamId, view: impl Fn() -> Store, mutants: Mutants) -> Option<(WatcherId, Delivery)> {
         loop {
             if self.inner().streams.get(&stream)?.ready.is_empty() {
                 return None;
@@ -199,7 +199,7 @@ impl WatchHub {
             let mut inner = self.inner();
             // Something may have been published in between; then that is in the next view.
             if inner.watchers.head() <= store.revision() {
-                return inner.pull(stream, &store);
+                return inner.pull(stream, &store, mutants);
             }
         }
     }
@@ -240,7 +240,7 @@ impl Inner {
             let start = self.watchers.spec(id).map_or(0, |spec| spec.start_revision);
             let back = if start <= seen.0 { Revision(start) } else { Revision(store.revision().0 + 1) };
             let planted = if start <= seen.0 { Mutant::WatchTimeTravel } else { Mutant::FutureWatch };
-            if start > 0 && mutants.on(planted) && self.watchers.rewind(id, back) {
+            if start > 0 && mutants.bites(planted, || self.watchers.rewind(id, back)) {
                 fell_behind.push(id);
             }
         }
@@ -264,7 +264,7 @@ impl Inner {
         stream.ready.retain(|ready| *ready != watcher);
     }
 
-    fn pull(&mut self, id: StreamId, store: &Store) -> Option<(WatcherId, Delivery)> {
+    fn pull(&mut self, id: StreamId, store: &Store, mutants: Mutants) -> Option<(WatcherId, Delivery)> {
         while let Some(watcher) = self.streams.get_mut(&id)?.ready.pop_front() {
             let pull = match self.watchers.pull_recent(watcher, store, BATCH) {
                 Ok(pull) => pull,
@@ -281,6 +281,10 @@ impl Inner {
                     return Some((watcher, Delivery::Batch(batch)));
                 }
                 Pull::UpToDate { .. } => {}
+                Pull::Compacted { compact_revision } if mutants.on(Mutant::WatchStarvedLoss) => {
+                    self.watchers.skip(watcher, compact_revision);
+                    self.streams.get_mut(&id)?.ready.push_back(watcher);
+                }
                 Pull::Compacted { compact_revision } => {
                     self.cancel(id, watcher);
                     return Some((watcher, Delivery::Compacted { compact_revision }));

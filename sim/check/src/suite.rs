@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::Serialize;
 
 use crate::availability::{self, Availability, AvailabilityConfig, ClientStats};
+use crate::hash_kv::{self, HashKv};
 use crate::history::*;
 use crate::ids::*;
 use crate::lease::{self, LeaseCall, LeaseConfig, Leases};
@@ -21,8 +22,16 @@ use crate::violation::{Verdict, Violation};
 use crate::watch::{self, WatchConfig, Watches};
 
 /// Every oracle by name.
-pub const NAMES: [&str; 7] =
-    [linearizable::NAME, watch::NAME, lease::NAME, raft::NAME, state_hash::NAME, ledger::NAME, availability::NAME];
+pub const NAMES: [&str; 8] = [
+    linearizable::NAME,
+    watch::NAME,
+    lease::NAME,
+    raft::NAME,
+    state_hash::NAME,
+    ledger::NAME,
+    availability::NAME,
+    hash_kv::NAME,
+];
 
 /// What the oracles must know about the cluster and the run.
 #[derive(Clone, Debug)]
@@ -68,6 +77,8 @@ impl Default for Config {
 pub struct Finish {
     /// A read of the whole key space on each member, called after everything else had ended.
     pub reads: Vec<FinalRead>,
+    /// Each member's HashKV, likewise.
+    pub hashes: Vec<HashKv>,
 }
 
 /// The verdict.
@@ -184,6 +195,7 @@ impl Oracles {
     /// The run is over.
     pub fn finish(&mut self, at: Moment, finish: &Finish) -> Report {
         self.ask(linearizable::NAME, |all| all.linearizable.finish(at, &finish.reads));
+        self.ask(hash_kv::NAME, |_| hash_kv::agree(at, &finish.hashes));
         self.ask(watch::NAME, |all| all.watches.finish(at, all.calm, &all.linearizable));
         self.ask(lease::NAME, |all| all.leases.finish(at, &all.linearizable));
         self.ask(availability::NAME, |all| all.availability.finish(at));

@@ -43,6 +43,7 @@ pub use campaign::{Judgement, RunSummary, judge};
 pub use client::{Client, KeyShape, Mix, Operation};
 pub use cluster::{Cluster, Plant, Planted, Release};
 pub use decision::{Decisions, Label};
+pub use defaults::WHITE_BOX;
 pub use expect::{Expect, ExpectKind};
 pub use expr::eval::{EvalError, Occurrence, Probes};
 pub use expr::{Event, EventFilter, Expr, ProbeCall, Window};

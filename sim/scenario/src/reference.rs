@@ -2,7 +2,7 @@
 
 use crate::client::ClientKnobs;
 use crate::cluster::{Clock, Cluster, Disk, Net};
-use crate::defaults::DEFAULTS;
+use crate::defaults::{DEFAULTS, WHITE_BOX};
 use crate::registry::{ArgKind, EVENTS, FUNCTIONS, PROBES};
 use crate::section::KeyDoc;
 use crate::swarm::Swarm;
@@ -78,6 +78,9 @@ pub fn markdown() -> String {
     for default in DEFAULTS {
         put(&mut out, &format!("| `{}` | {} `{}` | {} |", default.name, default.kind, default.text, default.doc));
     }
+    let inside: Vec<String> =
+        DEFAULTS.iter().filter(|default| default.inside).map(|default| format!("`{}`", default.name)).collect();
+    put(&mut out, &format!("| `{WHITE_BOX}` | | all that look inside members: {} |", inside.join(", ")));
     out
 }
 

@@ -216,6 +216,11 @@ impl Resolved {
         defaults
     }
 
+    /// Only what a client could see is judged.
+    pub fn is_black_box(&self) -> bool {
+        self.opt_out.iter().any(|out| out == defaults::WHITE_BOX)
+    }
+
     /// The run as a scenario of one cell and one seed.
     pub fn to_toml(&self) -> String {
         let mut out = String::new();

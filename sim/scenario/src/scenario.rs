@@ -3,7 +3,7 @@
 use crate::client::{self, ClientSpec};
 use crate::cluster::{self, Cluster, ClusterSpec};
 use crate::decision::Decisions;
-use crate::defaults::DEFAULTS;
+use crate::defaults::opt_outs;
 use crate::expect::{self, ExpectSpec};
 use crate::expr::{CONSTANTS, eval};
 use crate::field::{Dice, Field, Scalar, Setting};
@@ -248,8 +248,8 @@ fn read_version(cx: &mut Cx<'_>, root: &mut Reader<'_>) {
 fn read_opt_out(cx: &mut Cx<'_>, node: &Node) -> Option<Vec<String>> {
     let names = cx.texts(node, "a list of default expectations")?;
     for (name, node) in &names {
-        if !DEFAULTS.iter().any(|default| default.name == *name) {
-            let message = unknown("default expectation", name, DEFAULTS.iter().map(|default| default.name));
+        if !opt_outs().any(|known| known == *name) {
+            let message = unknown("default expectation", name, opt_outs());
             cx.problem(node.span.clone(), message);
         }
     }

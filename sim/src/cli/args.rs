@@ -8,6 +8,7 @@ use super::determinism::CheckArgs;
 use super::export::{CampaignArgs, ExportArgs};
 use super::fuzz::{FuzzArgs, GenerateArgs, MergeArgs};
 use super::lint::LintArgs;
+use super::mutants::MutantsArgs;
 use super::replay::{ExplainArgs, ReplayArgs};
 use super::run::RunArgs;
 use super::shrink::ShrinkArgs;
@@ -46,6 +47,8 @@ pub enum Command {
     Shrink(ShrinkArgs),
     /// Tells the story of a run in a few sentences
     Explain(ExplainArgs),
+    /// Plants known bugs in runs of the generic swarm and says which are found, how soon, and by what
+    Mutants(MutantsArgs),
     /// Checks scenario files without running them
     Lint(LintArgs),
     /// Names the scenarios in scenarios/

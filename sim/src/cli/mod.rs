@@ -12,6 +12,7 @@ pub mod fuzz;
 mod json;
 mod judge;
 mod lint;
+mod mutants;
 mod parity;
 mod plan;
 mod play;
@@ -95,6 +96,7 @@ fn obey(command: Command, world: &World, out: &mut dyn Write) -> Result<bool, Cl
         Command::Replay(args) => replay::replay(args, world, out),
         Command::Shrink(args) => shrink::run(args, world, out),
         Command::Explain(args) => replay::explain(args, world, out),
+        Command::Mutants(args) => mutants::mutants(&args, world, out),
         Command::Lint(args) => lint::lint(&args.paths, world, out),
         Command::List => lint::list(out),
         Command::Points => lint::points(world, out),

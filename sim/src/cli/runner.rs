@@ -12,6 +12,7 @@ use evenkeel_scenario::{Cell, Decisions, Scenario};
 use super::plan::{Job, PlannedFile, cell_key, check, render_problems};
 use crate::chain::{ChainSummary, Recorder, RecorderOptions, Window};
 use crate::fork::{Finished, Limits, run_all};
+use crate::gallery;
 use crate::panics;
 use crate::report::{RunEnd, RunInput, RunReport, Verdict, World, wire};
 use crate::repro::Attempt;
@@ -20,7 +21,7 @@ use crate::repro::Attempt;
 const WALL_LIMIT: Duration = Duration::from_secs(300);
 
 /// Generated runs are short.
-const MADE_WALL_LIMIT: Duration = Duration::from_secs(60);
+pub const MADE_WALL_LIMIT: Duration = Duration::from_secs(60);
 
 /// So many of the last events explain a panic.
 const PANIC_EVENTS: usize = 20;
@@ -160,7 +161,7 @@ fn run_decided(
         chain,
         outcomes: end.outcomes.into_iter().map(|(id, outcome)| (id, wire::Outcome::from(outcome))).collect(),
         metrics: end.metrics.into_iter().map(|(name, value)| (name, wire::Value::from(value))).collect(),
-        counters: end.counters,
+        counters: end.counters.into_iter().chain(gallery::counters()).collect(),
         coverage: end.coverage,
         window: recorder.take_window(),
     }
@@ -188,7 +189,7 @@ fn panicked(recorder: &Recorder) -> RunEnd {
 }
 
 /// Adds what only the parent knows.
-fn complete(finished: Finished<RunReport>, path: &str, cell: &Cell, seed: u64) -> RunReport {
+pub fn complete(finished: Finished<RunReport>, path: &str, cell: &Cell, seed: u64) -> RunReport {
     let mut report = finished.result.unwrap_or_else(|(death, output)| {
         let output = if output.is_empty() { String::new() } else { format!("\n{output}") };
         unfinished(path, cell, seed, format!("the run's process {death}{output}"))

@@ -9,6 +9,9 @@ use super::inode::{Change, Inode};
 use super::names::{Ino, NameChange, Target, ancestors, normal, parent};
 use super::store::Store;
 
+/// Reads of at least so many bytes may meet rot: scans do, reads of single values are too short.
+const ROT_READ_BYTES: usize = 32 << 10;
+
 /// An open file of one process.
 #[derive(Clone, Debug)]
 pub struct Handle {
@@ -109,7 +112,16 @@ impl Store {
         self.enter(handle.epoch, &handle.path)?;
         self.counters.reads += 1;
         self.counters.read_bytes += buffer.len() as u64;
-        if self.inode(handle.ino).view.read(offset, buffer) { Ok(()) } else { Err(io::ErrorKind::UnexpectedEof.into()) }
+        if !self.inode(handle.ino).view.read(offset, buffer) {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        let old = self.inode(handle.ino).last_write.saturating_sub(offset).min(buffer.len() as u64);
+        let long = ROT_READ_BYTES <= buffer.len() && 0 < old;
+        if long && self.draws.chance(self.labels.rot, self.faults.rot) {
+            let bit = self.draws.below(self.labels.rot, 8 * old);
+            buffer[(bit / 8) as usize] ^= 1 << (bit % 8);
+        }
+        Ok(())
     }
 
     /// Writes `data` at `offset`; seen at once, durable after a sync.
@@ -124,6 +136,9 @@ impl Store {
         let seq = self.next_seq();
         let inode = self.inode(handle.ino);
         inode.astray |= lands_at != offset;
+        if data.iter().any(|byte| *byte != 0) {
+            inode.last_write = offset;
+        }
         inode.change(seq, Change::Write { offset, lands_at, data });
         Ok(())
     }

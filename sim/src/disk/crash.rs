@@ -116,6 +116,7 @@ impl Store {
             }
         }
         inode.view = inode.durable.clone();
+        inode.last_write = 0; // Nobody knows what is the last that is left.
         inode.astray = false;
         inode.handles = 0;
     }

@@ -25,11 +25,14 @@ pub struct Faults {
     /// The next write reaches the medium this many bytes away from where it belongs; reads see it in place as
     /// long as it is cached. Used once.
     pub misdirect: Option<i64>,
+    /// The share of long reads, such as a log's at a start, that find one bit flipped, anywhere but in what was written
+    /// last: damage there cannot be told from a write that was torn.
+    pub rot: f64,
 }
 
 impl fmt::Display for Faults {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Faults { slow_sync, write_error, sync_error, full, stuck, lying_sync, fuse, misdirect } = self;
+        let Faults { slow_sync, write_error, sync_error, full, stuck, lying_sync, fuse, misdirect, rot } = self;
         let said = [
             slow_sync.as_ref().map(|took| format!("syncs take {took:?}")),
             (*write_error > 0.0).then(|| format!("{:.0} % of writes fail", write_error * 100.0)),
@@ -39,6 +42,7 @@ impl fmt::Display for Faults {
             lying_sync.map(|every| format!("every {every}th sync does nothing")),
             fuse.map(|left| format!("fails after {left} operations")),
             misdirect.map(|by| format!("the next write lands {by} bytes away")),
+            (*rot > 0.0).then(|| format!("{:.0} % of long reads find a flipped bit", rot * 100.0)),
         ];
         f.write_str(&said.into_iter().flatten().collect::<Vec<_>>().join(", "))
     }

@@ -76,6 +76,8 @@ pub(super) struct Inode {
     pub durable: Image,
     pub view: Image,
     pub pending: VecDeque<Op>,
+    /// Where the last write began that was more than zeros. What lies before it was there already.
+    pub last_write: u64,
     /// The images may differ although nothing is pending: a sync failed or a write went astray.
     pub astray: bool,
     pub handles: u32,

@@ -62,6 +62,7 @@ pub(super) struct Labels {
     pub tear: Label,
     pub op: Label,
     pub sector: Label,
+    pub rot: Label,
 }
 
 /// All files and names of one disk.
@@ -97,6 +98,7 @@ impl Store {
                 tear: label("tear"),
                 op: label("op"),
                 sector: label("sector"),
+                rot: label("rot"),
             },
             draws: draws.clone(),
             in_flight: Vec::new(),

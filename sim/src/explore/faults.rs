@@ -26,6 +26,7 @@ pub(super) fn steps(frame: &Frame, swarm: bool, choices: &mut Choices) -> Vec<Ta
             Family::Pause => pause,
             Family::SlowDisk => slow_disk,
             Family::BadDisk => bad_disk,
+            Family::Rot => rot,
             Family::Clock => clock,
             Family::Points => at_point,
             Family::Stalls => stall,
@@ -43,7 +44,12 @@ pub(super) fn steps(frame: &Frame, swarm: bool, choices: &mut Choices) -> Vec<Ta
             let label = format!("{name}/{number}");
             let lasts = typical * choices.log(&format!("{label}/lasts"), 0.4, 2.5);
             let at = frame.moment(&format!("{label}/at"), choices);
-            steps.push(make(frame, &Fault { label, at, lasts }, choices));
+            let own = choices.range(&format!("{label}/own"), 1, frame.nodes);
+            let fault = Fault { label, at, lasts, own };
+            steps.push(make(frame, &fault, choices));
+            if *family == Family::Rot {
+                steps.push(restart_in(&fault));
+            }
         }
     }
     steps
@@ -54,6 +60,8 @@ struct Fault {
     label: String,
     at: f64,
     lasts: f64,
+    /// A member, for faults of several steps.
+    own: u64,
 }
 
 impl Fault {
@@ -174,6 +182,18 @@ fn bad_disk(frame: &Frame, fault: &Fault, choices: &mut Choices) -> Table {
     let step = fault.step("disk").text("node", node).text("error", error).with("for", ms(fault.lasts));
     let share = share(choices.log(&fault.at("share"), 0.02, 1.0));
     if error == "eio" { step.with("share", share) } else { step }
+}
+
+/// Rot shows at a start, so one follows.
+fn rot(_: &Frame, fault: &Fault, choices: &mut Choices) -> Table {
+    let share = share(choices.log(&fault.at("share"), 0.1, 1.0));
+    fault.step("disk").text("node", format!("n{}", fault.own)).with("rot", share).with("for", ms(fault.lasts))
+}
+
+fn restart_in(fault: &Fault) -> Table {
+    let step = Table::new().with("at", ms(fault.at + fault.lasts / 10.0)).text("do", "restart");
+    let step = step.text("node", format!("n{}", fault.own)).text("kind", "kill");
+    step.with("down", ms_range(5.0, fault.lasts / 3.0))
 }
 
 fn clock(frame: &Frame, fault: &Fault, choices: &mut Choices) -> Table {

@@ -19,6 +19,8 @@ pub enum Family {
     SlowDisk,
     /// Disks fail or are full.
     BadDisk,
+    /// What a disk gives back at a start is not what was stored.
+    Rot,
     /// Clocks drift and jump.
     Clock,
     /// Members join, learn, are promoted, replaced and removed.
@@ -45,6 +47,7 @@ impl Family {
         (Family::Pause, 0.5),
         (Family::SlowDisk, 0.5),
         (Family::BadDisk, 0.25),
+        (Family::Rot, 0.2),
         (Family::Clock, 0.35),
         (Family::Membership, 0.3),
         (Family::Transfer, 0.5),

@@ -18,6 +18,9 @@ pub mod wire;
 /// The event log of a run, shared by the world that fills it and the runner that reads it, also after a panic.
 pub type SharedRecorder = Arc<Mutex<Recorder>>;
 
+/// What is broken when an oracle cannot tell whether anything is: the testbed.
+pub const INCONCLUSIVE: &str = "inconclusive";
+
 /// How a run ended.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]

@@ -46,12 +46,16 @@ pub struct Shared {
     pub looks: Vec<Arc<Look>>,
     /// Set when clients are to end.
     pub stop: tokio::sync::watch::Receiver<bool>,
+    /// Set when watches are to end, too.
+    pub finish: tokio::sync::watch::Receiver<bool>,
     /// Watch streams and watches so far.
     pub watches: AtomicU64,
     /// The newest revision any client has seen.
     pub newest: AtomicI64,
     /// The newest revision below which a client asked to compact.
     pub compacted: AtomicI64,
+    /// The first revision that no audit has come to.
+    pub audited: AtomicI64,
 }
 
 /// One client.
@@ -113,6 +117,11 @@ impl Client {
     /// Whether the run's load has ended.
     pub fn stopped(&self) -> bool {
         *self.shared.stop.borrow()
+    }
+
+    /// Whether the run has ended.
+    pub fn finished(&self) -> bool {
+        *self.shared.finish.borrow()
     }
 
     /// Waits, but not past the end of the load.
@@ -331,7 +340,10 @@ impl Client {
         if a != b {
             success.push(TxnOp::Put(Put { key: b.clone(), value: self.value(), ..Put::default() }));
         }
-        success.push(TxnOp::Range(Range::of(self.keys())));
+        // Some look back so far that compaction may have been there.
+        let back = if self.chance("txn-past", 0.25) { self.below("txn-past", 25) as i64 } else { 0 };
+        let past = if back == 0 { 0 } else { (self.shared.newest.load(Ordering::Relaxed) - back).max(1) };
+        success.push(TxnOp::Range(Range { revision: Revision(past), ..Range::of(self.keys()) }));
         if self.chance("nested", 0.2) {
             let inner = Txn {
                 compares: vec![Compare {

@@ -65,6 +65,16 @@ impl Connection {
         MaintenanceClient::new(self.channel())
     }
 
+    /// Asks for the hash of the whole history.
+    pub async fn hash_kv(&self, patience: Duration) -> Result<pb::HashKvResponse, String> {
+        let mut stub = self.maintenance();
+        match self.bounded(stub.hash_kv(pb::HashKvRequest { revision: 0 }), patience).await {
+            None => Err("no answer to HashKV".to_owned()),
+            Some(Err(status)) => Err(status.to_string()),
+            Some(Ok(answer)) => Ok(answer.into_inner()),
+        }
+    }
+
     /// Sends one request and tells how it ended. A call that takes longer than `patience` is given up: a cut link
     /// never gives an error, it is just silent.
     pub async fn call(

@@ -1,14 +1,16 @@
 //! The course of a run: boot, load and script, calm, last reads, verdict.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use evenkeel_check::Oracles;
+use evenkeel_check::hash_kv::HashKv;
 use evenkeel_check::history::{Body, KeyRange, Outcome, Range, Request};
 use evenkeel_check::linearizable::FinalRead;
 use evenkeel_check::observation::Observation;
 use evenkeel_check::suite::{Config as OracleConfig, Finish};
+use evenkeel_check::{MemberId, Oracles, Revision, Violation};
 use evenkeel_scenario::cluster::Cluster as Settings;
 use evenkeel_scenario::expr::{Expr, eval};
 use evenkeel_scenario::step::Step;
@@ -22,13 +24,14 @@ use super::connection::{Connection, doors};
 use super::coverage::Stands;
 use super::feed::Feed;
 use super::figures;
+use super::names::Names;
 use super::operate;
 use super::scripted;
 use super::steps::{Power, Stage};
 use super::view::View;
 use super::watcher;
 use crate::draw::Draws;
-use crate::report::SharedRecorder;
+use crate::report::{INCONCLUSIVE, SharedRecorder};
 use crate::timer::Time;
 
 /// How often expectations and oracles are looked at.
@@ -44,6 +47,11 @@ const LAST_READ_PATIENCE: Duration = Duration::from_secs(8);
 /// After the load has ended, answers may still come for so long.
 const LAST_ANSWERS: Duration = Duration::from_secs(10);
 
+/// Members that are watched through the whole run where members' own word does not count.
+const AUDITS_MAX: usize = 3;
+/// How long the last events may take to arrive.
+const LAST_EVENTS_MAX: Duration = Duration::from_secs(5);
+
 /// A promise of the system, or an expectation of the scenario, that was broken.
 #[derive(Clone, Debug)]
 pub struct Broken {
@@ -53,6 +61,17 @@ pub struct Broken {
     pub at: Duration,
     /// One sentence.
     pub message: String,
+}
+
+impl Broken {
+    /// What an oracle says. A search that gave up is a failure of the testbed, and of no promise.
+    fn by(violation: &Violation) -> Broken {
+        Broken {
+            what: if violation.inconclusive { INCONCLUSIVE } else { violation.oracle }.to_owned(),
+            at: Duration::from_nanos(violation.at.nanos),
+            message: violation.to_string(),
+        }
+    }
 }
 
 /// What is known at the end of a run.
@@ -110,6 +129,7 @@ struct Course {
     view: View,
     shared: Arc<Shared>,
     stop: tokio::sync::watch::Sender<bool>,
+    finish: tokio::sync::watch::Sender<bool>,
     load: Vec<tokio::task::JoinHandle<()>>,
     monitors: Vec<Monitor>,
     /// When `quiesce` was first seen to have ended all faults.
@@ -141,6 +161,7 @@ impl Course {
         let disk = &resolved.cluster.disk;
         let power = Power { lose_unsynced: disk.lose_unsynced, torn: disk.torn };
         let (stop, stopped) = tokio::sync::watch::channel(false);
+        let (finish, finished) = tokio::sync::watch::channel(false);
         let shared = Arc::new(Shared {
             feed: feed.clone(),
             names: cluster.names.clone(),
@@ -148,9 +169,11 @@ impl Course {
             connections: connections.clone(),
             looks: cluster.machines.iter().map(|machine| machine.look.clone()).collect(),
             stop: stopped,
+            finish: finished,
             watches: Default::default(),
             newest: 1.into(),
             compacted: Default::default(),
+            audited: Default::default(),
         });
         let stage = Arc::new(Stage::new(
             Arc::clone(&cluster),
@@ -164,7 +187,7 @@ impl Course {
         let monitors = resolved.default_expects().iter().chain(&resolved.expects).map(Monitor::new).collect();
         let load = Vec::new();
         let (calm_since, loaded) = Default::default();
-        Course { resolved, feed, cluster, stage, view, shared, stop, load, monitors, calm_since, loaded }
+        Course { resolved, feed, cluster, stage, view, shared, stop, finish, load, monitors, calm_since, loaded }
     }
 
     /// Runs load and script for the scenario's time, or until something is broken.
@@ -195,12 +218,16 @@ impl Course {
                 self.load.push(self.cluster.spawn(client.run()));
             }
         }
-        if cluster::FROM_OUTSIDE
+        if self.is_audited()
             && let Some(group) = self.resolved.clients.first()
         {
-            let (shared, place) = (Arc::clone(&self.shared), group.knobs.count);
-            let client = Client::new(shared, Arc::new(group.clone()), 0, next_client, place);
-            self.load.push(self.cluster.spawn(watcher::record(client)));
+            let group = Arc::new(group.clone());
+            for number in self.cluster.numbers().take(AUDITS_MAX) {
+                let (shared, place) = (Arc::clone(&self.shared), group.knobs.count);
+                let client = Client::new(shared, Arc::clone(&group), 0, next_client, place);
+                next_client += 1;
+                self.cluster.spawn(watcher::audit(client, MemberId(number)));
+            }
         }
         let mut script_done_at = None;
         let mut revived = Duration::ZERO;
@@ -276,8 +303,7 @@ impl Course {
             return Some(Broken { what: oracle.to_owned(), at: self.feed.now(), message });
         }
         if let Some(violation) = self.feed.violation() {
-            let at = Duration::from_nanos(violation.at.nanos);
-            return Some(Broken { what: violation.oracle.to_owned(), at, message: violation.to_string() });
+            return Some(Broken::by(&violation));
         }
         for monitor in &mut self.monitors {
             match monitor.observe(&self.view) {
@@ -306,32 +332,58 @@ impl Course {
         while !self.load.iter().all(|task| task.is_finished()) && self.feed.now() < give_up {
             self.feed.time().sleep(LOOK_INTERVAL).await;
         }
-        let reads = match self.last_reads().await {
-            Ok(reads) => reads,
+        let (reads, hashes) = match self.last_reads().await {
+            Ok(answers) => answers,
             Err(message) => return Some(Broken { what: "availability".into(), at: self.feed.now(), message }),
         };
         let now = self.feed.now();
         let mut inner = self.feed.lock();
         let moment = inner.moment(now);
-        let report = inner.oracles.finish(moment, &Finish { reads });
+        let report = inner.oracles.finish(moment, &Finish { reads, hashes });
         drop(inner);
-        report.violations.first().map(|violation| Broken {
-            what: violation.oracle.to_owned(),
-            at: Duration::from_nanos(violation.at.nanos),
-            message: violation.to_string(),
-        })
+        let _ = self.finish.send(true);
+        report.violations.first().map(Broken::by)
     }
 
-    /// One read of everything on each member, all at the same revision: leases may still end and move it.
-    async fn last_reads(&self) -> Result<Vec<FinalRead>, String> {
+    /// Members' own word does not count: watches tell what each revision did, so that an operation whose answer was
+    /// lost is found, not guessed.
+    fn is_audited(&self) -> bool {
+        cluster::FROM_OUTSIDE || self.resolved.is_black_box()
+    }
+
+    /// The newest revision that any member has applied.
+    fn newest(&self) -> i64 {
+        self.cluster.members().map(|machine| machine.look.with(|seen| seen.revision)).max().unwrap_or_default()
+    }
+
+    /// Waits, within limits, until a watch has shown everything up to a revision.
+    async fn last_events(&self, newest: i64) {
+        let give_up = self.feed.now() + LAST_EVENTS_MAX;
+        while self.shared.audited.load(Ordering::Relaxed) <= newest && self.feed.now() < give_up {
+            self.feed.time().sleep(LOOK_INTERVAL).await;
+        }
+    }
+
+    /// One read of everything on each member, all at the same revision (leases may still end and move it), and a hash of
+    /// the history.
+    async fn last_reads(&self) -> Result<(Vec<FinalRead>, Vec<HashKv>), String> {
         for _ in 0..LAST_ROUNDS {
             let mut reads = Vec::new();
             for number in self.cluster.names.voters() {
                 reads.push(self.last_read(number).await?);
             }
-            let newest = self.cluster.members().map(|machine| machine.look.with(|seen| seen.revision)).max();
-            if reads.iter().all(|read| Some(read.header.revision.0) == newest) {
-                return Ok(reads);
+            let newest = self.newest();
+            if reads.iter().all(|read| read.header.revision.0 == newest) {
+                let mut hashes = Vec::new();
+                for number in self.cluster.names.voters() {
+                    hashes.push(self.last_hash(number).await?);
+                }
+                if self.is_audited() {
+                    self.last_events(newest).await;
+                }
+                if self.newest() == newest {
+                    return Ok((reads, hashes));
+                }
             }
             self.feed.time().sleep(Duration::from_millis(500)).await;
         }
@@ -339,21 +391,41 @@ impl Course {
     }
 
     async fn last_read(&self, number: u64) -> Result<FinalRead, String> {
-        let request = Request::Range(Range::of(KeyRange::all()));
-        let names = self.cluster.names.clone();
+        // Not part of the history: the order of these reads is no client's, and leases may end between them.
+        let outcome = self.last_answer(number, |connection, names| async move {
+            let everything = Request::Range(Range::of(KeyRange::all()));
+            match connection.call(&everything, LAST_READ_PATIENCE, &move |id| names.member(id)).await {
+                Outcome::Ok(header, Body::Range(reply)) => Ok(FinalRead { header, kvs: reply.kvs }),
+                other => Err(format!("{other:?}")),
+            }
+        });
+        outcome.await
+    }
+
+    async fn last_hash(&self, number: u64) -> Result<HashKv, String> {
+        let member = MemberId(number);
+        let outcome = self.last_answer(number, move |connection, _| async move {
+            let answer = connection.hash_kv(LAST_READ_PATIENCE).await?;
+            let (revision, compacted) = (Revision(answer.hash_revision), Revision(answer.compact_revision));
+            Ok(HashKv { member, revision, compacted, hash: answer.hash })
+        });
+        outcome.await
+    }
+
+    /// Asks a member, from the clients' machine, until it answers or patience is over.
+    async fn last_answer<T: Send + 'static, F: Future<Output = Result<T, String>> + Send + 'static>(
+        &self,
+        number: u64,
+        ask: impl Fn(Connection, Names) -> F,
+    ) -> Result<T, String> {
         let give_up = self.feed.now() + LAST_READS_MAX;
         let mut last = String::new();
         while self.feed.now() < give_up {
-            // Not part of the history: the order of these reads is no client's, and leases may end between them.
-            let (connection, names, question) =
-                (self.shared.connections[number as usize - 1].clone(), names.clone(), request.clone());
-            let call = self.cluster.spawn(async move {
-                connection.call(&question, LAST_READ_PATIENCE, &move |id| names.member(id)).await
-            });
-            let outcome = call.await.map_err(|error| error.to_string())?;
-            match outcome {
-                Outcome::Ok(header, Body::Range(reply)) => return Ok(FinalRead { header, kvs: reply.kvs }),
-                other => last = format!("{other:?}"),
+            let connection = self.shared.connections[number as usize - 1].clone();
+            let call = self.cluster.spawn(ask(connection, self.cluster.names.clone()));
+            match call.await.map_err(|error| error.to_string())? {
+                Ok(answer) => return Ok(answer),
+                Err(reason) => last = reason,
             }
             self.stage.revive();
             self.feed.time().sleep(Duration::from_millis(200)).await;
@@ -429,9 +501,6 @@ fn not_simulated(resolved: &Resolved) -> Option<String> {
     }
     resolved.steps.iter().find_map(|step| {
         let matching = match &step.action {
-            Action::DiskStep(disk) if disk.rot.is_some() => {
-                return Some(format!("step {}: `rot` has no effect", step.id));
-            }
             Action::Cut(cut) => &cut.matching,
             Action::Slow(slow) => &slow.matching,
             Action::Drop(drop) => &drop.matching,
@@ -470,6 +539,7 @@ fn oracle_config(resolved: &Resolved) -> OracleConfig {
         voters: *nodes as usize,
         election_timeout_nanos: tick.times(*election_ticks as f64).0 as u64,
         rate_error_ppm: (drift * 1e6) as u64,
+        black_box_only: resolved.is_black_box(),
         off: resolved.opt_out.iter().filter_map(|out| oracle_of(out)).map(str::to_owned).collect(),
         stale_leader_nanos: if *check_quorum { OracleConfig::default().stale_leader_nanos } else { u64::MAX / 4 },
         ..OracleConfig::default()

@@ -176,6 +176,9 @@ impl Stage {
                 if let Some(fsync) = &step.fsync {
                     faults.slow_sync = Some(fsync.low.to_std()..fsync.high.to_std());
                 }
+                if let Some(share) = step.rot {
+                    faults.rot = share.0;
+                }
                 match step.error {
                     Some(DiskError::Eio) => (faults.write_error, faults.sync_error) = (step.share.0, step.share.0),
                     Some(DiskError::Enospc) => faults.full = true,

@@ -1,6 +1,10 @@
 //! A client's watches: opened, read at their own pace, resumed on another member when their stream breaks.
 //!
-//! One stream carries one watch or a few. A reader may be slow, and asks for progress at a pace of its own.
+//! One stream carries one watch or a few. A reader may be slow, and asks for progress at a pace of its own. Watches
+//! outlive the load: whether an event is still missing when all is quiet is judged at the end of the run.
+//!
+//! An *audit* is a watch of everything, on one member, for the whole run. Where members' own word does not count, it is
+//! what names the operations whose answers were lost.
 
 use std::collections::VecDeque;
 use std::sync::atomic::Ordering;
@@ -23,6 +27,8 @@ const SILENCE_MAX: Duration = Duration::from_secs(4);
 const PING_INTERVAL: Duration = Duration::from_secs(1);
 /// And the shortest.
 const PING_INTERVAL_MIN: Duration = Duration::from_millis(100);
+/// Between two streams of one watch.
+const RESUME_PAUSE: Duration = Duration::from_millis(100);
 /// Times a stream is resumed before its client gives it up.
 const RESUMES_MAX: u32 = 50;
 /// Watches that share a stream, at most.
@@ -99,18 +105,24 @@ fn draw(client: &Client) -> WatchRequest {
     }
 }
 
-/// Follows everything until the load ends. Where members do not tell what they apply, this tells what each revision
-/// did: an operation whose answer was lost is found there, not guessed.
-pub async fn record(client: Client) {
-    let request = WatchRequest {
-        keys: KeyRange::all(),
-        start: Revision(1),
-        filters: WatchFilters { no_put: false, no_delete: false },
-        prev_kv: false,
-        progress_notify: false,
-        fragment: false,
-    };
-    follow(&client, vec![request], Pace::STEADY, Duration::MAX, None).await;
+/// Watches everything on one member until the run ends.
+pub async fn audit(client: Client, member: MemberId) {
+    let mut request = WatchRequest { keys: KeyRange::all(), start: Revision(1), ..WatchRequest::default() };
+    let mut before = None;
+    while !client.finished() {
+        let mut follow = Follow::new(&client, Pace::STEADY, true);
+        follow.open(member, &[(request.clone(), before.take())]);
+        let end = follow.run(member.0, Duration::MAX).await;
+        let line = &follow.lines[0];
+        if !line.cancelled {
+            client.shared.feed.observe(Observation::WatchClosed { watch: line.key });
+        }
+        match end {
+            End::Cancelled => request.start = follow.compacted.max(Revision(1)),
+            End::Wanted | End::Broken => (request.start, before) = (line.next, Some(line.key)),
+        }
+        client.shared.feed.time().sleep(RESUME_PAUSE).await;
+    }
 }
 
 /// Follows the watches of one stream, resumed together whenever it breaks; at first on the member `first`, if there is
@@ -122,7 +134,7 @@ pub async fn follow(
     until: Duration,
     first: Option<MemberId>,
 ) {
-    let mut follow = Follow { client, stream: StreamId(0), pace, lines: Vec::new(), created: VecDeque::new() };
+    let mut follow = Follow::new(client, pace, false);
     let mut wanted: Vec<(WatchRequest, Option<WatchKey>)> =
         requests.into_iter().map(|request| (request, None)).collect();
     for round in 0..RESUMES_MAX {
@@ -134,13 +146,13 @@ pub async fn follow(
         }
         match end {
             End::Wanted | End::Cancelled => break,
-            End::Broken if client.stopped() || until <= client.shared.feed.now() => break,
+            End::Broken if client.finished() || until <= client.shared.feed.now() => break,
             End::Broken => {
                 let left = follow.lines.iter().filter(|line| !line.cancelled);
                 let again = |line: &Line| (WatchRequest { start: line.next, ..line.request.clone() }, Some(line.key));
                 wanted = left.map(again).collect();
                 client.shared.feed.happened("watch_resumed", None);
-                client.pause(Duration::from_millis(100)).await;
+                client.shared.feed.time().sleep(RESUME_PAUSE).await;
             }
         }
     }
@@ -161,12 +173,21 @@ struct Follow<'a> {
     client: &'a Client,
     stream: StreamId,
     pace: Pace,
+    /// It reads as fast as it can, and what it saw is noted.
+    audits: bool,
     lines: Vec<Line>,
     /// Those the server has not named yet, in the order in which they were asked for.
     created: VecDeque<usize>,
+    /// The last that the server said when it cancelled.
+    compacted: Revision,
 }
 
-impl Follow<'_> {
+impl<'a> Follow<'a> {
+    fn new(client: &'a Client, pace: Pace, audits: bool) -> Follow<'a> {
+        let (lines, created) = Default::default();
+        Follow { client, stream: StreamId(0), pace, audits, lines, created, compacted: Revision(0) }
+    }
+
     fn open(&mut self, member: MemberId, wanted: &[(WatchRequest, Option<WatchKey>)]) {
         let shared = &self.client.shared;
         self.lines.clear();
@@ -198,6 +219,11 @@ impl Follow<'_> {
         if self.lines.iter().any(|line| requests.try_send(create(&line.request)).is_err()) {
             return End::Broken;
         }
+        // Some ask at once how far they are, before they have what they missed.
+        let from_the_past = self.lines.iter().any(|line| line.request.start.0 != 0);
+        if !self.audits && from_the_past && self.client.chance("eager-progress", 0.25) {
+            let _ = requests.try_send(progress_request());
+        }
         let opened = tokio::select! {
             biased;
             opened = stub.watch(outgoing) => opened,
@@ -207,7 +233,7 @@ impl Follow<'_> {
         let mut incoming = opened.into_inner();
         let mut heard = shared.feed.now();
         let mut ping = shared.feed.now() + self.pace.ping;
-        let mut stop = shared.stop.clone();
+        let mut finish = shared.finish.clone();
         loop {
             let now = shared.feed.now();
             if until <= now {
@@ -216,14 +242,15 @@ impl Follow<'_> {
             let alarm = ping.min(heard + SILENCE_MAX).min(until);
             tokio::select! {
                 biased;
-                () = async { let _ = stop.wait_for(|stop| *stop).await.is_ok(); } => return End::Wanted,
+                () = async { let _ = finish.wait_for(|finish| *finish).await.is_ok(); } => return End::Wanted,
                 message = incoming.message() => match message {
                     Ok(Some(message)) => {
                         heard = shared.feed.now();
                         if let Some(end) = self.take(message) {
                             return end;
                         }
-                        if self.pace.pause <= self.pace.left && self.client.chance("slow-watch", self.pace.pauses) {
+                        let may_pause = !self.audits && self.pace.pause <= self.pace.left;
+                        if may_pause && self.client.chance("slow-watch", self.pace.pauses) {
                             self.pace.left -= self.pace.pause;
                             time.sleep(self.pace.pause).await;
                         }
@@ -237,8 +264,7 @@ impl Follow<'_> {
                     }
                     if ping <= now {
                         ping = now + self.pace.ping;
-                        let progress = pb::watch_request::RequestUnion::ProgressRequest(pb::WatchProgressRequest {});
-                        let _ = requests.try_send(pb::WatchRequest { request_union: Some(progress) });
+                        let _ = requests.try_send(progress_request());
                     }
                 }
             }
@@ -252,6 +278,14 @@ impl Follow<'_> {
 
     /// Records one response. Tells when the stream has ended with it.
     fn take(&mut self, message: pb::WatchResponse) -> Option<End> {
+        let end = self.note(message);
+        if self.audits {
+            self.client.shared.audited.fetch_max(self.lines[0].next.0, Ordering::Relaxed);
+        }
+        end
+    }
+
+    fn note(&mut self, message: pb::WatchResponse) -> Option<End> {
         let client = self.client;
         let (feed, names) = (&client.shared.feed, &client.shared.names);
         let header = wire::header(message.header.as_ref(), |id| names.member(id));
@@ -271,12 +305,14 @@ impl Follow<'_> {
         if message.canceled {
             let line = self.line(message.watch_id)?;
             line.cancelled = true;
+            let key = line.key;
+            self.compacted = Revision(message.compact_revision);
             feed.observe(Observation::WatchCanceled {
-                watch: line.key,
+                watch: key,
                 compact_revision: Revision(message.compact_revision),
                 reason: message.cancel_reason,
             });
-            feed.observe(Observation::WatchClosed { watch: line.key });
+            feed.observe(Observation::WatchClosed { watch: key });
             return self.lines.iter().all(|line| line.cancelled).then_some(End::Cancelled);
         }
         if message.events.is_empty() {
@@ -300,6 +336,11 @@ impl Follow<'_> {
         feed.observe(Observation::WatchEvents { watch: line.key, header, events, fragment: message.fragment });
         None
     }
+}
+
+fn progress_request() -> pb::WatchRequest {
+    let progress = pb::watch_request::RequestUnion::ProgressRequest(pb::WatchProgressRequest {});
+    pb::WatchRequest { request_union: Some(progress) }
 }
 
 fn create(request: &WatchRequest) -> pb::WatchRequest {

@@ -61,7 +61,7 @@ impl Rig {
     fn pull(&self, stream: StreamId) -> Option<(WatcherId, Vec<i64>)> {
         let mut catch_up = CatchUp::new(self.hub.large_slices());
         let (watcher, delivery) = loop {
-            let (watcher, delivery) = self.hub.pull(stream, || self.store.clone())?;
+            let (watcher, delivery) = self.hub.pull(stream, || self.store.clone(), Mutants::NONE)?;
             let Delivery::Missed(spec, missed) = delivery else { break (watcher, delivery) };
             if let Turn::Done(Some(batch)) = catch_up.turn(&self.hub, watcher, (spec, missed), || self.store.clone()) {
                 break (watcher, Delivery::Batch(batch));

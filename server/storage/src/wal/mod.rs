@@ -29,7 +29,7 @@ mod writer;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use evenkeel_raft::{Entry, HardState, Index, Term};
+use evenkeel_raft::{Entry, HardState, Index, Mutants, Term};
 
 pub use error::WalError;
 pub use release::{Release, Released};
@@ -59,12 +59,14 @@ pub struct Options {
     pub identity: Identity,
     /// How many bytes of values are kept in memory.
     pub cache_bytes: usize,
+    /// Planted bugs (testbed builds only).
+    pub mutants: Mutants,
 }
 
 impl Options {
     /// 64 MiB segments, 32 MiB of cached values.
     pub fn new(identity: Identity) -> Options {
-        Options { segment_bytes: 64 << 20, identity, cache_bytes: 32 << 20 }
+        Options { segment_bytes: 64 << 20, identity, cache_bytes: 32 << 20, mutants: Mutants::NONE }
     }
 
     fn check(&self) {

@@ -14,7 +14,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use evenkeel_raft::{Entry, HardState, Index, Payload, Term};
+use evenkeel_raft::{Entry, HardState, Index, Mutant, Payload, Term};
 
 use super::config_bytes;
 use super::format::{Record, SegmentHeader};
@@ -117,7 +117,12 @@ impl Wal {
             reader = next;
         }
         let mut newest = None;
-        while let Some(batch) = reader.step_open_ended()? {
+        loop {
+            let batch = match reader.step_open_ended() {
+                Ok(Some(batch)) => batch,
+                Err(WalError::Damaged { .. }) if options.mutants.on(Mutant::MidlogAsTorn) => break,
+                end => break end.map(|_| ())?,
+            };
             log.add(&reader, &batch)?;
             newest = Some(u64::from(batch.offset())..u64::from(reader.offset()));
         }

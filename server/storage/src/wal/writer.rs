@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use evenkeel_raft::{Index, Payload, Term};
+use evenkeel_raft::{Index, Mutant, Payload, Term};
 
 use super::format::{BATCH_HEADER, BatchBuilder, Record, SECTOR, SegmentHeader, sector_up};
 use super::spares::Spare;
@@ -97,7 +97,10 @@ impl Wal {
         let end = u64::from(current.end) + u64::from(len);
         let place = Place { segment: current.segment, offset: current.end, len };
         assert!(end <= u64::from(current.file_bytes), "a batch ending at {end} does not fit into its segment");
-        let written = current.file.write_at_and_sync(u64::from(current.end), bytes).await;
+        let mut written = current.file.write_at_and_sync(u64::from(current.end), bytes).await;
+        if written.is_err() && self.options.mutants.on(Mutant::FsyncRetry) {
+            written = current.file.sync().await;
+        }
         written.map_err(WalError::io(&current.name, "writing"))?;
         current.end = end as u32;
         current.chain = chain;

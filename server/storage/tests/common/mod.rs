@@ -16,7 +16,7 @@ use evenkeel_storage::{Disk, File, OpenMode, Options, Pending};
 pub const IDENTITY: Identity = Identity { cluster_id: 0xc1, member_id: 0x3e };
 
 pub fn options(segment_bytes: u32) -> Options {
-    Options { segment_bytes, identity: IDENTITY, cache_bytes: 64 << 10 }
+    Options { cache_bytes: 64 << 10, segment_bytes, ..Options::new(IDENTITY) }
 }
 
 /// Runs a future to its end on this thread.

@@ -24,7 +24,7 @@ fn bench_prints_the_cost_per_operation() {
                 oracles.observe(at, observation);
             }
             online = online.min(start.elapsed().as_secs_f64());
-            let report = oracles.finish(history.end, &Finish { reads: history.finals.clone() });
+            let report = oracles.finish(history.end, &Finish { reads: history.finals.clone(), ..Finish::default() });
             total = total.min(start.elapsed().as_secs_f64());
             assert_eq!(report.violations, []);
         }

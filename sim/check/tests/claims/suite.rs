@@ -52,6 +52,23 @@ fn black_box_mode_ignores_what_members_say() {
 }
 
 #[test]
+fn different_histories_behind_equal_revisions_are_caught() {
+    use evenkeel_check::hash_kv::HashKv;
+    let answer = |member, revision, compacted, hash| {
+        let (revision, compacted) = (Revision(revision), Revision(compacted));
+        HashKv { member: MemberId(member), revision, compacted, hash }
+    };
+    let judge = |hashes: Vec<HashKv>| {
+        let mut oracles = Oracles::new(&Config { black_box_only: true, ..Config::default() }).expect("no names");
+        let report = oracles.finish(Moment::new(1, 1), &Finish { hashes, ..Finish::default() });
+        report.violations.iter().map(|violation| violation.oracle).collect::<Vec<_>>()
+    };
+    assert_eq!(judge(vec![answer(1, 9, 3, 7), answer(2, 9, 3, 8)]), ["hash-kv"]);
+    let comparable = vec![answer(1, 9, 3, 7), answer(2, 9, 3, 7), answer(3, 9, 4, 8), answer(3, 8, 3, 1)];
+    assert_eq!(judge(comparable), [""; 0]);
+}
+
+#[test]
 fn oracles_can_be_shared_between_tasks() {
     fn is_send<T: Send>() {}
     is_send::<Oracles>();

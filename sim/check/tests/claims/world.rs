@@ -595,7 +595,7 @@ pub fn check(history: &History, config: &Config) -> Vec<Violation> {
     for (at, observation) in &history.events {
         oracles.observe(*at, observation.clone());
     }
-    oracles.finish(history.end, &Finish { reads: history.finals.clone() }).violations
+    oracles.finish(history.end, &Finish { reads: history.finals.clone(), ..Finish::default() }).violations
 }
 
 pub fn config(shape: Shape) -> Config {

@@ -254,7 +254,7 @@ section! {
         lose_unsynced: Option<bool> = unset(),
         /// Whether everything on the disk is gone, and the member starts again without it.
         wiped: Option<bool> = unset(),
-        /// Share of reads that find a flipped bit.
+        /// Share of long reads, such as a log's at a start, that find a flipped bit in what was not written last.
         rot: Option<Share> = unset(),
         /// How long.
         hold as "for": Option<Nanos> = unset(),
