@@ -24,7 +24,7 @@ const IDENTITY: Identity = Identity { cluster_id: IDS.cluster, member_id: IDS.me
 async fn joined(dir: &TempDir) -> Arc<Member> {
     let disk: Arc<dyn Disk> = Arc::new(RealDisk::open(dir.path(), true).unwrap());
     let config = Config { listen_peer_urls: Vec::new(), listen_client_urls: Vec::new(), ..Config::default() };
-    let options = Options { segment_bytes: 1 << 20, identity: IDENTITY, cache_bytes: 1 << 20 };
+    let options = Options { segment_bytes: 1 << 20, identity: IDENTITY, cache_bytes: 1 << 20, mutants: Mutants::NONE };
     let wal = Wal::create(Arc::clone(&disk), options).await.unwrap();
     let state = State::new(Store::new(), Cluster { members: members(), ..Cluster::default() });
     let level = state.cluster().level();
@@ -42,7 +42,7 @@ fn members() -> BTreeMap<u64, MemberInfo> {
 
 /// Who a restart would think takes part.
 fn stored(member: &Member) -> Vec<NodeId> {
-    let found = newest(&*member.env().disk, IDENTITY).unwrap().expect("there is one");
+    let found = newest(&*member.env().disk, IDENTITY, Mutants::NONE).unwrap().expect("there is one");
     found.state.cluster().configuration.voters.iter().copied().collect()
 }
 

@@ -6,7 +6,7 @@
 //! Who asks may meet only members that lag, and have not heard of the start. An answer counts by itself when its giver
 //! has confirmed it with the leader. Other answers count together: a member that has started has its name in the logs of
 //! a majority of the voters, itself perhaps included. So when more than all but a majority of the voters, this one not
-//! included, do not have the name, it was never committed ([`Witnesses`]).
+//! included, do not have the name, it was never committed (`Witnesses`).
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;

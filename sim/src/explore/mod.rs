@@ -1,6 +1,6 @@
 //! Exploration: runs that nobody wrote.
 //!
-//! A seed becomes a plain scenario ([`generate`]): text that `lint` accepts, that a person can read, and that every
+//! A seed becomes a plain scenario ([`generate()`]): text that `lint` accepts, that a person can read, and that every
 //! other tool (shrinking, replaying, reporting) takes like any file. Nothing is random outside the labelled decisions
 //! of that seed, so the same profile and seed always give the same text.
 //!
@@ -9,7 +9,7 @@
 //! recoverable: disks of a majority are never lost, every fault ends, and each run closes with a calm phase in which
 //! the cluster must work.
 //!
-//! - [`draft`]: a scenario as tables of keys, before it is text; what mutators change.
+//! - [`mod@draft`]: a scenario as tables of keys, before it is text; what mutators change.
 //! - [`choice`]: draws with the distributions of exploration.
 //! - [`profile`]: which families and sizes a campaign prefers.
 //! - [`corpus`]: what a search has seen, and scenarios made of those that saw something new.

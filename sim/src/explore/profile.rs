@@ -39,7 +39,7 @@ pub enum Family {
 
 impl Family {
     /// Every family, with the probability that it takes part in a seed of the default profile.
-    pub const ALL: [(Family, f64); 14] = [
+    pub const ALL: [(Family, f64); 15] = [
         (Family::Cuts, 0.5),
         (Family::Mess, 0.5),
         (Family::Crash, 0.5),

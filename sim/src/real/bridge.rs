@@ -10,11 +10,11 @@ use super::able::{Fit, fit};
 use super::cluster::Ground;
 use crate::report::played::Skipped;
 use crate::report::{RunEnd, RunInput, Verdict, World};
-use crate::world::{self, mutants};
+use crate::{gallery, world};
 
 /// What files are checked against. Nothing is simulated in it.
 pub const WORLD: World =
-    World { run: refuse, mutants: mutants::names, switches: mutants::names, points: evenkeel::points::POINTS };
+    World { run: refuse, mutants: gallery::names, switches: gallery::names, points: evenkeel::points::POINTS };
 
 /// So many of the last events explain a violation.
 const EVENTS_TOLD: usize = 20;

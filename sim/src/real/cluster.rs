@@ -359,7 +359,7 @@ impl Cluster {
         *self.machine(number).roll.lock().expect("one thread") = None;
     }
 
-    /// All members serve in the same term, and have applied what anybody had committed [`CATCH_UP`] ago. They are not
+    /// All members serve in the same term, and have applied what anybody had committed `CATCH_UP` ago. They are not
     /// looked at in one moment, and the load may go on: more cannot be seen. (That equal revisions have equal hashes is
     /// looked at all the time.)
     pub fn converged(&self) -> bool {

@@ -1,6 +1,6 @@
 //! What is known of a real member: it is asked for its status again and again, and now and then for more.
 //!
-//! A look is as fresh as [`LOOK_INTERVAL`] allows, so an election is seen late by that much, and what begins and ends
+//! A look is as fresh as `LOOK_INTERVAL` allows, so an election is seen late by that much, and what begins and ends
 //! between two looks is not seen. Members are also compared with each other, as far as a client can do that: nobody
 //! else may lead in a term, and histories of equal revisions have equal hashes.
 

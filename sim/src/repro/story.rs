@@ -165,12 +165,12 @@ impl Teller {
                     );
                     self.tell(event, 5 + about, text);
                 }
-                "standing" if event.text("role") == "leader" => {
-                    if leader.insert(event.number("term"), node) != Some(node) {
-                        let term = event.number("term");
-                        let known = if self.names("t", term) { 2 } else { 0 };
-                        self.tell(event, 6 + about + known, format!("n{node} becomes the leader of term {term}"));
-                    }
+                "standing"
+                    if event.text("role") == "leader" && leader.insert(event.number("term"), node) != Some(node) =>
+                {
+                    let term = event.number("term");
+                    let known = if self.names("t", term) { 2 } else { 0 };
+                    self.tell(event, 6 + about + known, format!("n{node} becomes the leader of term {term}"));
                 }
                 "standing" if event.text("role") == "candidate" => {
                     self.tell(event, 2 + about, format!("n{node} asks for votes in term {}", event.number("term")));

@@ -195,7 +195,7 @@ fn a_view_older_than_what_was_published_is_taken_again() {
     let old = rig.store.clone();
     rig.put("a");
     let views = std::cell::RefCell::new(vec![rig.store.clone(), old]);
-    let pulled = rig.hub.pull(stream, || views.borrow_mut().pop().expect("two looks are enough"));
+    let pulled = rig.hub.pull(stream, || views.borrow_mut().pop().expect("two looks are enough"), Mutants::NONE);
     assert_eq!(pulled.map(|(id, _)| id), Some(watcher));
     assert!(views.borrow().is_empty());
 }
@@ -210,7 +210,9 @@ fn slow_watchers_of_a_stream_catch_up_by_turns() {
     let watchers = [1, 1_000].map(|start| rig.hub.create(stream, all(start)).expect("there is room").0);
     let mut catch_up = CatchUp::new(rig.hub.large_slices());
     let (mut seen, mut batches) = (BTreeMap::from([(watchers[0], 2), (watchers[1], 1_000)]), 0);
-    while let Some((watcher, Delivery::Missed(spec, missed))) = rig.hub.pull(stream, || rig.store.clone()) {
+    while let Some((watcher, Delivery::Missed(spec, missed))) =
+        rig.hub.pull(stream, || rig.store.clone(), Mutants::NONE)
+    {
         let turn = catch_up.turn(&rig.hub, watcher, (spec, missed), || rig.store.clone());
         let Turn::Done(Some(batch)) = turn else { continue };
         let next = seen.get_mut(&watcher).expect("one of the two");
@@ -235,7 +237,8 @@ fn only_some_streams_keep_a_large_part_of_history() {
         let (stream, _) = rig.hub.open();
         rig.hub.create(stream, spec.clone()).expect("there is room");
         let mut catch_up = CatchUp::new(rig.hub.large_slices());
-        let Some((watcher, Delivery::Missed(spec, missed))) = rig.hub.pull(stream, || rig.store.clone()) else {
+        let Some((watcher, Delivery::Missed(spec, missed))) = rig.hub.pull(stream, || rig.store.clone(), Mutants::NONE)
+        else {
             panic!("it is behind")
         };
         let Turn::Done(Some(batch)) = catch_up.turn(&rig.hub, watcher, (spec, missed), || rig.store.clone()) else {

@@ -53,7 +53,7 @@ fn packed(model: &Model) -> (usize, Value) {
 /// The window's rows, and the state of each member at its beginning.
 ///
 /// - `messages`: line, at, from, to, say, fate, term, text, [line, at, …] of arrivals, operations
-/// - `operations`: op, line, at, client, node, text, [keys], line, at, result, answer, revision, local
+/// - `operations`: op, line, at, client, node, text, list of keys, line, at, result, answer, revision, local
 /// - `happenings`: line, at, node, kind, text, operations, change
 pub fn pack(model: &Model) -> Value {
     packed(model).1
