@@ -3,6 +3,8 @@
 //! - **Timeouts** are drawn from `election_ticks..2 * election_ticks`, anew at each campaign and change of role.
 //! - **Pre-vote** asks "would you vote for me in the next term?" and changes nothing on either side. A granted answer
 //!   carries the term asked about; a refusal carries the voter's own term, so that an asker who is behind catches up.
+//!   Of two that ask each other at once, one gives way: the shorter log, among equal ones the smaller id. Otherwise each
+//!   would vote for itself, and of two that are left neither could win before the next time-out.
 //! - **Everybody asked may vote**, whatever its own configuration says of itself and the asker: it may be behind, and the
 //!   asker counts only those that vote in *its* configuration.
 //! - **Lease**: with check-quorum, a member that heard a leader within `election_ticks` grants nothing to anybody else,
@@ -165,6 +167,10 @@ impl Raft {
 
         if ballot.pre_vote {
             let granted = own_term < term && up_to_date && !leased;
+            let even = (self.log.last_term(), self.log.last()) == (ballot.last_term, ballot.last_index);
+            if granted && matches!(self.stand, Stand::PreCandidate(_)) && (!even || self.config.id < from) {
+                self.become_follower(own_term);
+            }
             let body = Body::VoteResponse { pre_vote: true, granted };
             let echo = self.config.mutants.bites(Mutant::PreVoteTermEcho, || granted);
             self.messages.push((from, Message { term: if granted && !echo { term } else { own_term }, body }));
