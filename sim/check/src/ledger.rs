@@ -104,7 +104,12 @@ impl Ledger {
     }
 
     /// The member's disk is empty and it comes back as somebody else: what it held is lost, what it promised is void.
+    /// What a majority held until now was decided all the same: it may be shown with a copy less.
     pub fn replaced(&mut self, member: MemberId, gone: MemberId) {
+        let unsafe_yet = self.makers.iter().rev().flatten().take_while(|(index, _)| self.safe < *index);
+        if let Some((index, _)) = unsafe_yet.copied().find(|&(index, term)| self.is_held(index, term)) {
+            self.safe = index;
+        }
         self.books.remove(&member);
         self.configurations.replaced(member, gone);
     }
@@ -118,7 +123,7 @@ impl Ledger {
             let Some(term) = placed.get(index.0) else { continue };
             let decided_by = self.configurations.decided_by(index, term, |place| placed.get(place.0));
             let Some((own, before)) = decided_by else { continue };
-            let holds = |member: MemberId| self.books.get(&member).is_some_and(|book| book.holds(index.0, term));
+            let holds = |member| self.holds(member, index, term);
             if !own.is_decided(before, holds) {
                 let message =
                     format!("commits a change of who takes part at {index} without those who decide about it");
@@ -232,18 +237,27 @@ impl Ledger {
         if index <= self.safe {
             return Ok(());
         }
-        let holds = |member: MemberId| self.books.get(&member).is_some_and(|book| book.holds(index.0, term));
-        if self.configurations.of(index).any(|configuration| configuration.is_quorum(holds)) {
+        if self.is_held(index, term) {
             self.safe = index;
             return Ok(());
         }
         let voters = &self.configurations.settled().voters;
-        let holders = voters.iter().filter(|member| holds(**member)).count();
+        let holders = voters.iter().filter(|member| self.holds(**member, index, term)).count();
         let message = format!(
             "shows {revision}, but its entry {index} of {term} is durable on {holders} of {} voters only",
             voters.len()
         );
         Err(fail(at, member, message).with([Related::Revision(revision), Related::Index(index)]))
+    }
+
+    fn holds(&self, member: MemberId, index: Index, term: Term) -> bool {
+        self.books.get(&member).is_some_and(|book| book.holds(index.0, term))
+    }
+
+    /// A majority has the entry on disk.
+    fn is_held(&self, index: Index, term: Term) -> bool {
+        let holds = |member| self.holds(member, index, term);
+        self.configurations.of(index).any(|configuration| configuration.is_quorum(holds))
     }
 
     /// The member's process starts: it must find what was durable.

@@ -157,3 +157,10 @@ fn what_is_said_of_an_older_term_holds_of_what_was_there_then() {
     check(told(&[entry(2, 2, 1)], 1), "only i1 are durable");
     check(told(&[entry(2, 2, 1), entry(2, 3, 1)], 2), "only i1 are durable");
 }
+
+#[test]
+fn what_a_majority_held_is_shown_although_one_of_it_has_lost_its_disk() {
+    let replaced = Observation::Replaced { member: MemberId(2) };
+    check([entry(1, 1, 1), entry(2, 1, 1), made(1, 1, 2), replaced.clone(), answer(2)], "");
+    check([entry(1, 1, 1), made(1, 1, 2), replaced, answer(2)], "is durable on 1 of 3 voters only");
+}
