@@ -8,6 +8,7 @@ use crate::section::{section, unset};
 use crate::select::Selector;
 use crate::time::Nanos;
 use crate::tree::{Node, Tree};
+use serde_json::{Map, Value, json};
 
 words! {
     /// What a client does.
@@ -57,6 +58,12 @@ pub struct Mix(pub Vec<(Operation, f64)>);
 
 impl Plain for Mix {
     const KIND: &'static str = "a table of weights such as { put = 2, get = 1 }";
+    fn plain_schema() -> Value {
+        let weight = json!({ "type": "number", "minimum": 0 });
+        let weights = Operation::ALL.iter().map(|(name, _)| ((*name).to_owned(), weight.clone()));
+        let properties = Map::from_iter(weights);
+        json!({ "type": "object", "properties": properties, "additionalProperties": false, "minProperties": 1 })
+    }
     fn read_plain(cx: &mut Cx<'_>, node: &Node) -> Option<Mix> {
         let Tree::Table(_) = &node.tree else { return cx.wrong_type(node, Self::KIND) };
         let mut reader = Reader::new(cx, node, "mix")?;

@@ -7,6 +7,7 @@ use crate::section::section;
 use crate::select::Selector;
 use crate::time::Nanos;
 use crate::tree::{Node, Tree};
+use serde_json::{Value, json};
 use std::ops::Range;
 
 /// The largest cluster.
@@ -163,6 +164,16 @@ impl Planted {
 
 impl Plain for Planted {
     const KIND: &'static str = "a list of names, or of tables { name, on }";
+    fn plain_schema() -> Value {
+        let name = json!({ "type": "string", "minLength": 1 });
+        let table = json!({
+            "type": "object",
+            "properties": { "name": name, "on": Selector::plain_schema() },
+            "required": ["name"],
+            "additionalProperties": false,
+        });
+        json!({ "type": "array", "items": { "anyOf": [name, table] } })
+    }
     fn read_plain(cx: &mut Cx<'_>, node: &Node) -> Option<Planted> {
         let Tree::List(items) = &node.tree else { return cx.wrong_type(node, Self::KIND) };
         let plants: Vec<Option<Plant>> = items

@@ -90,7 +90,7 @@ pub struct ExpectSpec {
     pub kind: ExpectKindSpec,
 }
 
-const KINDS: &[&str] = &["always", "never", "within", "at_end", "sometimes", "ratio", "across"];
+pub(crate) const KINDS: &[&str] = &["always", "never", "within", "at_end", "sometimes", "ratio", "across"];
 
 pub(crate) fn read(cx: &mut Cx<'_>, node: &Node) -> Option<ExpectSpec> {
     let mut reader = Reader::new(cx, node, "[[expect]]")?;

@@ -9,6 +9,7 @@ use crate::matrix::Cell;
 use crate::problem::unknown;
 use crate::read::Cx;
 use crate::tree::{Node, Tree};
+use serde_json::{Value, json};
 use std::fmt::Debug;
 
 pub use crate::scalar::{Bytes, Share};
@@ -27,6 +28,8 @@ pub trait Field: Clone + Debug + PartialEq + Sized {
     type Open: Clone + Debug + PartialEq;
     /// The type in words, for messages and for the reference.
     fn kind() -> String;
+    /// What a file may hold, as JSON Schema.
+    fn schema() -> Value;
     /// Reads the open form; problems go to `cx`.
     fn read(cx: &mut Cx<'_>, node: &Node) -> Option<Self::Open>;
     /// The open form of a fixed value.
@@ -41,6 +44,10 @@ pub trait Field: Clone + Debug + PartialEq + Sized {
 pub trait Scalar: Clone + Debug + PartialEq + Sized {
     /// The type in words.
     const KIND: &'static str;
+    /// An end of a range, as a regular expression; `None` when the type has no ranges.
+    const END: Option<&'static str> = None;
+    /// One value, as JSON Schema.
+    fn single() -> Value;
     /// One value.
     fn read_one(cx: &mut Cx<'_>, node: &Node) -> Option<Self>;
     /// One end of a range; `None` when the type has no ranges.
@@ -155,6 +162,9 @@ impl<T: Scalar> Spread<T> {
 
 impl<T: Scalar> Scalar for Spread<T> {
     const KIND: &'static str = T::KIND;
+    fn single() -> Value {
+        json!({ "anyOf": [T::single(), range_schema::<T>()] })
+    }
     fn read_one(cx: &mut Cx<'_>, node: &Node) -> Option<Self> {
         match &node.tree {
             Tree::Text(text) if text.contains("..") => {
@@ -191,6 +201,9 @@ impl<T: Field> Field for Option<T> {
     fn kind() -> String {
         T::kind()
     }
+    fn schema() -> Value {
+        T::schema()
+    }
     fn read(cx: &mut Cx<'_>, node: &Node) -> Option<Self::Open> {
         T::read(cx, node).map(Some)
     }
@@ -209,6 +222,8 @@ impl<T: Field> Field for Option<T> {
 pub trait Plain: Clone + Debug + PartialEq + Sized {
     /// The type in words.
     const KIND: &'static str;
+    /// What a file may hold, as JSON Schema.
+    fn plain_schema() -> Value;
     /// Reads the value.
     fn read_plain(cx: &mut Cx<'_>, node: &Node) -> Option<Self>;
     /// TOML for the value; `None` leaves the key out.
@@ -221,6 +236,7 @@ macro_rules! plain_fields {
         impl $crate::field::Field for $ty {
             type Open = $ty;
             fn kind() -> String { <$ty as $crate::field::Plain>::KIND.to_owned() }
+            fn schema() -> serde_json::Value { <$ty as $crate::field::Plain>::plain_schema() }
             fn read(cx: &mut $crate::read::Cx<'_>, node: &$crate::tree::Node) -> Option<$ty> {
                 <$ty as $crate::field::Plain>::read_plain(cx, node)
             }
@@ -263,6 +279,7 @@ macro_rules! words {
         }
         impl $crate::field::Scalar for $name {
             const KIND: &'static str = concat!("one of", $(" \"", $text, "\""),*);
+            fn single() -> serde_json::Value { serde_json::json!({ "enum": [$($text),*] }) }
             fn read_one(cx: &mut $crate::read::Cx<'_>, node: &$crate::tree::Node) -> Option<Self> {
                 let text = cx.text(node, <Self as $crate::field::Scalar>::KIND)?;
                 <Self as $crate::field::Word>::find(text).map_err(|message| cx.problem(node.span.clone(), message)).ok()
@@ -278,6 +295,9 @@ macro_rules! word_field {
             type Open = $crate::field::Setting<$name>;
             fn kind() -> String {
                 <$name as $crate::field::Scalar>::KIND.to_owned()
+            }
+            fn schema() -> serde_json::Value {
+                $crate::field::setting_schema::<$name>()
             }
             fn read(cx: &mut $crate::read::Cx<'_>, node: &$crate::tree::Node) -> Option<Self::Open> {
                 $crate::field::read_setting(cx, node)
@@ -295,6 +315,22 @@ macro_rules! word_field {
     };
 }
 pub(crate) use {word_field, words};
+
+/// A value, a range when the type has them, or a choice.
+pub(crate) fn setting_schema<T: Scalar>() -> Value {
+    let mut forms = vec![T::single()];
+    if T::END.is_some() {
+        forms.push(range_schema::<T>());
+    }
+    forms.push(json!({ "type": "array", "items": T::single(), "minItems": 1 }));
+    json!({ "anyOf": forms })
+}
+
+/// `LOW..HIGH`.
+fn range_schema<T: Scalar>() -> Value {
+    let end = T::END.expect("the type has ranges");
+    json!({ "type": "string", "pattern": format!(r"^\s*{end}\s*\.\.\s*{end}\s*$") })
+}
 
 pub(crate) fn read_setting<T: Scalar>(cx: &mut Cx<'_>, node: &Node) -> Option<Setting<T>> {
     Setting::read(cx, node)

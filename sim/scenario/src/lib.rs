@@ -29,6 +29,7 @@ pub mod registry;
 mod resolve;
 mod scalar;
 mod scenario;
+pub mod schema;
 mod section;
 mod select;
 pub mod stats;

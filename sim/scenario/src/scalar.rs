@@ -1,10 +1,11 @@
 //! The single values of the language: numbers, shares, sizes, durations, yes and no.
 
 use crate::decision::{between, nanos_between, unit};
-use crate::field::{Dice, Field, Scalar, Setting, Spread, draw_setting, read_setting};
+use crate::field::{Dice, Field, Scalar, Setting, Spread, draw_setting, read_setting, setting_schema};
 use crate::read::Cx;
 use crate::time::Nanos;
 use crate::tree::{Node, Tree};
+use serde_json::{Value, json};
 
 fn bad_number(text: &str, kind: &str) -> String {
     format!("bad end of a range \"{text}\": expected {kind}")
@@ -12,6 +13,10 @@ fn bad_number(text: &str, kind: &str) -> String {
 
 impl Scalar for u64 {
     const KIND: &'static str = "a whole number";
+    const END: Option<&'static str> = Some(r"\+?[0-9]+");
+    fn single() -> Value {
+        json!({ "type": "integer", "minimum": 0 })
+    }
     fn read_one(cx: &mut Cx<'_>, node: &Node) -> Option<u64> {
         match &node.tree {
             Tree::Integer(number) => match u64::try_from(*number) {
@@ -40,6 +45,10 @@ impl Scalar for u64 {
 
 impl Scalar for f64 {
     const KIND: &'static str = "a number";
+    const END: Option<&'static str> = Some(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?");
+    fn single() -> Value {
+        json!({ "type": "number" })
+    }
     fn read_one(cx: &mut Cx<'_>, node: &Node) -> Option<f64> {
         match &node.tree {
             Tree::Integer(number) => Some(*number as f64),
@@ -64,6 +73,10 @@ impl Scalar for f64 {
 
 impl Scalar for Nanos {
     const KIND: &'static str = "a duration such as \"10ms\"";
+    const END: Option<&'static str> = Some(r"-?[0-9]+(\.[0-9]{1,9})?(ns|us|µs|ms|s|m|h)");
+    fn single() -> Value {
+        json!({ "type": "string", "pattern": format!("^{}$", Self::END.unwrap_or_default()) })
+    }
     fn read_one(cx: &mut Cx<'_>, node: &Node) -> Option<Nanos> {
         let text = cx.text(node, Self::KIND)?;
         Nanos::parse(text).map_err(|message| cx.problem(node.span.clone(), message)).ok()
@@ -84,6 +97,9 @@ impl Scalar for Nanos {
 
 impl Scalar for bool {
     const KIND: &'static str = "true or false";
+    fn single() -> Value {
+        json!({ "type": "boolean" })
+    }
     fn read_one(cx: &mut Cx<'_>, node: &Node) -> Option<bool> {
         match &node.tree {
             Tree::Bool(value) => Some(*value),
@@ -111,6 +127,10 @@ impl Share {
 
 impl Scalar for Share {
     const KIND: &'static str = "a share between 0 and 1";
+    const END: Option<&'static str> = f64::END;
+    fn single() -> Value {
+        json!({ "type": "number", "minimum": 0, "maximum": 1 })
+    }
     fn read_one(cx: &mut Cx<'_>, node: &Node) -> Option<Share> {
         match &node.tree {
             Tree::Integer(_) | Tree::Float(_) => {
@@ -155,6 +175,11 @@ impl Bytes {
 
 impl Scalar for Bytes {
     const KIND: &'static str = "a size such as 4096 or \"64KiB\"";
+    const END: Option<&'static str> = Some(r"[0-9]+\s*(B|KiB|MiB)?");
+    fn single() -> Value {
+        let text = format!(r"^{}\s*$", Self::END.unwrap_or_default());
+        json!({ "anyOf": [{ "type": "integer", "minimum": 0 }, { "type": "string", "pattern": text }] })
+    }
     fn read_one(cx: &mut Cx<'_>, node: &Node) -> Option<Bytes> {
         match &node.tree {
             Tree::Integer(_) => u64::read_one(cx, node).map(Bytes),
@@ -181,6 +206,7 @@ macro_rules! scalar_fields {
         impl Field for $ty {
             type Open = Setting<$ty>;
             fn kind() -> String { <$ty as Scalar>::KIND.to_owned() }
+            fn schema() -> Value { setting_schema::<$ty>() }
             fn read(cx: &mut Cx<'_>, node: &Node) -> Option<Self::Open> { read_setting(cx, node) }
             fn open(self) -> Self::Open { Setting::Fixed(self) }
             fn draw(open: &Self::Open, dice: &mut Dice<'_>, path: &str) -> Self { draw_setting(open, dice, path) }

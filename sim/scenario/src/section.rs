@@ -1,4 +1,5 @@
-//! `section!`: one list of keys gives the open form, the resolved form, reading, drawing, printing and the reference.
+//! `section!`: one list of keys gives the open form, the resolved form, reading, drawing, printing,
+//! the reference and the schema.
 
 /// One key, for the reference.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -13,6 +14,8 @@ pub struct KeyDoc {
     pub needed: bool,
     /// One line.
     pub doc: String,
+    /// What it takes, as JSON Schema.
+    pub schema: serde_json::Value,
 }
 
 /// The default of a key that must be given.
@@ -97,6 +100,7 @@ macro_rules! section {
                         needed: default.is_none(),
                         default: default.and_then(|value| <$ty as $crate::field::Field>::literal(&value)).unwrap_or_default(),
                         doc: docs.concat().trim().to_owned(),
+                        schema: <$ty as $crate::field::Field>::schema(),
                     }
                 },)*]
             }
@@ -105,6 +109,7 @@ macro_rules! section {
         impl $crate::field::Field for $fixed {
             type Open = $open;
             fn kind() -> String { format!("a table ({})", $what) }
+            fn schema() -> serde_json::Value { $crate::schema::object(&Self::keys()) }
             fn read(cx: &mut $crate::read::Cx<'_>, node: &$crate::tree::Node) -> Option<$open> {
                 let mut reader = $crate::read::Reader::new(cx, node, $what)?;
                 let open = $open::read_keys(cx, &mut reader);

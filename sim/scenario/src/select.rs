@@ -6,6 +6,7 @@ use crate::field::{Dice, Field, Plain, Word, plain_fields, quote};
 use crate::problem::unknown;
 use crate::read::{Cx, Reader};
 use crate::tree::{Node, Tree};
+use serde_json::{Value, json};
 use std::fmt;
 
 /// One or several members.
@@ -128,6 +129,11 @@ impl fmt::Display for Selector {
 
 impl Plain for Selector {
     const KIND: &'static str = "a selector such as \"leader\" or \"n2\"";
+    fn plain_schema() -> Value {
+        let words: Vec<&str> = NAMED.iter().map(|(word, _)| *word).collect();
+        let pattern = r"^\s*([a-zA-Z][a-zA-Z0-9_]*|random\(\s*([0-9]+|follower)\s*\))\s*$";
+        json!({ "anyOf": [{ "enum": words }, { "type": "string", "pattern": pattern }] })
+    }
     fn read_plain(cx: &mut Cx<'_>, node: &Node) -> Option<Selector> {
         let text = cx.text(node, Self::KIND)?;
         let parsed = Selector::parse(text, cx.names.nodes, &cx.names.bound);
@@ -189,6 +195,18 @@ impl Field for Link {
 
     fn kind() -> String {
         "a link such as \"leader -> n2\" or \"n1 -/- others\"".to_owned()
+    }
+
+    fn schema() -> Value {
+        let one = json!({ "type": "string", "pattern": r"^[^<]*\S\s*(->|-/-)\s*\S[^<]*$" });
+        let by = json!({ "type": "string", "description": "The matrix parameter that chooses the link." });
+        let each = json!({
+            "type": "object",
+            "properties": { "by": by },
+            "required": ["by"],
+            "additionalProperties": one,
+        });
+        json!({ "anyOf": [one, each] })
     }
 
     fn read(cx: &mut Cx<'_>, node: &Node) -> Option<LinkSpec> {
@@ -277,6 +295,12 @@ pub struct Messages(pub Vec<MessageKind>);
 
 impl Plain for Messages {
     const KIND: &'static str = "message types such as \"raft.heartbeat, raft.append\"";
+    fn plain_schema() -> Value {
+        let words: Vec<&str> = MessageKind::ALL.iter().map(|(word, _)| *word).collect();
+        let word = words.join("|").replace('.', r"\.");
+        let several = json!({ "type": "string", "pattern": format!(r"^\s*({word})(\s*,\s*({word}))*\s*$") });
+        json!({ "anyOf": [{ "enum": words }, several, { "type": "array", "items": several, "minItems": 1 }] })
+    }
     fn read_plain(cx: &mut Cx<'_>, node: &Node) -> Option<Messages> {
         let mut kinds = Vec::new();
         for (text, node) in cx.texts(node, Self::KIND)? {

@@ -4,6 +4,7 @@ use crate::field::{Plain, Share, Word, plain_fields, quote, words};
 use crate::read::Cx;
 use crate::section::section;
 use crate::tree::Node;
+use serde_json::{Value, json};
 
 words! {
     /// Faults that belong together.
@@ -33,6 +34,10 @@ pub struct Families(pub Vec<FaultFamily>);
 
 impl Plain for Families {
     const KIND: &'static str = "a list of fault families";
+    fn plain_schema() -> Value {
+        let family = json!({ "enum": FaultFamily::ALL.iter().map(|(name, _)| name).collect::<Vec<_>>() });
+        json!({ "anyOf": [family, { "type": "array", "items": family }] })
+    }
     fn read_plain(cx: &mut Cx<'_>, node: &Node) -> Option<Families> {
         let mut families = Vec::new();
         for (text, node) in cx.texts(node, Self::KIND)? {

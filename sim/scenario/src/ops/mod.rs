@@ -14,6 +14,7 @@ use crate::read::Cx;
 use crate::select::Selector;
 use crate::time::Nanos;
 use crate::tree::{Node, Tree};
+use serde_json::{Value, json};
 
 /// The most operations that a group may list.
 pub const OPS_MAX: usize = 100_000;
@@ -243,6 +244,10 @@ pub struct Ops(pub Vec<Op>);
 
 impl Plain for Ops {
     const KIND: &'static str = "a list of operations such as \"1200ms n2 put k/0003\"";
+
+    fn plain_schema() -> Value {
+        json!({ "type": "array", "maxItems": OPS_MAX, "items": { "type": "string", "minLength": 1 } })
+    }
 
     fn read_plain(cx: &mut Cx<'_>, node: &Node) -> Option<Ops> {
         let Tree::List(items) = &node.tree else { return cx.wrong_type(node, Self::KIND) };

@@ -7,6 +7,7 @@ use crate::section::{KeyDoc, needed, section, unset};
 use crate::select::{Link, Messages, Selector, is_reserved};
 use crate::time::Nanos;
 use crate::tree::Node;
+use serde_json::{Value, json};
 
 words! {
     /// How a member goes down.
@@ -98,6 +99,9 @@ pub struct Name(pub String);
 
 impl Plain for Name {
     const KIND: &'static str = "a name";
+    fn plain_schema() -> Value {
+        json!({ "type": "string", "pattern": "^[a-zA-Z][a-zA-Z0-9_]*$" })
+    }
     fn read_plain(cx: &mut Cx<'_>, node: &Node) -> Option<Name> {
         cx.ident(node, "name").map(Name)
     }
@@ -113,6 +117,9 @@ pub struct Point(pub String);
 
 impl Plain for Point {
     const KIND: &'static str = "a point in the code (`cargo sim points`)";
+    fn plain_schema() -> Value {
+        json!({ "type": "string", "minLength": 1 })
+    }
     fn read_plain(cx: &mut Cx<'_>, node: &Node) -> Option<Point> {
         let name = cx.text(node, Self::KIND)?;
         cx.points.push((name.to_owned(), node.span.clone()));
@@ -415,6 +422,7 @@ impl Bind {
 
     pub(super) fn keys() -> Vec<KeyDoc> {
         let doc = "Any name, for the member the selector means now.".to_owned();
-        vec![KeyDoc { key: "NAME", kind: Selector::KIND.to_owned(), default: String::new(), needed: true, doc }]
+        let (kind, schema) = (Selector::KIND.to_owned(), Selector::plain_schema());
+        vec![KeyDoc { key: "NAME", kind, default: String::new(), needed: true, doc, schema }]
     }
 }
