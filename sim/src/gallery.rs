@@ -323,4 +323,16 @@ mod tests {
         assert_eq!(known, 24, "auth-cache-stale waits for auth");
         assert!(GALLERY[..known].iter().all(|plant| matches!(plant.origin, Origin::Known { .. })), "they come first");
     }
+
+    #[test]
+    fn the_page_about_scenarios_names_every_planted_bug() {
+        let page = include_str!("../../scenarios/README.md");
+        let named = |plant: &&Plant| page.contains(&format!("`{}`", plant.name));
+        let missing: Vec<&str> = GALLERY.iter().filter(|plant| !named(plant)).map(|plant| plant.name).collect();
+        assert_eq!(missing, [""; 0]);
+        let rows = page.lines().filter_map(|line| line.strip_prefix("| `")?.split_once("` |")).map(|(name, _)| name);
+        let table =
+            page[page.find("| Bug |").unwrap()..].lines().take_while(|line| line.starts_with('|')).skip(2).count();
+        assert_eq!(rows.filter(|name| find(name).is_some()).count(), table, "a row is about no planted bug");
+    }
 }
