@@ -50,6 +50,10 @@ pub fn run(args: ShrinkArgs, world: &World, out: &mut dyn Write) -> Result<bool,
             writeln!(out, "{}: this run passes, there is nothing to shrink", args.file)?;
             return Ok(false);
         }
+        Err(ShrinkError::Unplanted(signature)) => {
+            writeln!(out, "{}: without the planted bug it fails, too ({signature}): shrink it without", args.file)?;
+            return Ok(false);
+        }
         Err(ShrinkError::Broken(message)) => return Err(CliError::Usage(message)),
         Err(ShrinkError::Trace(error)) => return Err(CliError::Output(error)),
     };
@@ -61,7 +65,7 @@ pub fn run(args: ShrinkArgs, world: &World, out: &mut dyn Write) -> Result<bool,
     if let Some(sizes) = outcome.repro.shrunk {
         let (from, to) = (sizes.from, sizes.to);
         eprintln!(
-            "{}: {} events ({} faults, {} operations) became {} ({} faults, {} operations) on {} members, in {:.1} s and {} runs",
+            "{}: {} events ({} faults, {} operations) became {} ({} faults, {} operations) on {} members, in {:.1} s and {} runs ({:.1} s of core time)",
             outcome.repro.signature,
             from.events(),
             from.faults,
@@ -72,6 +76,7 @@ pub fn run(args: ShrinkArgs, world: &World, out: &mut dyn Write) -> Result<bool,
             to.members,
             outcome.took.as_secs_f64(),
             outcome.runs,
+            outcome.cores.as_secs_f64(),
         );
     }
     if let Some(path) = &args.out {

@@ -29,7 +29,7 @@ pub(super) fn items(resolved: &Resolved) -> Vec<Item> {
 }
 
 /// The case without some items. A group without operations goes too: it would have a random load again.
-fn without(case: &Case, gone: &[Item]) -> Case {
+pub(super) fn without(case: &Case, gone: &[Item]) -> Case {
     let mut case = case.clone();
     let mut place = 0;
     case.resolved.steps.retain(|_| {
@@ -51,33 +51,37 @@ fn without(case: &Case, gone: &[Item]) -> Case {
     case
 }
 
+/// Each size of parts gets so many runs: fewer and larger parts are worth more seeds each.
+const RUNS: u64 = 24;
+
 impl Shrinker<'_> {
     /// Takes out as much as it can: all, then halves, then smaller and smaller parts.
     pub(super) fn fewer_items(&mut self) -> bool {
-        let all = items(&self.best.resolved);
-        if all.is_empty() {
-            return false;
+        let (mut helped, tries) = (false, self.tries);
+        let mut chunk = items(&self.best.resolved).len();
+        while chunk > 0 && !self.is_late() {
+            helped |= self.fewer_of(chunk, tries);
+            chunk = if chunk == 1 { 0 } else { chunk.div_ceil(2) };
         }
-        if self.improve("nothing happens", vec![without(&self.best, &all)]) {
-            return true;
-        }
-        let mut helped = false;
-        let mut chunk = all.len().div_ceil(2);
+        self.tries = tries;
+        helped
+    }
+
+    /// Takes out so many at once. From the end: what is last most often matters least, once the end was cut.
+    fn fewer_of(&mut self, chunk: usize, tries: u64) -> bool {
+        let (mut helped, mut left) = (false, usize::MAX);
         loop {
             let items = items(&self.best.resolved);
-            chunk = chunk.min(items.len());
-            if chunk == 0 || self.is_late() {
+            left = left.min(items.len());
+            let candidates: Vec<Case> = items[..left].rchunks(chunk).map(|gone| without(&self.best, gone)).collect();
+            if candidates.is_empty() {
                 return helped;
             }
-            // From the end: what is last most often matters least, once the end was cut.
-            let candidates = items.chunks(chunk).rev().map(|gone| without(&self.best, gone)).collect();
-            if self.improve("taken out", candidates) {
-                helped = true;
-            } else if chunk == 1 {
-                return helped;
-            } else {
-                chunk = chunk.div_ceil(2);
-            }
+            self.tries = tries.max(RUNS / candidates.len() as u64);
+            // What lies behind the part that went was tried just now.
+            let Some(place) = self.improve_at("taken out", candidates) else { return helped };
+            left = left.saturating_sub((place + 1) * chunk);
+            helped = true;
         }
     }
 }

@@ -1,9 +1,13 @@
 //! Shrinking: from a failing run to the smallest one that fails with the same signature and the same planted bugs.
 //!
-//! First the run is made explicit ([`super::concrete`]): from then on a case is a list of operations and steps, and
-//! everything is taking away. Each round tries, in this order: an earlier end, fewer operations and steps (delta
-//! debugging), fewer members, settings at their defaults, shorter gaps, round numbers, plainer operations. Candidates
-//! run side by side, each in a process of its own, and the first one that still fails becomes the case.
+//! First the run is made explicit ([`explicit`]): from then on a case is a list of operations and steps, and everything
+//! is taking away. What happens long before the failure goes at once. Each round tries, in this order: an earlier end,
+//! fewer members, fewer operations and steps (delta debugging), settings at their defaults, shorter gaps, round numbers,
+//! plainer operations. Candidates run side by side, each in a process of its own, and the first one that still fails
+//! becomes the case.
+//!
+//! Where a bug is planted, a case must also pass without it: one that fails in any case shows something else, such as
+//! an expectation about clients that are gone by now.
 //!
 //! What is drawn while a run goes on shifts when something is taken away, so a candidate may fail to fail by chance:
 //! when a round finds nothing more, candidates are given several seeds each, and the seed of the one that fails is
@@ -11,6 +15,7 @@
 
 #![allow(clippy::disallowed_methods, reason = "the parent's side: real time, outside every run")]
 
+mod explicit;
 mod items;
 mod passes;
 
@@ -18,10 +23,10 @@ use std::cell::Cell as Flag;
 use std::io;
 use std::time::{Duration, Instant};
 
-use evenkeel_scenario::{Decisions, Resolved, RunLength, Scenario};
+use evenkeel_scenario::cluster::Planted;
+use evenkeel_scenario::{Decisions, Resolved, Scenario};
 
 use super::attempt::Attempt;
-use super::concrete::{Taken, listed, unrolled};
 use super::events::Event;
 use super::file::{Build, Chain, Failure, Played, Repro, Shrunk, Size, Today, VERSION};
 use super::signature::Signature;
@@ -29,8 +34,8 @@ use super::story::story;
 use crate::cli::runner::{Extras, run_attempts};
 use crate::report::{RunReport, Verdict, World};
 
-/// Seeds tried for the first explicit form: it is the largest jump.
-const EXPLICIT_TRIES: u64 = 24;
+/// Seeds tried for the first shorter forms.
+const START_TRIES: u64 = 12;
 /// Seeds for each candidate, round by round once nothing more is found.
 const TRIES: [u64; 3] = [1, 3, 8];
 /// Rounds for each of these: what makes times rounder may make them longer again.
@@ -59,6 +64,8 @@ pub struct Outcome {
     pub runs: u64,
     /// How long it took.
     pub took: Duration,
+    /// What all these runs took of the processor.
+    pub cores: Duration,
 }
 
 /// Why nothing was shrunk.
@@ -66,6 +73,8 @@ pub struct Outcome {
 pub enum ShrinkError {
     /// The run does not fail.
     Passes,
+    /// It fails in the same way without the bug that is planted in it.
+    Unplanted(Signature),
     /// It does not run at all.
     Broken(String),
     /// The trace could not be written or read.
@@ -88,20 +97,30 @@ impl Case {
         let resolved = Resolved { seed, ..self.resolved.clone() };
         Attempt { text: resolved.to_toml(), file: file.to_owned(), decisions }
     }
+
+    /// The case without the bugs that are planted in it, if there are any.
+    fn unplanted(&self) -> Option<Case> {
+        let mut case = self.clone();
+        let planted = std::mem::take(&mut case.resolved.cluster.mutants);
+        (planted != Planted::default()).then_some(case)
+    }
 }
 
 struct Shrinker<'s> {
     world: &'s World,
     file: String,
     signature: Signature,
-    /// The explicit form of the load is allowed.
+    /// The explicit form of the load is allowed: a case that fails for want of load would be noticed, or cannot be.
     explicit: bool,
     parallel: usize,
     deadline: Instant,
     began: Instant,
     patience: Duration,
     tries: u64,
+    /// Thresholds are lower than by default, which was worth it.
+    lowered: bool,
     runs: u64,
+    cores_ns: u64,
     best: Case,
     /// When the best one fails.
     at_ns: u64,
@@ -117,6 +136,7 @@ pub fn shrink(
     limits: Limits<'_>,
 ) -> Result<Outcome, ShrinkError> {
     let began = Instant::now();
+    let build = Build::current();
     let resolved = scenario.resolve(cell, &mut decisions.clone());
     let case = Case { resolved, decisions: decisions.clone() };
     let file = scenario.file().to_owned();
@@ -128,28 +148,40 @@ pub fn shrink(
         (_, None) => return Err(ShrinkError::Passes),
     };
     let from = size(&case.resolved, &events, at_ns);
+    let planted = case.unplanted();
+    if let Some(unplanted) = &planted {
+        let report = unplanted.attempt(&file, decisions.seed()).run(&Extras::default(), world);
+        if Signature::of(&report.verdict).as_ref() == Some(&signature) {
+            return Err(ShrinkError::Unplanted(signature));
+        }
+    }
     let own_expectation = case.resolved.expects.iter().any(|expect| expect.id == signature.as_str());
     let mut shrinker = Shrinker {
         world,
         file,
-        explicit: !own_expectation && !ABOUT_LOAD.contains(&signature.as_str()),
+        explicit: planted.is_some() || !own_expectation && !ABOUT_LOAD.contains(&signature.as_str()),
         signature,
         parallel: limits.parallel,
         deadline: began + limits.time,
         began,
         patience: first_took * PATIENCE_FACTOR + PATIENCE_SLACK,
         tries: 1,
+        lowered: false,
         runs: 1,
+        cores_ns: report.cpu_ns,
         best: case,
         at_ns,
         tell: limits.tell,
     };
+    shrinker.only_its_expectation();
     shrinker.make_explicit(&events);
+    shrinker.tries = START_TRIES;
+    shrinker.later_start();
     for tries in TRIES {
         shrinker.tries = tries;
         (0..ROUNDS_MAX).take_while(|_| shrinker.round() && !shrinker.is_late()).for_each(drop);
     }
-    shrinker.finish(from, &report)
+    shrinker.finish(from, &report, build)
 }
 
 fn failed_at(verdict: &Verdict) -> u64 {
@@ -180,64 +212,69 @@ impl Shrinker<'_> {
         self.deadline <= Instant::now()
     }
 
-    /// The explicit form, as far as the failure survives it.
-    fn make_explicit(&mut self, events: &[Event]) {
-        let before: Vec<Event> = events.iter().filter(|event| event.at_ns <= self.at_ns).cloned().collect();
-        let resolved = self.best.resolved.clone();
-        let end = self.at_ns;
-        let ended = |mut resolved: Resolved| {
-            resolved.run = RunLength::For(passes::just_after(end));
-            resolved
-        };
-        let mut forms = Vec::new();
-        let list = |resolved: &Resolved| self.explicit.then(|| listed(resolved, &before)).flatten();
-        for taken in [Taken::All, Taken::Timed] {
-            let script = unrolled(&resolved, &before, taken);
-            forms.extend(list(&script).map(ended));
-            forms.push(ended(script));
-        }
-        forms.extend(list(&resolved).map(ended));
-        forms.push(ended(resolved.clone()));
-        // What is most explicit comes first, and gets more seeds than the others together.
-        for (place, form) in forms.into_iter().enumerate() {
-            self.tries = if place == 0 { EXPLICIT_TRIES } else { EXPLICIT_TRIES / 4 };
-            let made = Case { resolved: form, ..self.best.clone() };
-            if self.improve("made explicit", vec![made]) {
-                return;
-            }
-        }
+    /// Runs candidates until one fails as it should, and only because of what is planted; that one becomes the case.
+    fn improve(&mut self, what: &str, candidates: Vec<Case>) -> bool {
+        self.improve_at(what, candidates).is_some()
     }
 
-    /// Runs candidates until one fails as it should; that one becomes the case.
-    fn improve(&mut self, what: &str, candidates: Vec<Case>) -> bool {
-        let seed = self.best.decisions.seed();
+    /// The same; which one it was.
+    fn improve_at(&mut self, what: &str, mut candidates: Vec<Case>) -> Option<usize> {
+        let first = self.best.decisions.seed();
+        let places = candidates.len();
         // Every candidate once before any of them a second time.
-        let tries = (0..self.tries).flat_map(|more| (0..candidates.len()).map(move |place| (place, seed + more)));
+        let tries = (0..self.tries).flat_map(|more| (0..places).map(move |place| (place, first + more)));
+        let mut tries: Vec<(usize, u64)> = tries.collect();
+        tries.reverse();
+        while !tries.is_empty() && !self.is_late() {
+            let (place, seed, at_ns) = self.first_that_fails(&candidates, &mut tries)?;
+            if !self.passes_unplanted(&candidates[place], seed) {
+                tries.retain(|(other, _)| *other != place);
+                continue;
+            }
+            let mut best = candidates.swap_remove(place);
+            best.resolved.seed = seed;
+            let mut decisions = Decisions::new(seed);
+            for (label, occurrence, value) in best.decisions.overrides() {
+                decisions.set_override(label, occurrence, value);
+            }
+            best.decisions = decisions;
+            (self.best, self.at_ns) = (best, at_ns);
+            self.told(what);
+            return Some(place);
+        }
+        None
+    }
+
+    /// Takes tries, the last first, until one fails: which candidate, with which seed, and when it failed.
+    fn first_that_fails(&mut self, candidates: &[Case], tries: &mut Vec<(usize, u64)>) -> Option<(usize, u64, u64)> {
         let found = Flag::new(false);
         let (deadline, signature) = (self.deadline, &self.signature);
-        let jobs = tries
-            .take_while(|_| !found.get() && Instant::now() < deadline)
-            .map(|(place, seed)| ((place, seed), candidates[place].attempt(&self.file, seed)));
-        let (mut success, mut runs) = (None, 0);
-        run_attempts(jobs, self.parallel, self.patience, &Extras::default(), self.world, |tried, report| {
+        let jobs = std::iter::from_fn(|| {
+            let is_over = found.get() || deadline <= Instant::now();
+            let (place, seed) = if is_over { None } else { tries.pop() }?;
+            Some(((place, seed), candidates[place].attempt(&self.file, seed)))
+        });
+        let (mut first, mut runs, mut cores_ns) = (None, 0, 0);
+        run_attempts(jobs, self.parallel, self.patience, &Extras::default(), self.world, |(place, seed), report| {
             runs += 1;
+            cores_ns += report.cpu_ns;
             if !found.get() && Signature::of(&report.verdict).as_ref() == Some(signature) {
                 found.set(true);
-                success = Some((tried, failed_at(&report.verdict)));
+                first = Some((place, seed, failed_at(&report.verdict)));
             }
         });
         self.runs += runs;
-        let Some(((place, seed), at_ns)) = success else { return false };
-        let mut best = candidates.into_iter().nth(place).expect("it was run");
-        best.resolved.seed = seed;
-        let mut decisions = Decisions::new(seed);
-        for (label, occurrence, value) in best.decisions.overrides() {
-            decisions.set_override(label, occurrence, value);
-        }
-        best.decisions = decisions;
-        (self.best, self.at_ns) = (best, at_ns);
-        self.told(what);
-        true
+        self.cores_ns += cores_ns;
+        first
+    }
+
+    /// Whether it is the planted bug that makes a case fail. Without a planted bug there is nothing to look for.
+    fn passes_unplanted(&mut self, case: &Case, seed: u64) -> bool {
+        let Some(unplanted) = case.unplanted() else { return true };
+        let report = unplanted.attempt(&self.file, seed).run(&Extras::default(), self.world);
+        self.runs += 1;
+        self.cores_ns += report.cpu_ns;
+        report.verdict.passed()
     }
 
     fn told(&mut self, what: &str) {
@@ -257,12 +294,13 @@ impl Shrinker<'_> {
     /// Everything once; whether anything helped.
     fn round(&mut self) -> bool {
         let mut helped = self.earlier_end();
+        helped |= self.fewer_members();
         helped |= self.fewer_items();
         helped |= self.earlier_end();
-        helped |= self.fewer_members();
         helped |= self.plain_settings();
         helped |= self.lower_thresholds();
         helped |= self.less_load();
+        helped |= self.more_explicit();
         helped |= self.shorter_gaps();
         helped |= self.plain_steps();
         helped |= self.plain_operations();
@@ -270,7 +308,7 @@ impl Shrinker<'_> {
         helped
     }
 
-    fn finish(self, from: Size, first: &RunReport) -> Result<Outcome, ShrinkError> {
+    fn finish(self, from: Size, first: &RunReport, build: Build) -> Result<Outcome, ShrinkError> {
         let seed = self.best.decisions.seed();
         let attempt = self.best.attempt(&self.file, seed);
         let (report, events) = attempt.run_told(self.world).map_err(ShrinkError::Trace)?;
@@ -289,7 +327,7 @@ impl Shrinker<'_> {
             story: story(&events, &report),
             failure: Failure { found_in: self.file, cell: first.cell.clone(), at_ns, message },
             shrunk: Some(Shrunk { from, to: size(&self.best.resolved, &events, at_ns) }),
-            build: Build::current(),
+            build,
             chain: Chain::of(&report.chain, &report.window),
             run: Played {
                 seed,
@@ -299,6 +337,6 @@ impl Shrinker<'_> {
                 scenario: attempt.text,
             },
         };
-        Ok(Outcome { repro, runs: self.runs, took: self.began.elapsed() })
+        Ok(Outcome { repro, runs: self.runs, took: self.began.elapsed(), cores: Duration::from_nanos(self.cores_ns) })
     }
 }

@@ -4,7 +4,7 @@ use evenkeel_scenario::ops::{Ask, Keys, SIZE_DEFAULT, WATCH_FOR};
 use evenkeel_scenario::step::Trigger;
 use evenkeel_scenario::{Action, Cluster, Nanos, RunLength, Selector, Spread};
 
-use super::items::items;
+use super::items::{Item, items, without};
 use super::{Case, Shrinker};
 use crate::repro::concrete::{link_of, node_of};
 
@@ -13,10 +13,16 @@ const MS: i64 = 1_000_000;
 const AFTER: Nanos = Nanos::from_millis(200);
 /// No run ends before this.
 const END_MIN: Nanos = Nanos::from_secs(1);
+/// So much before the failure is kept at first, the least first.
+const WINDOWS: [i64; 5] = [250 * MS, 500 * MS, 1_000 * MS, 2_000 * MS, 4_000 * MS];
+/// By then there is a leader, most often.
+const FIRST_LEADER: i64 = 1_500 * MS;
 /// With more than this left, thresholds are lowered to need fewer.
 const FEW_ITEMS: usize = 6;
 /// Gaps that are tried, the shortest first.
 const GAPS: [i64; 6] = [10 * MS, 50 * MS, 200 * MS, 500 * MS, 1_000 * MS, 2_000 * MS];
+/// With more of them than this, times and operations are made plainer together, but not one by one.
+const SINGLY_MAX: usize = 12;
 /// Precisions to which times are rounded, the roundest first.
 const ROUND: [i64; 6] = [1_000 * MS, 500 * MS, 100 * MS, 10 * MS, MS, 1_000];
 
@@ -37,6 +43,15 @@ impl Shrinker<'_> {
         case
     }
 
+    /// Nothing is expected but what is not met: the rest would only be in the way.
+    pub(super) fn only_its_expectation(&mut self) {
+        let name = self.signature.as_str().to_owned();
+        if self.best.resolved.expects.iter().any(|expect| expect.id != name) {
+            let bare = self.edit(|case| case.resolved.expects.retain(|expect| expect.id == name));
+            self.improve("only its expectation", vec![bare]);
+        }
+    }
+
     /// The run ends soon after its failure.
     pub(super) fn earlier_end(&mut self) -> bool {
         let RunLength::For(now) = self.best.resolved.run else {
@@ -50,6 +65,33 @@ impl Shrinker<'_> {
         let ends = ends.into_iter().map(|end| rounded(end, 100 * MS)).filter(|end| END_MIN <= *end && *end < now);
         let candidates = ends.map(|end| self.edit(|case| case.resolved.run = RunLength::For(end))).collect();
         self.improve("cut after the failure", candidates)
+    }
+
+    /// Only what happens shortly before the failure, moved to where a leader has just been elected: such runs are
+    /// short, and everything after this is cheap.
+    pub(super) fn later_start(&mut self) -> bool {
+        let at = |resolved: &evenkeel_scenario::Resolved, item: &Item| match *item {
+            Item::Op(group, place) => resolved.clients[group].knobs.ops.0[place].at.0,
+            Item::Step(place) => match resolved.steps[place].trigger {
+                Trigger::At(at) => at.0,
+                _ => i64::MAX,
+            },
+        };
+        let mut candidates = Vec::new();
+        for window in WINDOWS {
+            let from = self.at_ns as i64 - window;
+            let shift = from - FIRST_LEADER;
+            if shift <= 500 * MS {
+                break;
+            }
+            let resolved = &self.best.resolved;
+            let gone: Vec<Item> = items(resolved).into_iter().filter(|item| at(resolved, item) < from).collect();
+            let mut case = without(&self.best, &gone);
+            shift_times(&mut case, shift);
+            case.resolved.run = RunLength::For(Nanos(just_after(self.at_ns).0 - shift));
+            candidates.push(case);
+        }
+        self.improve("started later", candidates)
     }
 
     /// Fewer members, and whom things were about counted anew.
@@ -70,8 +112,13 @@ impl Shrinker<'_> {
 
     /// Settings at their defaults: all of them, or one by one.
     pub(super) fn plain_settings(&mut self) -> bool {
-        let plain = Cluster::defaults().expect("every key of the cluster has a default");
+        let mut plain = Cluster::defaults().expect("every key of the cluster has a default");
         let now = self.best.resolved.cluster.clone();
+        if self.lowered {
+            plain.snapshot_count = now.snapshot_count;
+            plain.snapshot_catchup = now.snapshot_catchup;
+            plain.checkpoint_every = now.checkpoint_every;
+        }
         let mut candidates = Vec::new();
         let mut calm = plain.clone();
         calm.net.latency = Spread::fixed(Nanos::from_millis(2));
@@ -125,12 +172,7 @@ impl Shrinker<'_> {
             }
         }
         let make = |cluster| self.edit(|case| case.resolved.cluster = cluster);
-        let mut candidates: Vec<Case> = candidates.into_iter().map(make).collect();
-        let expects = &self.best.resolved.expects;
-        if expects.iter().any(|expect| expect.id != self.signature.as_str()) {
-            let name = self.signature.as_str().to_owned();
-            candidates.push(self.edit(|case| case.resolved.expects.retain(|expect| expect.id == name)));
-        }
+        let candidates = candidates.into_iter().map(make).collect();
         if !self.improve("plainer settings", candidates) {
             return false;
         }
@@ -155,10 +197,13 @@ impl Shrinker<'_> {
             })
         });
         let candidates = candidates.collect();
-        self.improve("lower thresholds", candidates) && {
-            self.fewer_items();
-            true
+        let before = (self.best.clone(), self.at_ns);
+        let helped = self.improve("lower thresholds", candidates) && self.fewer_items();
+        if !helped {
+            (self.best, self.at_ns) = before;
         }
+        self.lowered |= helped;
+        helped
     }
 
     /// Random load that is still there: fewer clients, slower, of fewer kinds.
@@ -241,7 +286,7 @@ impl Shrinker<'_> {
             tables.push(squeezed(&|place| if place == 0 { gap.max(1_000 * MS) } else { gap }));
             tables.push(squeezed(&|place| if place == 0 { gap.max(2_000 * MS) } else { gap }));
         }
-        if times.len() <= 24 {
+        if times.len() <= SINGLY_MAX {
             for one in 0..times.len() {
                 tables.extend(GAPS.map(|gap| squeezed(&|place| if place == one { gap } else { i64::MAX })));
             }
@@ -274,11 +319,14 @@ impl Shrinker<'_> {
     pub(super) fn round_times(&mut self) -> bool {
         let times = self.times();
         let is_round = |to: i64| times.iter().all(|at| at % to == 0);
-        let all = ROUND.into_iter().take_while(|to| !is_round(*to));
+        // Less than what counts as shorter: else the two would undo each other for ever.
+        let latest = times.last().map_or(0, |last| last + last / 12);
+        let fits = |time: i64, to: i64| rounded(Nanos(time), to).0 <= latest;
+        let all = ROUND.into_iter().take_while(|to| !is_round(*to)).filter(|to| times.iter().all(|at| fits(*at, *to)));
         let mut candidates: Vec<Case> = all.map(|to| self.moved(&move |at| rounded(Nanos(at), to).0)).collect();
-        if times.len() <= 24 {
-            for time in times {
-                let coarser = ROUND.into_iter().take_while(|to| time % to != 0);
+        if times.len() <= SINGLY_MAX {
+            for time in times.iter().copied() {
+                let coarser = ROUND.into_iter().take_while(|to| time % to != 0).filter(|to| fits(time, *to));
                 candidates.extend(
                     coarser.map(|to| self.moved(&move |at| if at == time { rounded(Nanos(at), to).0 } else { at })),
                 );
@@ -308,7 +356,8 @@ impl Shrinker<'_> {
         if all.resolved != self.best.resolved {
             candidates.push(all);
         }
-        for (group, client) in self.best.resolved.clients.iter().enumerate() {
+        let is_small = items(&self.best.resolved).len() <= SINGLY_MAX;
+        for (group, client) in self.best.resolved.clients.iter().enumerate().filter(|_| is_small) {
             for (place, op) in client.knobs.ops.0.iter().enumerate() {
                 for ask in plainer(&op.ask) {
                     candidates.push(self.edit(|case| case.resolved.clients[group].knobs.ops.0[place].ask = ask));
@@ -320,6 +369,18 @@ impl Shrinker<'_> {
             self.plain_operations();
         }
         helped
+    }
+}
+
+/// Everything earlier by this much.
+fn shift_times(case: &mut Case, shift: i64) {
+    for step in &mut case.resolved.steps {
+        if let Trigger::At(at) = &mut step.trigger {
+            *at = Nanos(at.0 - shift);
+        }
+    }
+    for op in case.resolved.clients.iter_mut().flat_map(|client| &mut client.knobs.ops.0) {
+        op.at = Nanos(op.at.0 - shift);
     }
 }
 
@@ -385,6 +446,21 @@ fn plainer(ask: &Ask) -> Vec<Ask> {
         Ask::Cas { key, .. } => plain.push(put(key)),
         Ask::Txn(txn) => {
             plain.extend(txn.then.iter().filter(|ask| !matches!(ask, Ask::Txn(_))).cloned());
+            for place in 0..txn.then.len() {
+                let mut fewer = txn.clone();
+                let gone = fewer.then.remove(place);
+                if let Ask::Txn(inner) = gone {
+                    fewer.then.splice(place..place, inner.then);
+                }
+                plain.extend((!fewer.then.is_empty()).then_some(Ask::Txn(fewer)));
+            }
+            for place in 0..txn.then.len() {
+                plain.extend(plainer(&txn.then[place]).into_iter().map(|ask| {
+                    let mut one = txn.clone();
+                    one.then[place] = ask;
+                    Ask::Txn(one)
+                }));
+            }
             let mut bare = txn.clone();
             bare.guards.clear();
             bare.otherwise.clear();
