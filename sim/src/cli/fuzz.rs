@@ -22,6 +22,7 @@ use crate::explore::generate::parse;
 use crate::explore::{Corpus, Draft, Line, Profile, Summary, draft, generate};
 use crate::report::{RunReport, World};
 use crate::repro::Repro;
+use crate::repro::file::Build;
 
 /// Seeds of a campaign that says neither how many nor how long.
 const SEEDS: u64 = 1_000;
@@ -125,6 +126,7 @@ pub fn fuzz(args: &FuzzArgs, world: &World, out: &mut dyn Write) -> Result<bool,
     let mine = |seed: &u64| args.shard.has(*seed);
     let total = if args.minutes.is_some() { 0 } else { (args.first..end).filter(mine).count() as u64 };
     let mut kept = args.out.as_deref().map(Kept::begin).transpose()?;
+    Build::current(); // What runs here, and not what the sources will be when something fails.
 
     let start = Instant::now();
     let over = Flag::new(false);

@@ -11,6 +11,7 @@ mod export;
 pub mod fuzz;
 mod json;
 mod judge;
+mod kept;
 mod lint;
 mod mutants;
 mod parity;

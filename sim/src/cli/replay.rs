@@ -4,9 +4,11 @@ use std::io::{BufReader, Write};
 use std::path::{Path, PathBuf};
 
 use evenkeel_scenario::Decisions;
+use evenkeel_scenario::cluster::Planted;
 
 use super::CliError;
-use super::args::CellChoice;
+use super::args::{CellChoice, Parallel};
+use super::kept;
 use super::plan::check;
 use super::plan::render_problems;
 use super::runner::Extras;
@@ -28,8 +30,8 @@ const OTHER_SEEDS: u64 = 30;
 /// Which repro, and how far.
 #[derive(clap::Args, Debug)]
 pub struct ReplayArgs {
-    /// A repro file
-    #[arg(value_name = "FILE")]
+    /// A repro file, or a directory: a table of all that it holds
+    #[arg(value_name = "PATH")]
     pub file: String,
     /// Show the events up to this one
     #[arg(long, value_name = "EVENT")]
@@ -40,6 +42,9 @@ pub struct ReplayArgs {
     /// Write the run as a page here
     #[arg(long, value_name = "HTML")]
     pub report: Option<PathBuf>,
+    /// How many at once.
+    #[command(flatten)]
+    pub parallel: Parallel,
 }
 
 /// Which run is to be explained.
@@ -56,8 +61,14 @@ pub struct ExplainArgs {
     pub cell: Option<CellChoice>,
 }
 
-/// Replays a repro and compares; true when it ends as the file says.
+/// Replays a repro and compares; true when it ends as the file says, and passes without the bug planted in it.
 pub fn replay(args: ReplayArgs, world: &World, out: &mut dyn Write) -> Result<bool, CliError> {
+    if Path::new(&args.file).is_dir() {
+        if args.until.is_some() || args.trace.is_some() || args.report.is_some() {
+            return Err(CliError::Usage(format!("{} is a directory: these options need one file", args.file)));
+        }
+        return kept::replay(Path::new(&args.file), args.parallel.jobs(), world, out);
+    }
     let repro = load(&args.file)?;
     let attempt = Attempt::of(&repro, &args.file).map_err(CliError::Usage)?;
     let window: Window = 0..LOG_EVENTS_MAX;
@@ -99,7 +110,13 @@ pub fn replay(args: ReplayArgs, world: &World, out: &mut dyn Write) -> Result<bo
         },
     };
     writeln!(out, "{}: {found}", args.file)?;
-    Ok(expected)
+    let Some(unplanted) = unplanted(&attempt, world)? else { return Ok(expected) };
+    let report = unplanted.run(&Extras::default(), world);
+    match report.verdict.passed() {
+        true => writeln!(out, "{}: without the planted bug it passes", args.file)?,
+        false => writeln!(out, "{}: it fails without the planted bug, too: {}", args.file, what_and_when(&report))?,
+    }
+    Ok(expected && report.verdict.passed())
 }
 
 /// The run as a page.
@@ -147,6 +164,15 @@ pub fn explain(args: ExplainArgs, world: &World, out: &mut dyn Write) -> Result<
         writeln!(out, "{sentence}")?;
     }
     Ok(true)
+}
+
+/// The same run without the bugs that are planted in it, if there are any.
+pub fn unplanted(attempt: &Attempt, world: &World) -> Result<Option<Attempt>, CliError> {
+    let scenario =
+        check(&attempt.text, &attempt.file, world).map_err(|found| CliError::Usage(render_problems(&found)))?;
+    let mut resolved = scenario.resolve(&scenario.cells()[0], &mut attempt.decisions.clone());
+    let planted = std::mem::take(&mut resolved.cluster.mutants);
+    Ok((planted != Planted::default()).then(|| Attempt { text: resolved.to_toml(), ..attempt.clone() }))
 }
 
 /// Reads a repro file.

@@ -6,6 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::process::Command;
+use std::sync::OnceLock;
 
 use evenkeel_scenario::decision::parse_point;
 use evenkeel_scenario::{Cell, Decisions, Scenario};
@@ -41,20 +42,45 @@ pub struct Build {
     pub rustc: String,
 }
 
+/// What the simulator and the server in it are made of: a difference elsewhere makes no other build.
+const SOURCES: [&str; 5] = ["Cargo.toml", "Cargo.lock", "proto", "server", "sim"];
+
 impl Build {
-    /// The sources here and the compiler here: what `cargo sim` builds from.
-    #[allow(clippy::disallowed_methods, reason = "the parent's side: real processes, outside every run")]
+    /// The sources and the compiler as they were when this process first asked: it should do so before it runs anything.
     pub fn current() -> Build {
-        let ask = |program: &str, arguments: &[&str]| {
-            let output = Command::new(program).args(arguments).output().ok().filter(|output| output.status.success());
-            let text = output.map(|output| String::from_utf8_lossy(&output.stdout).trim().to_owned());
-            text.unwrap_or_else(|| "unknown".to_owned())
-        };
-        Build {
-            commit: ask("git", &["describe", "--always", "--dirty", "--exclude", "*", "--abbrev=12"]),
-            rustc: ask("rustc", &["--version"]),
-        }
+        static CURRENT: OnceLock<Build> = OnceLock::new();
+        CURRENT.get_or_init(Build::read).clone()
     }
+
+    fn read() -> Build {
+        let unknown = || "unknown".to_owned();
+        let head = git(&["rev-parse", "--short=12", "HEAD"]).map(|head| {
+            let clean = git(&[&["status", "--porcelain", "--untracked-files=no", "--"], &SOURCES[..]].concat());
+            if clean.is_some_and(|differences| differences.is_empty()) { head } else { head + DIRTY }
+        });
+        Build { commit: head.unwrap_or_else(unknown), rustc: ask("rustc", &["--version"]).unwrap_or_else(unknown) }
+    }
+
+    /// Commits since then that changed the sources, as far as the history here knows that commit.
+    pub fn commits_since(&self) -> Option<u64> {
+        let range = format!("{}..HEAD", self.commit.trim_end_matches(DIRTY));
+        git(&[&["rev-list", "--count", "--first-parent", &range, "--"], &SOURCES[..]].concat())?.parse().ok()
+    }
+}
+
+/// Sources that differed from the commit.
+const DIRTY: &str = "-dirty";
+
+/// Git in the directory that this was built from.
+fn git(arguments: &[&str]) -> Option<String> {
+    let top = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
+    ask("git", &[&["-C", top], arguments].concat())
+}
+
+#[allow(clippy::disallowed_methods, reason = "the parent's side: real processes, outside every run")]
+fn ask(program: &str, arguments: &[&str]) -> Option<String> {
+    let output = Command::new(program).args(arguments).output().ok()?;
+    output.status.success().then(|| String::from_utf8_lossy(&output.stdout).trim().to_owned())
 }
 
 /// How the failure showed itself.
