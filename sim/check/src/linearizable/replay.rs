@@ -39,6 +39,8 @@ pub(super) enum Past {
     Answered(OpId),
     /// This operation, which has not answered (so).
     Named(OpId),
+    /// Deletes only: this revoke, it seems. Its answer fits as well if somebody else deleted those keys just before it.
+    Revoked(OpId),
     /// The end of a lease.
     Ended,
     /// Deletes only: one of several.
@@ -96,7 +98,7 @@ impl Linearizable {
                 }
             }
             Past::Somebody => self.unattributed.push(revision),
-            Past::Answered(_) | Past::Ended => {}
+            Past::Answered(_) | Past::Revoked(_) | Past::Ended => {}
         }
         for done in self.parked.remove(&revision).unwrap_or_default() {
             self.verify_seen(&done)?;
@@ -221,7 +223,7 @@ impl Linearizable {
                 return Err(fail(at, message).with([Related::Op(id), Related::Revision(revision)]));
             }
             Past::Somebody => self.unattributed.remove(revision),
-            Past::Named(_) | Past::Answered(_) => {}
+            Past::Named(_) | Past::Answered(_) | Past::Revoked(_) => {}
         }
         *past = Past::Answered(id);
         let effect = self.check_body(&done, revision.prev())?;
@@ -260,10 +262,11 @@ impl Linearizable {
         if self.made_by_revoke(done, lease) {
             let past = &mut self.past[(revision.0 - 2) as usize];
             if matches!(*past, Past::Somebody | Past::Ended) || *past == Past::Named(id) {
-                if *past == Past::Somebody {
+                let is_certain = *past != Past::Somebody;
+                if !is_certain {
                     self.unattributed.remove(revision);
                 }
-                *past = Past::Answered(id);
+                *past = if is_certain { Past::Answered(id) } else { Past::Revoked(id) };
                 self.spent.remove(&id);
                 return Ok(());
             }

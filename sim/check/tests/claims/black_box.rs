@@ -268,3 +268,25 @@ fn rows_that_tie_under_the_sort_target_come_in_any_order() {
     says(sorted(vec![c, a.clone()]), "");
     says(sorted(vec![a, b]), "row 1 is");
 }
+
+#[test]
+fn a_revoke_may_have_found_its_keys_deleted_just_before() {
+    let config = Config {
+        off: suite::NAMES.iter().filter(|name| **name != "linearizable").map(|name| name.to_string()).collect(),
+        ..Config::default()
+    };
+    let lease = LeaseId(7);
+    let mut story = Story { oracles: Oracles::new(&config).expect("known names"), seq: 0 };
+    let grant = Request::LeaseGrant { lease, ttl: 60 };
+    story.both(1, grant, 1, Body::LeaseGrant { lease, ttl: 60 });
+    story.both(2, Request::Put(Put { key: "k".into(), value: "v".into(), lease, ..Put::default() }), 2, done());
+    story.call(3, delete("k"));
+    story.call(4, Request::LeaseRevoke { lease });
+    let writes = Some(vec![model::Write { key: "k".into(), live: None }]);
+    let applied = observation::Applied { revision: Revision(3), writes, ..Default::default() };
+    story.see(Observation::Applied { member: MemberId(1), applied });
+    // Both are true of either order; who answers first proves nothing.
+    story.give(4, 3, Body::LeaseRevoke);
+    story.give(3, 3, Body::DeleteRange(DeleteReply { deleted: 1, ..Default::default() }));
+    says(story, "");
+}
