@@ -5,6 +5,7 @@ use std::io;
 use bytes::Bytes;
 use evenkeel_storage::OpenMode;
 
+use super::image::all_zero;
 use super::inode::{Change, Inode};
 use super::names::{Ino, NameChange, Target, ancestors, normal, parent};
 use super::store::Store;
@@ -136,7 +137,7 @@ impl Store {
         let seq = self.next_seq();
         let inode = self.inode(handle.ino);
         inode.astray |= lands_at != offset;
-        if data.iter().any(|byte| *byte != 0) {
+        if !all_zero(&data) {
             inode.last_write = offset;
         }
         inode.change(seq, Change::Write { offset, lands_at, data });

@@ -1,6 +1,7 @@
-//! The bytes of one file, kept in pages; pages of zeros that were never written cost nothing.
+//! The bytes of one file, kept in pages; a page that was only ever written with zeros costs nothing.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -43,8 +44,16 @@ impl Image {
     /// Writes `data` at `offset`, growing the image when needed.
     pub fn write(&mut self, offset: u64, data: &[u8]) {
         for (page, inside, part) in pieces(offset, data.len()) {
-            let bytes = self.pages.entry(page).or_insert_with(|| Arc::new([0; PAGE_BYTES as usize]));
-            Arc::make_mut(bytes)[inside].copy_from_slice(&data[part]);
+            let data = &data[part];
+            match self.pages.entry(page) {
+                Entry::Occupied(mut bytes) => Arc::make_mut(bytes.get_mut())[inside].copy_from_slice(data),
+                Entry::Vacant(_) if all_zero(data) => {}
+                Entry::Vacant(hole) => {
+                    let mut bytes = [0; PAGE_BYTES as usize];
+                    bytes[inside].copy_from_slice(data);
+                    hole.insert(Arc::new(bytes));
+                }
+            }
         }
         if !data.is_empty() {
             self.len = self.len.max(offset + data.len() as u64);
@@ -74,7 +83,7 @@ impl Image {
             match (self.pages.get(&page), other.pages.get(&page)) {
                 (None, None) => true,
                 (Some(ours), Some(theirs)) => Arc::ptr_eq(ours, theirs) || ours[inside.clone()] == theirs[inside],
-                (Some(bytes), None) | (None, Some(bytes)) => bytes[inside].iter().all(|byte| *byte == 0),
+                (Some(bytes), None) | (None, Some(bytes)) => all_zero(&bytes[inside]),
             }
         })
     }
@@ -91,6 +100,13 @@ impl Image {
     pub fn resident_bytes(&self) -> u64 {
         self.pages.len() as u64 * PAGE_BYTES
     }
+}
+
+/// True when every byte is zero. Members fill whole segments with zeros before they write to them.
+pub(super) fn all_zero(bytes: &[u8]) -> bool {
+    // Without a way out inside a chunk it is compared as one vector.
+    let (chunks, rest) = bytes.as_chunks::<64>();
+    chunks.iter().all(|chunk| chunk.iter().fold(0, |any, byte| any | byte) == 0) && rest.iter().all(|byte| *byte == 0)
 }
 
 /// Cuts `len` bytes at `offset` along page borders: page number, range inside the page, range inside the buffer.
@@ -148,6 +164,10 @@ mod tests {
         hole.set_len(64 << 20);
         assert_eq!(hole.resident_bytes(), 0);
         let mut written = hole.clone();
+        written.write(5_000, &[0; 9_000]);
+        assert_eq!(written.resident_bytes(), 0);
+        assert!(hole.same(&written, 0..64 << 20));
+        written.write(5_000, &[7; 9_000]);
         written.write(5_000, &[0; 9_000]);
         assert!(hole.same(&written, 0..64 << 20));
         written.write(5_001, &[1]);
