@@ -43,9 +43,10 @@ pub fn report(feed: &Feed, names: &Names, event: &NetEvent<'_>) {
             return feed.log("reset", &fields);
         }
     };
+    let numbers = (names.number(from.0), names.number(to.0));
     let fields = [
-        ("from", Value::U64(names.number(from.0))),
-        ("to", Value::U64(names.number(to.0))),
+        ("from", Value::U64(numbers.0)),
+        ("to", Value::U64(numbers.1)),
         ("kind", Value::Text(kind.name())),
         ("bytes", Value::U64(bytes.len() as u64)),
     ];
@@ -54,11 +55,11 @@ pub fn report(feed: &Feed, names: &Names, event: &NetEvent<'_>) {
         (told["id"], told["fate"]) = ((*id).into(), fate.into());
         told
     });
-    if let NetEvent::Arrived { from, to, kind, taken: true, .. } = event {
-        feed.coverage().message(names.number(from.0), names.number(to.0), *kind);
+    if let NetEvent::Arrived { kind, taken: true, .. } = event {
+        feed.coverage().message(numbers.0, numbers.1, *kind);
     }
-    if let NetEvent::Sent { from, kind, bytes, .. } = event {
-        promised(feed, names, names.member(from.0), *kind, bytes);
+    if let NetEvent::Sent { kind, bytes, .. } = event {
+        promised(feed, names, MemberId(numbers.0), *kind, bytes);
     }
 }
 
