@@ -105,12 +105,16 @@ impl Roster {
     /// Looks again who belongs to the cluster when the applied members, or (`reconfigured`) the log's, have changed.
     pub fn refresh(&mut self, raft: &Raft, member: &Member, reconfigured: bool) {
         let version = member.membership_version();
+        let unchanged = !reconfigured && self.version == Some(version);
+        if unchanged && self.leaving.is_empty() && self.guests.0.is_empty() {
+            return;
+        }
         let now = member.now();
         let farewells = self.leaving.len();
         self.leaving.retain(|_, (_, until)| now < *until);
         let silent = self.guests.expire(now);
         silent.iter().for_each(|guest| member.contacts().lost(*guest));
-        if !reconfigured && self.version == Some(version) {
+        if unchanged {
             if self.leaving.len() < farewells || !silent.is_empty() {
                 self.tell(member);
             }
