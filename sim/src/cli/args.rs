@@ -4,6 +4,7 @@ use std::ops::Range;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use super::bench::BenchArgs;
 use super::determinism::CheckArgs;
 use super::export::{CampaignArgs, ExportArgs};
 use super::fuzz::{FuzzArgs, GenerateArgs, MergeArgs};
@@ -49,6 +50,8 @@ pub enum Command {
     Explain(ExplainArgs),
     /// Plants known bugs in runs of the generic swarm and says which are found, how soon, and by what
     Mutants(MutantsArgs),
+    /// Measures how fast the simulator is here, and says how fast it should be
+    Bench(BenchArgs),
     /// Checks scenario files without running them
     Lint(LintArgs),
     /// Names the scenarios in scenarios/

@@ -5,6 +5,7 @@
 #![allow(clippy::disallowed_methods, reason = "the parent's side: real files and real time, outside every run")]
 
 pub mod args;
+mod bench;
 mod campaign;
 mod determinism;
 mod export;
@@ -98,6 +99,7 @@ fn obey(command: Command, world: &World, out: &mut dyn Write) -> Result<bool, Cl
         Command::Shrink(args) => shrink::run(args, world, out),
         Command::Explain(args) => replay::explain(args, world, out),
         Command::Mutants(args) => mutants::mutants(&args, world, out),
+        Command::Bench(args) => bench::bench(&args, world, out),
         Command::Lint(args) => lint::lint(&args.paths, world, out),
         Command::List => lint::list(out),
         Command::Points => lint::points(world, out),
