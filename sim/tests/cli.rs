@@ -259,6 +259,11 @@ fn what_depends_on_addresses_is_found_and_located() {
     assert!(out.trim_end().ends_with("DIFFERENT 2 of 2"), "{out}");
 }
 
+fn the_schema_is_printed() {
+    let files = Files::new(&[]);
+    assert_eq!(files.sim("schema"), (0, evenkeel_scenario::schema::text()));
+}
+
 /// Runs the program as a process of its own.
 fn process(args: &[&str]) -> std::process::Child {
     let program = std::env::current_exe().unwrap();
@@ -328,6 +333,7 @@ fn main() -> ExitCode {
         ),
         ("equal_runs_in_two_processes_are_the_same", equal_runs_in_two_processes_are_the_same),
         ("what_depends_on_addresses_is_found_and_located", what_depends_on_addresses_is_found_and_located),
+        ("the_schema_is_printed", the_schema_is_printed),
         (
             "shards_in_processes_are_disjoint_complete_and_merge_to_one_campaign",
             shards_in_processes_are_disjoint_complete_and_merge_to_one_campaign,

@@ -54,6 +54,8 @@ pub enum Command {
     Bench(BenchArgs),
     /// Checks scenario files without running them
     Lint(LintArgs),
+    /// Prints the JSON Schema of scenario files, for editors
+    Schema,
     /// Names the scenarios in scenarios/
     List,
     /// Names the points in the code that fp(POINT) may mean

@@ -34,6 +34,12 @@ pub fn lint(paths: &[String], world: &World, out: &mut dyn Write) -> Result<bool
     Ok(true)
 }
 
+/// Prints the schema.
+pub fn schema(out: &mut dyn Write) -> Result<bool, CliError> {
+    out.write_all(evenkeel_scenario::schema::text().as_bytes())?;
+    Ok(true)
+}
+
 /// Names the points in the code.
 pub fn points(world: &World, out: &mut dyn Write) -> Result<bool, CliError> {
     let mut table = Table::new(&["point", "where"]);
