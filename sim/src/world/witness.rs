@@ -100,8 +100,9 @@ impl Witness {
         change(&mut self.seen.lock().expect("one thread"));
     }
 
-    /// The server ended by itself, and not because it was asked to.
+    /// The server ended by itself, and not because it was asked to. It serves nobody until it is started again.
     pub(crate) fn exited(&self) {
+        self.feed.observe(Observation::Stopped { member: self.number });
         self.happened("exit", [("code", Told::Number(1.0))]);
     }
 
