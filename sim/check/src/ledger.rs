@@ -5,7 +5,7 @@
 //!
 //! | Promise | Needs on the member's disk |
 //! |---|---|
-//! | append accepted up to `i` | every entry up to `i` as the log has it (or had it in that term), and the term |
+//! | append accepted up to `i` | every entry up to `i` as the log has it (or had it in that term, or what a newer leader put in its place), and the term |
 //! | vote granted | term and vote |
 //! | any other message of a term | the term |
 //! | an answer to a client at revision `r`, read or write | on a majority of the voters: the entry that made `r` |
@@ -40,6 +40,8 @@ struct Book {
     agreed: u64,
     /// The lowest term of an entry that was ever durable at a position.
     lowest: BTreeMap<u64, Term>,
+    /// The lowest term of an entry that was ever in memory at a position.
+    taken: BTreeMap<u64, Term>,
     term: Term,
     /// Durable votes by term.
     votes: BTreeMap<Term, Option<MemberId>>,
@@ -61,7 +63,12 @@ impl Book {
     fn vouches(&self, term: Term, matched: u64) -> bool {
         let overtaken = self.placed.get(self.placed.last()).is_some_and(|newest| term < newest);
         let swallowed = matched <= self.placed.base();
-        let had = |index| self.lowest.get(&index).is_some_and(|lowest| *lowest <= term);
+        // What replaced the rest is on the disk, and the newer term with it: as if the rest had been there before.
+        let replaced = term < self.term && self.placed.get(self.agreed).is_some_and(|durable| term < durable);
+        let had = |index| {
+            let lowest = if replaced { self.taken.get(&index) } else { self.lowest.get(&index) };
+            lowest.is_some_and(|lowest| *lowest <= term)
+        };
         matched <= self.agreed || ((overtaken || swallowed) && (self.agreed + 1..=matched).all(had))
     }
 
@@ -142,6 +149,8 @@ impl Ledger {
         if !book.placed.put(index.0, term) {
             return; // a hole: the raft oracle says so
         }
+        let lowest = book.taken.entry(index.0).or_insert(term);
+        *lowest = term.min(*lowest);
         book.agreed = book.agreed.min(index.0 - 1);
         book.agree();
     }

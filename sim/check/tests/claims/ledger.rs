@@ -164,3 +164,15 @@ fn what_a_majority_held_is_shown_although_one_of_it_has_lost_its_disk() {
     check([entry(1, 1, 1), entry(2, 1, 1), made(1, 1, 2), replaced.clone(), answer(2)], "");
     check([entry(1, 1, 1), made(1, 1, 2), replaced, answer(2)], "is durable on 1 of 3 voters only");
 }
+
+#[test]
+fn what_a_newer_leader_has_replaced_before_it_was_written_may_be_accepted_once_that_is_durable() {
+    // Three messages at once: entries of term 1, then what the leader of term 3 has instead. One write.
+    let taken = [hard(2, 1, None), append(2, 1, 1), append(2, 2, 1), append(2, 3, 1), append(2, 2, 3)];
+    let written = [entry(2, 1, 1), hard(2, 3, None), entry(2, 2, 3)];
+    check(taken.clone().into_iter().chain(written.clone()).chain([accept(2, 3, 1), accept(2, 2, 3)]), "");
+    check(taken.clone().into_iter().chain([accept(2, 3, 1)]), "only i0 are durable");
+    check(taken.clone().into_iter().chain(written.clone()).chain([accept(2, 4, 1)]), "only i2 are durable");
+    let [first, term, _] = written;
+    check(taken.into_iter().chain([first, term, accept(2, 3, 1)]), "only i1 are durable");
+}
