@@ -40,8 +40,6 @@ struct Book {
     agreed: u64,
     /// The lowest term of an entry that was ever durable at a position.
     lowest: BTreeMap<u64, Term>,
-    /// The lowest term of an entry that was ever in memory at a position.
-    taken: BTreeMap<u64, Term>,
     term: Term,
     /// Durable votes by term.
     votes: BTreeMap<Term, Option<MemberId>>,
@@ -63,13 +61,11 @@ impl Book {
     fn vouches(&self, term: Term, matched: u64) -> bool {
         let overtaken = self.placed.get(self.placed.last()).is_some_and(|newest| term < newest);
         let swallowed = matched <= self.placed.base();
-        // What replaced the rest is on the disk, and the newer term with it: as if the rest had been there before.
+        let had = |index| self.lowest.get(&index).is_some_and(|lowest| *lowest <= term);
+        // A newer term is on the disk, and an entry of a newer leader. Had the rest been written before that, nobody
+        // could tell the difference now.
         let replaced = term < self.term && self.placed.get(self.agreed).is_some_and(|durable| term < durable);
-        let had = |index| {
-            let lowest = if replaced { self.taken.get(&index) } else { self.lowest.get(&index) };
-            lowest.is_some_and(|lowest| *lowest <= term)
-        };
-        matched <= self.agreed || ((overtaken || swallowed) && (self.agreed + 1..=matched).all(had))
+        matched <= self.agreed || replaced || ((overtaken || swallowed) && (self.agreed + 1..=matched).all(had))
     }
 
     fn holds(&self, index: u64, term: Term) -> bool {
@@ -149,8 +145,6 @@ impl Ledger {
         if !book.placed.put(index.0, term) {
             return; // a hole: the raft oracle says so
         }
-        let lowest = book.taken.entry(index.0).or_insert(term);
-        *lowest = term.min(*lowest);
         book.agreed = book.agreed.min(index.0 - 1);
         book.agree();
     }
