@@ -32,6 +32,18 @@ pub struct Asks {
     open: Mutex<BTreeMap<u64, (NodeId, oneshot::Sender<pb::Answer>)>>,
 }
 
+/// An open question, forgotten when nobody waits for its answer any more.
+struct Open<'a> {
+    asks: &'a Asks,
+    id: u64,
+}
+
+impl Drop for Open<'_> {
+    fn drop(&mut self) {
+        self.asks.open.lock().expect("not poisoned").remove(&self.id);
+    }
+}
+
 impl Asks {
     async fn ask(&self, member: &Member, to: NodeId, question: Question) -> Result<Said, RequestError> {
         let id = self.next.fetch_add(1, Ordering::Relaxed);
@@ -43,6 +55,7 @@ impl Asks {
             }
             open.insert(id, (to, reply));
         }
+        let _open = Open { asks: self, id };
         let bytes = peer::encode_ask(member.ids(), to, pb::Ask { id, question: Some(question) });
         member.env().network.send(to, MessageKind::Ask, bytes);
         // Shorter than the whole request may take: an answer that is lost must leave time for another question.
@@ -54,7 +67,6 @@ impl Asks {
             () = member.stopping() => Err(RequestError::Stopped),
             () = member.env().clock.sleep(patience) => Err(RequestError::LeaderChanged),
         };
-        self.open.lock().expect("not poisoned").remove(&id);
         let answer = answer?;
         match answer.answer {
             Some(said) => Ok(said),

@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use evenkeel_raft::{Mutant, NodeId, Raft};
+use evenkeel_raft::{Mutant, NodeId, Raft, Standing};
 use tokio::sync::oneshot;
 
 use crate::contacts::Contacts;
@@ -85,12 +85,16 @@ impl Member {
                 std::future::pending().await
             }
         };
+        let decided = |now: &Standing| now.leader == Some(to) || (now.leader.is_some() && reign < Some(now.term.0));
         tokio::select! {
             biased;
             () = self.stopping() => Err(RequestError::Stopped),
-            leads = async { standing.wait_for(|standing| standing.leader == Some(to)).await.map(|_| ()) } => {
-                leads.map(|()| to).map_err(|_| RequestError::Stopped)
-            }
+            // Somebody else may have won the election that this began.
+            led_by = async { standing.wait_for(decided).await.map(|standing| standing.leader) } => match led_by {
+                Ok(leader) if leader == Some(to) => Ok(to),
+                Ok(_) => Err(RequestError::TimeoutLeaderTransfer),
+                Err(_) => Err(RequestError::Stopped),
+            },
             () = given_up => Err(RequestError::TimeoutLeaderTransfer),
             () = self.env().clock.sleep(self.request_timeout()) => Err(RequestError::TimeoutLeaderTransfer),
         }

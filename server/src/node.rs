@@ -11,9 +11,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use evenkeel_proto::etcdserverpb as pb;
 use evenkeel_raft::message::{Body, Message};
 use evenkeel_raft::ready::{Input as RaftInput, ProposeError, Ready, Role, WriteSeq};
 use evenkeel_raft::{ChangeError, Configuration, Data, Entry, Index, Mutant, NodeId, Raft, Term};
+use prost::Message as _;
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -327,7 +329,7 @@ impl Node {
             Err(ProposeError::NoLeader | ProposeError::Transferring) => {
                 // An election is under way: the request waits for its outcome, as a client would.
                 let now = self.member.env().clock.monotonic();
-                if !self.parking.park(data, Parked::Own(id), now) {
+                if !self.parking.park(data, Parked::Own { id, only_in_term }, now) {
                     self.member.answer(id, Err(RequestError::TooManyRequests));
                 }
             }
@@ -366,6 +368,11 @@ impl Node {
         };
         self.member.contacts().heard(from, now);
         match content {
+            peer::Content::Raft(Message { body: Body::Propose { data }, .. }) if !Self::can_be_applied(&data) => {
+                if self.roster.may_log_refusal(now) {
+                    tracing::warn!(peer = %from, bytes = data.len(), "dropped a proposal that no member could apply");
+                }
+            }
             peer::Content::Raft(Message { term, body: Body::Propose { data } }) if self.must_wait(term) => {
                 // Its proposer learns nothing when there is no room, and times out.
                 let _ = self.parking.park(data, Parked::Forwarded(term), now);
@@ -530,6 +537,12 @@ impl Node {
         }
     }
 
+    /// Whether what another member proposes may enter the log: an entry that cannot be decoded would end every member,
+    /// and again after each start.
+    fn can_be_applied(data: &Data) -> bool {
+        pb::InternalRaftRequest::decode(Bytes::from_owner(Arc::clone(data))).is_ok()
+    }
+
     /// Whether a proposal that was forwarded to the leader of `term` may still be taken here, but not now.
     fn must_wait(&self, term: Term) -> bool {
         self.raft.transferring().is_some() && self.raft.standing().term == term
@@ -539,8 +552,8 @@ impl Node {
     fn unpark(&mut self) {
         for (data, whose) in self.parking.take() {
             match whose {
-                Parked::Own(id) if self.member.awaits(id) => self.propose(data, None, id),
-                Parked::Own(_) => {}
+                Parked::Own { id, only_in_term } if self.member.awaits(id) => self.propose(data, only_in_term, id),
+                Parked::Own { .. } => {}
                 Parked::Forwarded(term) if self.raft.standing().term == term => {
                     // As if it had arrived now.
                     let _ = self.raft.propose(data, false);

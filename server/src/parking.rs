@@ -13,8 +13,13 @@ const PARKED_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// Whose request waits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Parked {
-    /// That of a client of this member, by its id.
-    Own(u64),
+    /// One of this member's own.
+    Own {
+        /// Who waits for it.
+        id: u64,
+        /// It may only be taken while this member leads in this term.
+        only_in_term: Option<u64>,
+    },
     /// One that another member forwarded to the leader of this term. Only that leader may take it (see
     /// [`crate::waiters`]).
     Forwarded(Term),
@@ -57,7 +62,7 @@ impl Parking {
         let mut own = Vec::with_capacity(old);
         for waiting in self.parked.drain(..old) {
             self.bytes -= waiting.data.len();
-            own.extend(if let Parked::Own(id) = waiting.whose { Some(id) } else { None });
+            own.extend(if let Parked::Own { id, .. } = waiting.whose { Some(id) } else { None });
         }
         own
     }
@@ -68,7 +73,7 @@ mod tests {
     use super::*;
 
     fn own(id: u64) -> Parked {
-        Parked::Own(id)
+        Parked::Own { id, only_in_term: None }
     }
 
     fn request(bytes: usize) -> Data {

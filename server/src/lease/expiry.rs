@@ -84,13 +84,16 @@ async fn revoke_due(member: &Member) {
 
 async fn revoke(member: &Member, due: Due, only_in_term: Option<u64>) -> Result<Reply, RequestError> {
     member.env().observer.observe(Event::LeaseExpired { lease: due.id.0 });
-    member.metrics().leases_expired.inc();
     let request = pb::InternalRaftRequest {
         lease_revoke: Some(pb::LeaseRevokeRequest { id: due.id.0 }),
         lease_granted_at: due.granted_at,
         ..Default::default()
     };
-    member.propose_in(request, only_in_term).await
+    let outcome = member.propose_in(request, only_in_term).await;
+    if outcome.is_ok() {
+        member.metrics().leases_expired.inc();
+    }
+    outcome
 }
 
 async fn checkpoint_long(member: &Member) {

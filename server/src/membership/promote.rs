@@ -30,7 +30,8 @@ pub async fn learners(member: Arc<Member>, term: u64) {
         if waiting.is_empty() {
             continue;
         }
-        let Ok(health) = member.health().await else { return };
+        // Too busy to say so now: there is another look.
+        let Ok(health) = member.health().await else { continue };
         if let Some(id) = waiting.into_iter().find(|id| rules::learner_is_ready(&health, *id).is_ok()) {
             let change = MembershipChange { request_id: member.next_request_id(), change: Some(Change::Promote(id)) };
             if let Err(error) = member.change_as_leader(change, Term(term)).await {

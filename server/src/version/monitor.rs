@@ -12,7 +12,7 @@ use evenkeel_proto::{etcdserverpb as pb, membershippb};
 use evenkeel_raft::{Mutant, NodeId};
 use futures_util::future::join_all;
 
-use super::release::Version;
+use super::release::{Release, Version};
 use crate::env::point;
 use crate::error::RequestError;
 use crate::member::Member;
@@ -25,7 +25,11 @@ const INTERVAL: Duration = Duration::from_secs(4);
 fn decide(agreed: Option<Version>, downgrade: Option<Version>, lowest: Option<Version>) -> Option<Version> {
     match (agreed, downgrade) {
         (None, _) => Some(lowest.unwrap_or(Version::LOWEST)),
-        (Some(agreed), Some(target)) => Some(target).filter(|target| *target < agreed),
+        // One level at a time: the version may have risen between the question and the entry.
+        (Some(agreed), Some(target)) => {
+            let below = Release::turned_on_by(Some(agreed)).below().map(Release::version);
+            Some(target).filter(|target| Some(*target) == below)
+        }
         (Some(agreed), None) => lowest.filter(|lowest| agreed < *lowest),
     }
 }
@@ -192,6 +196,7 @@ mod tests {
             (v(7), v(6), v(7), v(6), "a downgrade does"),
             (v(7), v(6), None, v(6), "whether or not all answer"),
             (v(6), v(6), v(7), None, "and holds it there"),
+            (v(7), v(5), v(7), None, "by one level only"),
         ] {
             assert_eq!(decide(agreed, downgrade, lowest), decided, "{why}");
         }
