@@ -1,7 +1,7 @@
 //! The language as a JSON Schema, for editors: completion, a word on each key, and most mistakes as they are typed.
 //!
 //! Made of the tables that also make the reference and the reading itself, so that a new key is known everywhere at
-//! once. Draft 7, which is what editors understand for TOML. Every type says by [`Field::schema`] what it takes; what
+//! once. Draft 7, which is what editors understand for TOML. Every type says by `Field::schema` what it takes; what
 //! occurs often becomes a definition.
 //!
 //! Deliberately absent: what needs more than one place of a file (names, limits that depend on each other) and the

@@ -14,7 +14,26 @@ use crate::report::World;
 use std::time::Duration;
 
 /// A seed from which each known bug is found soon.
-const SEEDS: &[(&str, u64)] = &[];
+const SEEDS: &[(&str, u64)] = &[
+    ("ci-ahead", 42),
+    ("commit-old-term", 3),
+    ("readindex-reuse", 905),
+    ("readindex-no-term-commit", 17),
+    ("confchange-unapplied", 73),
+    ("watch-time-travel", 12),
+    ("watch-starved-loss", 11),
+    ("progress-unsynced", 140),
+    ("compact-drops-tombstone", 19),
+    ("rev-decrease", 2),
+    ("single-node-ack", 24),
+    ("defrag-skips-ci", 3),
+    ("old-leader-revokes", 282),
+    ("future-watch", 48),
+    ("trunc-on-stale-append", 29),
+    ("async-append-aba", 80),
+    ("prevote-term-echo", 1),
+    ("fsync-retry", 3),
+];
 /// Core time for one bug.
 const BUDGET: Duration = Duration::from_secs(15);
 /// Runs of each harmless change, and of no change at all.

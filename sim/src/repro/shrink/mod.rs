@@ -1,6 +1,6 @@
 //! Shrinking: from a failing run to the smallest one that fails with the same signature and the same planted bugs.
 //!
-//! First the run is made explicit ([`explicit`]): from then on a case is a list of operations and steps, and everything
+//! First the run is made explicit (`explicit`): from then on a case is a list of operations and steps, and everything
 //! is taking away. What happens long before the failure goes at once. Each round tries, in this order: an earlier end,
 //! fewer members, fewer operations and steps (delta debugging), settings at their defaults, shorter gaps, round numbers,
 //! plainer operations. Candidates run side by side, each in a process of its own, and the first one that still fails
