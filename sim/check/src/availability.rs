@@ -1,8 +1,12 @@
 //! Availability after heal, and what clients felt.
 //!
 //! Once all faults are healed, a majority is connected and its processes run ([`Availability::calm`]): a leader within ten election
-//! timeouts; a put acknowledged on *every* running voter within two seconds more, if clients try there; and puts keep
-//! getting through as long as they are called. While a fault is on, nothing is demanded and only the statistics run.
+//! timeouts; a put acknowledged on *every* running voter within two seconds more, if clients try there often enough; and
+//! puts keep getting through as long as they are called. While a fault is on, nothing is demanded and only the
+//! statistics run.
+//!
+//! One try is not enough: a network may lose messages even in the calm, and a put that is forwarded to the leader is
+//! forwarded once. Nor does a try count before the member serves.
 
 mod stats;
 
@@ -24,6 +28,9 @@ pub const ELECTIONS_MAX: u64 = 10;
 /// Grace after that until every member must have acknowledged a put.
 pub const PUT_GRACE_NANOS: u64 = 2 * NANOS_PER_SECOND;
 
+/// Puts tried on a member before it can be blamed.
+pub const TRIES: usize = 3;
+
 /// What the bounds depend on.
 #[derive(Clone, Copy, Debug)]
 pub struct AvailabilityConfig {
@@ -33,12 +40,19 @@ pub struct AvailabilityConfig {
     pub white_box: bool,
 }
 
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct Standing {
     up: bool,
-    /// First put tried since it became calm.
-    tried: Option<Moment>,
+    /// The first puts tried since it became calm and the member serves: at most [`TRIES`].
+    tried: Vec<Moment>,
     acknowledged: bool,
+}
+
+impl Standing {
+    fn anew(&mut self) {
+        self.tried.clear();
+        self.acknowledged = false;
+    }
 }
 
 /// The oracle.
@@ -110,15 +124,15 @@ impl Availability {
         self.short_handed = None;
         self.led = self.leader.is_some();
         self.unserved = None;
-        for standing in self.members.values_mut() {
-            (standing.tried, standing.acknowledged) = (None, false);
-        }
+        self.members.values_mut().for_each(Standing::anew);
         self.next_check_nanos = at.nanos + self.elections();
     }
 
     /// A member starts.
     pub fn booted(&mut self, member: MemberId) {
-        self.members.entry(member).or_default().up = true;
+        let standing = self.members.entry(member).or_default();
+        standing.up = true;
+        standing.anew();
     }
 
     /// A member's process ends.
@@ -146,8 +160,10 @@ impl Availability {
         let Some(calm) = self.calm.filter(|_| put) else { return };
         self.unserved.get_or_insert(at);
         // What was refused while there could not be a leader yet says nothing about the member.
-        if calm.nanos + self.elections() <= at.nanos {
-            self.members.entry(member).or_default().tried.get_or_insert(at);
+        let settled = calm.nanos + self.elections() <= at.nanos;
+        let standing = self.members.entry(member).or_default();
+        if settled && standing.up && standing.tried.len() < TRIES {
+            standing.tried.push(at);
         }
     }
 
@@ -193,11 +209,13 @@ impl Availability {
                 .with([Related::Moment(calm)]));
         }
         for (member, standing) in &self.members {
-            let Some(tried) = standing.tried else { continue };
+            let [first, .., last] = standing.tried[..] else { continue };
+            let tried_enough = standing.tried.len() == TRIES;
             let votes = self.configurations.all().all(|configuration| configuration.voters.contains(member));
-            if votes && standing.up && !standing.acknowledged && settled.max(tried.nanos) + PUT_GRACE_NANOS < at.nanos {
+            let overdue = settled.max(last.nanos) + PUT_GRACE_NANOS < at.nanos;
+            if votes && standing.up && !standing.acknowledged && tried_enough && overdue {
                 let message = format!("{member} has acknowledged no put {seconds:.1} s after all faults were healed");
-                let related = [Related::Member(*member), Related::Moment(calm), Related::Moment(tried)];
+                let related = [Related::Member(*member), Related::Moment(calm), Related::Moment(first)];
                 return Err(Violation::new(NAME, at, message).with(related));
             }
         }

@@ -81,11 +81,35 @@ fn a_member_that_acknowledges_no_put_is_caught() {
     let mut story = Story::new();
     story.see(1.0, Observation::Calm);
     story.elected(1.5);
-    for second in 2..14 {
+    for second in 2..17 {
         story.put(second as f64, second as f64 + 0.1, 1, true);
         story.put(second as f64 + 0.2, second as f64 + 0.3, 3, false);
     }
     story.says("n3 has acknowledged no put");
+}
+
+#[test]
+fn a_member_is_not_blamed_for_a_lost_message_nor_for_the_time_before_it_served() {
+    for (boots_late, tries, blamed) in [(false, 2, ""), (false, 3, "n3 has acknowledged no put"), (true, 3, "")] {
+        let boots = Observation::Booted { member: MemberId(3), found: Default::default() };
+        let mut story = Story::new();
+        story.see(0.3, Observation::Stopped { member: MemberId(3) });
+        story.see(0.5, Observation::Calm);
+        story.elected(1.5);
+        if !boots_late {
+            story.see(1.6, boots.clone());
+        }
+        for nth in 0..tries {
+            story.put(12.0 + nth as f64 / 2.0, 12.2 + nth as f64 / 2.0, 3, false);
+        }
+        if boots_late {
+            story.see(13.5, boots);
+        }
+        for second in 14..30 {
+            story.put(second as f64, second as f64 + 0.1, 1, true);
+        }
+        story.says(blamed);
+    }
 }
 
 #[test]
