@@ -552,7 +552,10 @@ impl Node {
     fn unpark(&mut self) {
         for (data, whose) in self.parking.take() {
             match whose {
-                Parked::Own { id, only_in_term } if self.member.awaits(id) => self.propose(data, only_in_term, id),
+                Parked::Own { id, only_in_term } if self.member.awaits(id) => {
+                    let forgets = self.member.config().mutants.on(Mutant::ParkedForgetsTerm);
+                    self.propose(data, only_in_term.filter(|_| !forgets), id);
+                }
                 Parked::Own { .. } => {}
                 Parked::Forwarded(term) if self.raft.standing().term == term => {
                     // As if it had arrived now.

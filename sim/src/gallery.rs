@@ -263,6 +263,11 @@ pub const GALLERY: &[Plant] = &[
         Mutant::RetryInDoubt,
         "what was proposed to an earlier leader is proposed again, lost or not",
     ),
+    own(
+        "parked-forgets-term",
+        Mutant::ParkedForgetsTerm,
+        "what may be proposed in one term only, and waits for a transfer, is handed to the next leader",
+    ),
     benign("benign-small-batches", Mutant::BenignSmallBatches, "group commits hold one hand-over"),
     benign("benign-extra-heartbeat", Mutant::BenignExtraHeartbeat, "every proposal begins a heartbeat round"),
     benign("benign-yield", Mutant::BenignYield, "the task that applies lets others go first"),

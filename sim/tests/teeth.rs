@@ -101,6 +101,7 @@ const TEETH: &[Tooth] = &[
     },
     Tooth { scenario: "lease-storm", change: Plant("lease-no-grace"), first: 0 },
     Tooth { scenario: "old-leader-wakes", change: Plant("old-leader-revokes"), first: 0 },
+    Tooth { scenario: "revocation-waits-for-transfer", change: Plant("parked-forgets-term"), first: 0 },
     Tooth { scenario: "keep-alive-against-expiry", change: Plant("renew-after-revoke"), first: 0 },
     Tooth { scenario: "watchers-behind-a-snapshot", change: Plant("watch-time-travel"), first: 0 },
     Tooth { scenario: "watchers-behind-a-snapshot", change: Plant("future-watch"), first: 0 },

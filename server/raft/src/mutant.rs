@@ -76,6 +76,8 @@ pub enum Mutant {
     NoSuspicion,
     /// What was proposed to an earlier leader is proposed again as soon as there is a new one, lost or not.
     RetryInDoubt,
+    /// A request that may only be taken in one term, and waits for a transfer, is then handed to whoever leads.
+    ParkedForgetsTerm,
     /// A learner counts like a voter when entries are committed.
     LearnerCounts,
     /// A joint configuration asks only its new half for what is committed and who leads.
