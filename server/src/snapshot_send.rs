@@ -84,35 +84,31 @@ impl Transfers {
 }
 
 /// Begins to send the present state to `to`, or lets a transfer go on that is still of use: one that ends no earlier
-/// than the log's `first` entry. Says after which entry that state is.
+/// than the log's `first` entry. Says after which entry that state is at the earliest: the driver, which calls this,
+/// must not wait for the state.
 pub fn begin(member: &Arc<Member>, to: NodeId, first: Index) -> Index {
     let transfers = member.transfers();
     if let Some(index) = transfers.goes_on(to, first) {
         return index;
     }
-    let (state, hold) = member.held_state();
-    let (index, term) = state.store.applied();
-    let meta =
-        SnapshotMeta { index: Index(index), term: Term(term), configuration: state.cluster().configuration.clone() };
+    let index = *member.applied().borrow();
     // Distinct between process lives as well: a receiver may still hold half of an earlier one's transfer.
     let count = transfers.next.fetch_add(1, Ordering::Relaxed);
     let transfer = member.env().seed.rotate_left(17).wrapping_add(count).max(1);
     let (answers, queue) = mpsc::channel(ANSWER_QUEUE);
-    transfers.running.lock().expect("not poisoned").insert(to, Running { transfer, index: Index(index), answers });
-    member.env().observer.observe(Event::SnapshotBegun { to, index: Index(index) });
-    let sender = Sender {
-        member: Arc::clone(member),
-        to,
-        transfer,
-        meta,
-        window: Window::default(),
-        answers: queue,
-        receiver: None,
-        heard: member.now(),
-        done: false,
-    };
-    tokio::spawn(sender.run(state, hold));
-    Index(index)
+    transfers.running.lock().expect("not poisoned").insert(to, Running { transfer, index, answers });
+    member.env().observer.observe(Event::SnapshotBegun { to, index });
+    let (member, heard) = (Arc::clone(member), member.now());
+    tokio::spawn(async move {
+        let (state, hold) = member.held_state();
+        let (index, term) = state.store.applied();
+        let configuration = state.cluster().configuration.clone();
+        let meta = SnapshotMeta { index: Index(index), term: Term(term), configuration };
+        let window = Window::default();
+        let sender = Sender { member, to, transfer, meta, window, answers: queue, receiver: None, heard, done: false };
+        sender.run(state, hold).await;
+    });
+    index
 }
 
 struct Sender {

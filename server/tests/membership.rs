@@ -286,6 +286,40 @@ async fn a_removed_leader_hands_over_and_the_last_member_can_begin_anew() {
     assert_eq!(members(&endpoint).await.len(), 1);
 }
 
+/// The removal is in its log, and nobody can tell whether it is committed.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_member_whose_log_ends_with_its_own_removal_can_begin_anew() {
+    let mut cluster = Cluster::new(2);
+    cluster.nodes.iter_mut().for_each(|node| node.add("--strict-reconfig-check=false"));
+    cluster.start();
+    let place = leader(&cluster, 0).await;
+    let endpoint = cluster.nodes[place].endpoint.clone();
+    let own = listed(&endpoint, &cluster.nodes[place].name, |_| true).await;
+    let mut ctl = client(&endpoint).await;
+    ctl.put("key/0", "0", None).await.unwrap();
+    cluster.nodes[1 - place].kill();
+    let id = own.id();
+    let asked = tokio::spawn(async move { ctl.member_remove(id).await.map(|_| ()) });
+    cluster.nodes[place].logged(PROPOSED);
+    cluster.nodes[place].kill();
+    assert!(asked.await.unwrap().is_err());
+
+    cluster.nodes[place].add("--force-new-cluster");
+    cluster.nodes[place].start();
+    cluster.nodes[place].logged(READY);
+    holds(&endpoint, &[0]).await;
+    let members = members(&endpoint).await;
+    assert_eq!(members.len(), 1);
+    assert_eq!((members[0].id(), members[0].peer_urls()), (own.id(), own.peer_urls()));
+    // Who believes that it was removed leaves after an election timeout, a second. This one stays, and starts again.
+    sleep(Duration::from_secs(2)).await;
+    holds(&endpoint, &[0]).await;
+    cluster.nodes[place].kill();
+    cluster.nodes[place].start();
+    cluster.nodes[place].logged(READY);
+    holds(&endpoint, &[0]).await;
+}
+
 /// The lone voter has applied nothing after its restart, and can apply nothing without the second, which can join only
 /// by what the first has in its log.
 #[tokio::test]

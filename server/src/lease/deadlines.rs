@@ -164,11 +164,11 @@ impl Leases {
         }
     }
 
-    /// Seconds left; none for an unknown or expired lease.
+    /// Seconds left, 0 for one whose time is over and whose end is not in the log yet; none for an unknown lease.
     pub fn remaining(&self, id: LeaseId, now: Duration) -> Option<i64> {
         let reign = self.lock();
         let deadline = reign.as_ref()?.leases.get(&id)?.deadline;
-        deadline.checked_sub(now).filter(|left| !left.is_zero()).map(|left| left.as_secs() as i64)
+        Some(deadline.saturating_sub(now).as_secs() as i64)
     }
 
     /// The term of the reign, and the first `max` leases past their deadline; none when there are none.

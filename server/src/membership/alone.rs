@@ -2,20 +2,22 @@
 //!
 //! For when the majority is lost for good. The log stays as it is: what was committed cannot be told from what was
 //! not, and an entry that was not may be committed as well. One more entry puts a configuration of this member alone
-//! in force and tells the state machine that everybody else was removed. It is one write with a new term, in which
+//! in force and tells the state machine that everybody else was removed, and this member was not, whatever the entries
+//! before it say. It is one write with a new term, in which
 //! this member has voted for itself, so it is there or not after a crash; and where it is there already, it is not
 //! written again.
 
+use evenkeel_proto::store::Member;
 use evenkeel_proto::store::membership_change::Change;
 use evenkeel_raft::{ConfigEntry, Configuration, Entry, HardState, Index, NodeId, Payload};
 use evenkeel_storage::wal::Recovered;
 use evenkeel_storage::{Batch, Wal};
 use prost::Message;
 
-use super::MembershipChange;
+use super::{MembershipChange, apply};
 use crate::ServeError;
 use crate::member::Ids;
-use crate::state::State;
+use crate::state::{Cluster, State};
 
 /// Makes this member the whole cluster.
 pub async fn begin(ids: Ids, state: &State, wal: &mut Wal, recovered: &mut Recovered) -> Result<(), ServeError> {
@@ -38,7 +40,8 @@ pub async fn begin(ids: Ids, state: &State, wal: &mut Wal, recovered: &mut Recov
     let last = recovered.entries.last().map_or(Index(applied), |(entry, _)| entry.index.max(Index(applied)));
     let term = recovered.hard_state.term.0.max(applied_term) + 1;
     let hard_state = HardState { term: evenkeel_raft::Term(term), vote: Some(own) };
-    let told = MembershipChange { request_id: 0, change: Some(Change::Alone(ids.member)) };
+    let record = record(ids.member, state.cluster(), recovered.entries.iter().map(|(entry, _)| entry), applied)?;
+    let told = MembershipChange { request_id: 0, change: Some(Change::Alone(record)) };
     let payload = ConfigEntry { configuration: alone, data: told.encode_to_vec().into() };
     let entry = Entry { term: hard_state.term, index: last.next(), payload: Payload::Config(payload.into()) };
     let batch = Batch { hard_state: Some(hard_state), entries: std::slice::from_ref(&entry), ..Batch::default() };
@@ -47,4 +50,25 @@ pub async fn begin(ids: Ids, state: &State, wal: &mut Wal, recovered: &mut Recov
     recovered.hard_state = hard_state;
     recovered.entries.push((entry, written.places[0]));
     Ok(())
+}
+
+/// The member as the log knew it last: the newest entries may remove it.
+fn record<'a>(
+    own: u64,
+    applied: &Cluster,
+    log: impl Iterator<Item = &'a Entry>,
+    applied_index: u64,
+) -> Result<Member, ServeError> {
+    let mut cluster = applied.clone();
+    let mut newest = cluster.members.get(&own).cloned();
+    for entry in log.filter(|entry| applied_index < entry.index.0) {
+        if let Payload::Config(change) = &entry.payload {
+            // What is refused changes nothing.
+            let _ = apply::apply(&mut cluster, change);
+            newest = cluster.members.get(&own).cloned().or(newest);
+        }
+    }
+    newest.map(|info| info.to_proto(own)).ok_or_else(|| {
+        ServeError::Data(format!("--force-new-cluster: this data does not say where member {own:x} is reached"))
+    })
 }

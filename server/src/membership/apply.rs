@@ -58,9 +58,12 @@ fn make(cluster: &mut Cluster, change: &Change) {
             add(cluster, new);
             cluster.members.get_mut(&new.id).expect("just added").replaces = replaces;
         }
-        Change::Alone(id) => {
-            let others: Vec<u64> = cluster.members.keys().copied().filter(|other| other != id).collect();
+        Change::Alone(own) => {
+            let others: Vec<u64> = cluster.members.keys().copied().filter(|other| *other != own.id).collect();
             others.into_iter().for_each(|other| remove(cluster, other));
+            // It may have been removed by an entry that nobody can tell to be committed or not.
+            cluster.removed.remove(&own.id);
+            cluster.members.entry(own.id).or_insert_with(|| MemberInfo::from_proto(own.clone()).1);
         }
     }
 }

@@ -1,4 +1,5 @@
-//! What the member must know of itself at every call, without looking into the state.
+//! What must be known of the members at every call, without looking into the state: an entry may take seconds to apply,
+//! and nobody sees the state meanwhile. The driver, which must not wait, looks here.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, RwLock};
@@ -14,6 +15,7 @@ pub struct Own {
     version: AtomicU64,
     is_learner: AtomicBool,
     urls: RwLock<Arc<[String]>>,
+    cluster: RwLock<Arc<Cluster>>,
 }
 
 impl Own {
@@ -29,6 +31,7 @@ impl Own {
             self.is_learner.store(info.is_learner, Ordering::Relaxed);
             *self.urls.write().expect("not poisoned") = info.peer_urls.clone().into();
         }
+        *self.cluster.write().expect("not poisoned") = Arc::new(cluster.clone());
         self.version.fetch_add(1, Ordering::Release);
     }
 }
@@ -42,6 +45,11 @@ impl Member {
     /// Where the others reach it.
     pub fn peer_urls(&self) -> Arc<[String]> {
         Arc::clone(&self.own().urls.read().expect("not poisoned"))
+    }
+
+    /// The cluster as it was when the applied members changed the last time.
+    pub fn known_cluster(&self) -> Arc<Cluster> {
+        Arc::clone(&self.own().cluster.read().expect("not poisoned"))
     }
 
     /// Members that the log's newest configuration has and the state does not know yet.
@@ -60,25 +68,34 @@ impl Member {
 
     /// The applied members have changed.
     pub(crate) fn membership_changed(self: &Arc<Self>) {
-        let state = self.state();
-        self.own().changed(state.cluster(), self.ids().member);
-        if state.cluster().removed.contains(&self.ids().member) {
-            self.was_removed();
+        self.own().changed(self.state().cluster(), self.ids().member);
+        if self.is_removed() {
+            let member = Arc::clone(self);
+            tokio::spawn(async move {
+                // Unless it begins anew: then the entry that removed it is followed by one that says so.
+                if member.said_farewell().await && member.is_removed() {
+                    member.was_removed();
+                }
+            });
         }
     }
 
-    /// This member does not belong to the cluster any more. What it still has to say (answers, the rest of its reign)
-    /// gets an election timeout.
-    pub(crate) fn was_removed(self: &Arc<Self>) {
-        let member = Arc::clone(self);
-        tokio::spawn(async move {
-            tokio::select! {
-                biased;
-                () = member.stopping() => return,
-                () = member.env().clock.sleep(member.config().election_timeout) => {}
-            }
-            tracing::warn!(member = format!("{:x}", member.ids().member), "{}", super::REMOVED);
-            member.expelled(super::REMOVED);
-        });
+    fn is_removed(&self) -> bool {
+        self.state().cluster().removed.contains(&self.ids().member)
+    }
+
+    /// What it still has to say (answers, the rest of its reign) gets an election timeout. False when it stops before.
+    async fn said_farewell(&self) -> bool {
+        tokio::select! {
+            biased;
+            () = self.stopping() => false,
+            () = self.env().clock.sleep(self.config().election_timeout) => true,
+        }
+    }
+
+    /// This member does not belong to the cluster any more.
+    pub(crate) fn was_removed(&self) {
+        tracing::warn!(member = format!("{:x}", self.ids().member), "{}", super::REMOVED);
+        self.expelled(super::REMOVED);
     }
 }

@@ -60,7 +60,7 @@ fn names<'a>(payloads: impl Iterator<Item = &'a Payload>) -> BTreeMap<u64, Strin
 /// Answers in the background.
 pub fn answer(member: &Arc<Member>, raft: &Raft, bytes: Bytes, reply: oneshot::Sender<Bytes>) {
     let member = Arc::clone(member);
-    let unapplied = Unapplied::of(raft, Index(member.view().applied().0));
+    let unapplied = Unapplied::of(raft, *member.applied().borrow());
     tokio::spawn(async move {
         let answer = match Query::decode(bytes) {
             Ok(query) => respond(&member, query, unapplied).await,

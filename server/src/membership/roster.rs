@@ -121,14 +121,15 @@ impl Roster {
             return;
         }
         self.version = Some(version);
-        let state = member.state();
-        let cluster = state.cluster();
+        // Entries between this and what is applied by now are looked at once more, in order.
+        let applied_upto = *member.applied().borrow();
+        let cluster = member.known_cluster();
         self.removed.clone_from(&cluster.removed);
         let in_force = raft.configuration().members();
         let applied = cluster.members.iter().map(|(id, info)| (NodeId(*id), info.peer_urls.clone()));
         let before = std::mem::take(&mut self.known);
         self.known = in_force.into_iter().map(|id| (id, Vec::new())).chain(applied).collect();
-        let log = (Index(state.store.applied().0).next().0..=raft.last_index().0).map(Index);
+        let log = (applied_upto.next().0..=raft.last_index().0).map(Index);
         let mut coming = Vec::new();
         for said in log.filter_map(|index| raft.entry(index)).filter_map(|entry| announced(&entry.payload)) {
             if let Some(urls) = self.known.get_mut(&NodeId(said.id)) {

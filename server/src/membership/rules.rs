@@ -74,7 +74,8 @@ pub fn validate(cluster: &Cluster, change: &Change) -> Result<(), RequestError> 
     let known = |id: &u64| cluster.members.get(id).ok_or(RequestError::MemberNotFound);
     match change {
         Change::Add(member) => is_new(cluster, member, None),
-        Change::Remove(id) | Change::Alone(id) => known(id).map(|_| ()),
+        Change::Remove(id) => known(id).map(|_| ()),
+        Change::Alone(_) => Ok(()),
         Change::Update(member) => {
             known(&member.id)?;
             urls_are_free(cluster, &member.peer_urls, member.id)

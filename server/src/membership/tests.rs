@@ -249,9 +249,13 @@ fn members_learn_are_promoted_move_and_are_replaced() {
     assert_eq!(cluster.members[&2].peer_urls, ["http://a:1", "http://b:1"]);
     let taken = pb::Member { peer_urls: vec!["http://a:1".into()], ..record(1, false) };
     assert_eq!(applied(&mut cluster, Change::Update(taken)), Err(PeerUrlExists));
-    assert_eq!(applied(&mut cluster, Change::Alone(4)), Ok(()));
+    let own = cluster.members[&4].to_proto(4);
+    assert_eq!(applied(&mut cluster, Change::Alone(own.clone())), Ok(()));
     assert_eq!(ids(&cluster), [4]);
     assert_eq!(cluster.removed, [1, 2, 3].into());
+    assert_eq!(applied(&mut cluster, Change::Remove(4)), Ok(()));
+    assert_eq!(applied(&mut cluster, Change::Alone(own.clone())), Ok(()));
+    assert_eq!((cluster.members[&4].to_proto(4), cluster.removed), (own, [1, 2, 3].into()));
 }
 
 #[test]

@@ -1,13 +1,22 @@
 //! Traffic between members. Counted by the production network, which exists before the member does; the member's
 //! registry takes the families over once it is there.
 
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex};
+
 use prometheus::{IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Registry};
 
 use super::{Maker, Metrics};
 
+/// Members with series of their own, over the life of the process. The peer port hears whoever calls itself a member:
+/// beyond, all of them count as one.
+const NAMED_MAX: usize = 256;
+const UNNAMED: &str = "other";
+
 /// The families.
 #[derive(Clone)]
 pub struct PeerMetrics {
+    named: Arc<Mutex<BTreeSet<u64>>>,
     sent_bytes: IntCounterVec,
     sent_failures: IntCounterVec,
     received_bytes: IntCounterVec,
@@ -45,6 +54,7 @@ impl PeerMetrics {
         let make = Maker(&registry);
         let ends = ["Local", "Remote"];
         PeerMetrics {
+            named: Arc::default(),
             sent_bytes: make.counters(
                 "etcd_network_peer_sent_bytes_total",
                 "The total number of bytes sent to peers.",
@@ -85,7 +95,7 @@ impl PeerMetrics {
 
     /// The counters of the way from `local` to `remote`.
     pub fn out(&self, local: u64, remote: u64) -> PeerOut {
-        let (local, remote) = (format!("{local:x}"), format!("{remote:x}"));
+        let (local, remote) = (format!("{local:x}"), self.name(remote));
         PeerOut {
             sent_bytes: self.sent_bytes.with_label_values(&[&remote]),
             failures: self.sent_failures.with_label_values(&[&remote]),
@@ -96,16 +106,39 @@ impl PeerMetrics {
 
     /// The counters of what comes from `remote`.
     pub fn inbound(&self, remote: u64) -> PeerIn {
-        let remote = format!("{remote:x}");
+        let remote = self.name(remote);
         PeerIn {
             received_bytes: self.received_bytes.with_label_values(&[&remote]),
             failures: self.received_failures.with_label_values(&[&remote]),
         }
+    }
+
+    fn name(&self, member: u64) -> String {
+        let mut named = self.named.lock().expect("not poisoned");
+        if named.len() < NAMED_MAX {
+            named.insert(member);
+        }
+        if named.contains(&member) { format!("{member:x}") } else { UNNAMED.into() }
     }
 }
 
 impl Default for PeerMetrics {
     fn default() -> Self {
         PeerMetrics::new()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn strangers_without_end_share_one_series() {
+        let (metrics, peers) = (Metrics::new(), PeerMetrics::new());
+        peers.show_in(&metrics);
+        (1..=NAMED_MAX as u64 + 100).for_each(|id| peers.inbound(id).received_bytes.inc());
+        peers.inbound(1).received_bytes.inc();
+        assert_eq!(peers.received_bytes.with_label_values(&["1"]).get(), 2);
+        assert_eq!(peers.received_bytes.with_label_values(&[UNNAMED]).get(), 100);
     }
 }

@@ -90,7 +90,7 @@ fn a_lease_is_due_at_its_deadline_and_not_renewed_any_more() {
     assert_eq!(rig.renew(1), Renewal::Renewed);
     rig.pass(3);
     assert_eq!(rig.due(), [2], "the renewed one has 2 s left");
-    assert_eq!((rig.renew(2), rig.left(2)), (Renewal::Expired, None));
+    assert_eq!((rig.renew(2), rig.left(2)), (Renewal::Expired, Some(0)));
     rig.pass(2);
     assert_eq!(rig.due(), [2, 1], "the oldest first");
     assert_eq!(rig.leases.due(rig.now, 1).map(|(_, due)| due.len()), Some(1));
