@@ -72,7 +72,7 @@ fn group(number: usize, rate: f64, keys: u64, profile: &Profile, frame: &Frame, 
 }
 
 /// Answered operations of a run, at least.
-const ACKS_MIN: u64 = 5;
+const ACKS_MIN: u64 = 2;
 
 /// What a run must have done at least, or it says nothing: answered operations and an elected leader.
 pub(super) fn minimum(clients: &[Table], verbs: &[&str]) -> Table {
@@ -96,7 +96,7 @@ mod tests {
         let expect = minimum(&[client], &["cut", "restart"]);
         assert_eq!(
             expect.get_text("at_end"),
-            Some("acks(w) >= 5 && count(elected) >= 1 && count(cut) + count(restart) >= 1")
+            Some("acks(w) >= 2 && count(elected) >= 1 && count(cut) + count(restart) >= 1")
         );
     }
 }
