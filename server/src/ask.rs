@@ -16,7 +16,7 @@ use tokio::sync::oneshot;
 use crate::env::MessageKind;
 use crate::error::RequestError;
 use crate::lease::LeaseTtl;
-use crate::member::Member;
+use crate::member::{Member, SplitMix};
 use crate::membership::MembershipChange;
 use crate::peer;
 
@@ -25,8 +25,10 @@ const OPEN_MAX: usize = 16_384;
 /// What a member answers that does not lead.
 const NOT_LEADER: &str = "not leader";
 
+/// Keeps numbers of questions apart from others drawn from the seed.
+const ASKS_SALT: u64 = 0x6173_6b73;
+
 /// The open questions of a member.
-#[derive(Default)]
 pub struct Asks {
     next: AtomicU64,
     open: Mutex<BTreeMap<u64, (NodeId, oneshot::Sender<pb::Answer>)>>,
@@ -45,6 +47,11 @@ impl Drop for Open<'_> {
 }
 
 impl Asks {
+    /// Numbers from this seed on: a late answer to an earlier life of the process must meet no question of this one.
+    pub fn seeded(seed: u64) -> Asks {
+        Asks { next: AtomicU64::new(SplitMix(seed ^ ASKS_SALT).next()), open: Mutex::default() }
+    }
+
     async fn ask(&self, member: &Member, to: NodeId, question: Question) -> Result<Said, RequestError> {
         let id = self.next.fetch_add(1, Ordering::Relaxed);
         let (reply, answer) = oneshot::channel();
@@ -127,9 +134,12 @@ impl Asks {
         self.open.lock().expect("not poisoned").retain(|_, (asked, _)| *asked != peer);
     }
 
-    /// Takes an answer; one that nobody waits for any more is dropped.
-    pub fn answered(&self, answer: pb::Answer) {
-        if let Some((_, reply)) = self.open.lock().expect("not poisoned").remove(&answer.id) {
+    /// Takes an answer; one that nobody waits for any more is dropped, and one of somebody else than was asked.
+    pub fn answered(&self, from: NodeId, answer: pb::Answer) {
+        let mut open = self.open.lock().expect("not poisoned");
+        if open.get(&answer.id).is_some_and(|(asked, _)| *asked == from)
+            && let Some((_, reply)) = open.remove(&answer.id)
+        {
             let _ = reply.send(answer);
         }
     }
@@ -160,4 +170,24 @@ pub fn answer(member: &Arc<Member>, from: NodeId, ask: pb::Ask) {
         let bytes = peer::encode_answer(member.ids(), from, pb::Answer { id: ask.id, error, answer });
         member.env().network.send(from, MessageKind::Ask, bytes);
     });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_who_was_asked_in_this_life_answers() {
+        let (asks, earlier) = (Asks::seeded(1), Asks::seeded(2));
+        let (id, before) = (asks.next.load(Ordering::Relaxed), earlier.next.load(Ordering::Relaxed));
+        assert!(id.abs_diff(before) > OPEN_MAX as u64);
+        let (reply, mut answer) = oneshot::channel();
+        asks.open.lock().unwrap().insert(id, (NodeId(2), reply));
+        let said = |id| pb::Answer { id, ..pb::Answer::default() };
+        asks.answered(NodeId(2), said(before));
+        asks.answered(NodeId(3), said(id));
+        assert!(answer.try_recv().is_err());
+        asks.answered(NodeId(2), said(id));
+        assert_eq!(answer.try_recv().unwrap().id, id);
+    }
 }

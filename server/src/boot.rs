@@ -126,9 +126,6 @@ pub async fn boot(config: &Config, env: &Env) -> Result<Booted, ServeError> {
     let identity = Identity { cluster_id: ids.cluster, member_id: ids.member };
     match checkpoint::newest(&**disk, identity, config.mutants).map_err(|e| data(&e))? {
         Some(found) => {
-            if found.state.cluster().removed.contains(&ids.member) {
-                return Err(ServeError::Data(membership::REMOVED.into()));
-            }
             let storage = version::storage::admit(config.release, found.storage, found.state.cluster().version)
                 .map_err(|e| data(&e))?;
             point(env, "boot.before_log").await;
@@ -144,7 +141,14 @@ pub async fn boot(config: &Config, env: &Env) -> Result<Booted, ServeError> {
                 );
             }
             if config.force_new_cluster {
-                alone::begin(ids, &found.state, &mut wal, &mut recovered).await?;
+                alone::begin(ids, config, &found.state, &mut wal, &mut recovered).await?;
+            }
+            // What comes after its removal may be that it began anew.
+            let newest = alone::newest_configuration(&found.state, &recovered);
+            if found.state.cluster().removed.contains(&ids.member)
+                && !newest.members().contains(&evenkeel_raft::NodeId(ids.member))
+            {
+                return Err(ServeError::Data(membership::REMOVED.into()));
             }
             let logged = recovered.entries.iter().map(|(entry, _)| entry);
             check_directory(config, ids, logged_cluster(&found.state, logged))?;

@@ -149,6 +149,11 @@ pub trait Clock: Send + Sync {
     fn wall(&self) -> Duration;
     /// Resolves after `duration` of this member's monotonic time.
     fn sleep(&self, duration: Duration) -> Pin<Box<dyn Future<Output = ()> + Send>>;
+    /// Calls `wait`, which blocks this thread until another one is done with something. In production, tasks that were
+    /// to run on this thread run on another one meanwhile; in simulation there is no other one to wait for.
+    fn blocked(&self, wait: &mut dyn FnMut()) {
+        wait();
+    }
 }
 
 /// Looks on. Sees what no client can see; changes nothing.

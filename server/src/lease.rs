@@ -161,9 +161,11 @@ impl Member {
         }
         let id = LeaseId(lease);
         let view = self.view();
-        let Some((found, left)) = view.lease(id).zip(self.leases().remaining(id, self.lease_now())) else {
+        let Some(found) = view.lease(id) else {
             return Ok(LeaseTtl { ttl: -1, granted_ttl: 0, keys: Vec::new() });
         };
+        // It lives, and its time is another leader's by now.
+        let left = self.leases().remaining(id, self.lease_now()).ok_or(RequestError::LeaderChanged)?;
         let keys = if keys { found.keys().map(|k| k.to_vec().into()).collect() } else { Vec::new() };
         Ok(LeaseTtl { ttl: left, granted_ttl: found.ttl_seconds, keys })
     }

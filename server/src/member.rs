@@ -1,7 +1,7 @@
 //! The handle of a running member: what services, tasks and the front share.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, RwLock, Weak};
+use std::sync::{Arc, Mutex, RwLock, RwLockReadGuard, TryLockError, Weak};
 use std::time::Duration;
 
 use evenkeel_mvcc::{Error, Response, Store};
@@ -40,6 +40,8 @@ use crate::waiters::{Answer, Waiters};
 
 /// Committed entries not yet applied, above which new requests are refused (etcd's limit).
 const APPLY_BACKLOG_MAX: u64 = 5_000;
+/// Looks at the state before its reader waits for it: longer than most entries take to apply.
+const READ_SPINS: usize = 1_000;
 /// etcd's base for the time a request may take.
 const REQUEST_TIMEOUT_BASE: Duration = Duration::from_secs(5);
 
@@ -145,10 +147,10 @@ impl Member {
             metrics: Metrics::new(),
             watches,
             leases: Leases::default(),
-            asks: Asks::default(),
+            asks: Asks::seeded(env.seed),
             transfers: Transfers::default(),
             changes: Changes::default(),
-            membership: Own::new(state.cluster(), ids.member),
+            membership: Own::new(&state, ids.member),
             places: Places::default(),
             waiters: Waiters::default(),
             contacts: Contacts::new(config.election_timeout),
@@ -187,7 +189,7 @@ impl Member {
 
     /// Keys and values of all stored versions.
     pub fn live_bytes(&self) -> u64 {
-        self.state.read().expect("not poisoned").store.live_bytes()
+        self.read().store.live_bytes()
     }
 
     /// Its configuration.
@@ -338,26 +340,41 @@ impl Member {
 
     /// A pinned copy of the key space, cheap to make.
     pub fn view(&self) -> Store {
-        self.state.read().expect("not poisoned").store.clone()
+        self.read().store.clone()
     }
 
     /// A pinned copy of everything.
     pub fn state(&self) -> State {
-        self.state.read().expect("not poisoned").clone()
+        self.read().clone()
     }
 
     /// A pinned copy of everything, with the values in it: they can be read for as long as the hold lives.
     pub fn held_state(&self) -> (State, evenkeel_storage::Hold) {
         // Under the lock no value of the state can go out of use before the hold is there.
-        let state = self.state.read().expect("not poisoned");
+        let state = self.read();
         (state.clone(), self.values.hold())
     }
 
     /// A pinned copy of everything, and the segments in which none of its values lies.
     pub(crate) fn checkpoint_state(&self) -> (State, std::collections::BTreeSet<u32>) {
         // Under the lock, so that the copy and the counts are of one moment.
-        let state = self.state.read().expect("not poisoned");
+        let state = self.read();
         (state.clone(), self.values.log().unused_segments())
+    }
+
+    /// The state, which an entry that takes long may hold for seconds: whoever waits for it that long must not keep the
+    /// driver, which sends heartbeats, from a thread.
+    fn read(&self) -> RwLockReadGuard<'_, State> {
+        for _ in 0..READ_SPINS {
+            match self.state.try_read() {
+                Ok(state) => return state,
+                Err(TryLockError::WouldBlock) => std::hint::spin_loop(),
+                Err(TryLockError::Poisoned(_)) => break,
+            }
+        }
+        let mut state = None;
+        self.env.clock.blocked(&mut || state = Some(self.state.read().expect("not poisoned")));
+        state.expect("it was waited for")
     }
 
     /// Changes the state: the apply task's, but for the places of values, which collection moves.
@@ -382,7 +399,7 @@ impl Member {
 
     /// The members, by id.
     pub fn members(&self) -> Vec<pb::Member> {
-        let state = self.state.read().expect("not poisoned");
+        let state = self.read();
         let members = state.cluster().members.iter();
         members
             .map(|(id, info)| pb::Member {
@@ -397,18 +414,18 @@ impl Member {
 
     /// Active alarms.
     pub fn alarms(&self) -> Vec<pb::AlarmMember> {
-        let state = self.state.read().expect("not poisoned");
+        let state = self.read();
         state.cluster().alarms.iter().map(|(id, kind)| pb::AlarmMember { member_id: *id, alarm: *kind }).collect()
     }
 
     /// The agreed API version.
     pub fn cluster_version(&self) -> Option<Version> {
-        self.state.read().expect("not poisoned").cluster().version
+        self.read().cluster().version
     }
 
     /// Where an enabled downgrade goes.
     pub fn downgrade(&self) -> Option<Version> {
-        self.state.read().expect("not poisoned").cluster().downgrade
+        self.read().cluster().downgrade
     }
 
     /// Where it stands in the log.
@@ -426,7 +443,7 @@ impl Member {
 
     /// Bytes on disk and in use.
     pub fn store_size(&self) -> StoreSize {
-        let state = self.state.read().expect("not poisoned");
+        let state = self.read();
         let in_use_bytes = state.store.live_bytes();
         StoreSize { total_bytes: self.values.disk_bytes().max(in_use_bytes), in_use_bytes }
     }

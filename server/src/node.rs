@@ -305,7 +305,8 @@ impl Node {
     /// nothing, not even the entry that says so.
     fn wonder_whether_removed(&mut self) {
         let (silent, timeout) = (self.raft.elapsed_since_leader_ticks(), self.member.config().election_ticks());
-        if 2 * timeout <= silent && silent.is_multiple_of(timeout) {
+        let alone = self.raft.configuration().members().iter().all(|id| id.0 == self.member.ids().member);
+        if !alone && 2 * timeout <= silent && silent.is_multiple_of(timeout) {
             let turn = (silent / timeout) as usize;
             if let Some(url) = self.roster.somebody(turn) {
                 query::whether_removed(&self.member, url);
@@ -381,7 +382,7 @@ impl Node {
             peer::Content::SnapshotChunk(chunk) => self.receiver.chunk(from, chunk),
             peer::Content::SnapshotAck(ack) => self.member.transfers().acknowledged(from, ack),
             peer::Content::Ask(question) => ask::answer(&self.member, from, question),
-            peer::Content::Answer(answer) => self.member.asks().answered(answer),
+            peer::Content::Answer(answer) => self.member.asks().answered(from, answer),
         }
     }
 
@@ -537,10 +538,12 @@ impl Node {
         }
     }
 
-    /// Whether what another member proposes may enter the log: an entry that cannot be decoded would end every member,
-    /// and again after each start.
+    /// Whether what another member proposes may enter the log: an entry that cannot be decoded, or raises the cluster
+    /// version above a member's release, would end every member, and again after each start. Only a leader sets the
+    /// version.
     fn can_be_applied(data: &Data) -> bool {
-        pb::InternalRaftRequest::decode(Bytes::from_owner(Arc::clone(data))).is_ok()
+        let request = pb::InternalRaftRequest::decode(Bytes::from_owner(Arc::clone(data)));
+        request.is_ok_and(|request| request.cluster_version_set.is_none())
     }
 
     /// Whether a proposal that was forwarded to the leader of `term` may still be taken here, but not now.

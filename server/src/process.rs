@@ -23,6 +23,8 @@ mod notify;
 /// A server that has served its last client, and still does not end, is ended after this. What was acknowledged is on
 /// disk.
 const STOP_TIMEOUT: Duration = Duration::from_secs(10);
+/// While one thread applies an entry that takes long, another sends heartbeats.
+const THREADS_MIN: usize = 2;
 
 /// Runs the process.
 pub fn main() -> ExitCode {
@@ -68,7 +70,9 @@ fn run(arguments: &[String], settings: &Settings) -> Result<ExitCode, String> {
     for warning in &settings.warnings {
         tracing::warn!("{warning}");
     }
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let threads = cores.max(THREADS_MIN);
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(threads).enable_all().build();
     let runtime = runtime.map_err(|error| format!("cannot start the runtime: {error}"))?;
     let ended_by = runtime.block_on(serve(settings))?;
     runtime.shutdown_background();

@@ -90,7 +90,7 @@ async fn revoke(member: &Member, due: Due, only_in_term: Option<u64>) -> Result<
         ..Default::default()
     };
     let outcome = member.propose_in(request, only_in_term).await;
-    if outcome.is_ok() {
+    if outcome.as_ref().is_ok_and(|reply| reply.result.is_ok()) {
         member.metrics().leases_expired.inc();
     }
     outcome

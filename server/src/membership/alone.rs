@@ -16,19 +16,22 @@ use prost::Message;
 
 use super::{MembershipChange, apply};
 use crate::ServeError;
+use crate::config::Config;
 use crate::member::Ids;
 use crate::state::{Cluster, State};
 
 /// Makes this member the whole cluster.
-pub async fn begin(ids: Ids, state: &State, wal: &mut Wal, recovered: &mut Recovered) -> Result<(), ServeError> {
+pub async fn begin(
+    ids: Ids,
+    config: &Config,
+    state: &State,
+    wal: &mut Wal,
+    recovered: &mut Recovered,
+) -> Result<(), ServeError> {
     let own = NodeId(ids.member);
     let alone = Configuration { voters: [own].into(), ..Configuration::default() };
     let (applied, applied_term) = state.store.applied();
-    let mut configurations = recovered.entries.iter().filter_map(|(entry, _)| match &entry.payload {
-        Payload::Config(config) if applied < entry.index.0 => Some(&config.configuration),
-        _ => None,
-    });
-    let newest = configurations.next_back().unwrap_or(&state.cluster().configuration);
+    let newest = newest_configuration(state, recovered);
     if newest.voters.is_empty() {
         return Err(ServeError::Data(
             "--force-new-cluster needs a member with data; this one has joined, but received nothing yet".into(),
@@ -40,7 +43,7 @@ pub async fn begin(ids: Ids, state: &State, wal: &mut Wal, recovered: &mut Recov
     let last = recovered.entries.last().map_or(Index(applied), |(entry, _)| entry.index.max(Index(applied)));
     let term = recovered.hard_state.term.0.max(applied_term) + 1;
     let hard_state = HardState { term: evenkeel_raft::Term(term), vote: Some(own) };
-    let record = record(ids.member, state.cluster(), recovered.entries.iter().map(|(entry, _)| entry), applied)?;
+    let record = record(ids.member, config, state.cluster(), recovered, applied);
     let told = MembershipChange { request_id: 0, change: Some(Change::Alone(record)) };
     let payload = ConfigEntry { configuration: alone, data: told.encode_to_vec().into() };
     let entry = Entry { term: hard_state.term, index: last.next(), payload: Payload::Config(payload.into()) };
@@ -52,23 +55,33 @@ pub async fn begin(ids: Ids, state: &State, wal: &mut Wal, recovered: &mut Recov
     Ok(())
 }
 
-/// The member as the log knew it last: the newest entries may remove it.
-fn record<'a>(
-    own: u64,
-    applied: &Cluster,
-    log: impl Iterator<Item = &'a Entry>,
-    applied_index: u64,
-) -> Result<Member, ServeError> {
+/// The configuration that the log puts in force in the end, committed or not.
+pub fn newest_configuration<'a>(state: &'a State, recovered: &'a Recovered) -> &'a Configuration {
+    let (applied, _) = state.store.applied();
+    let mut configurations = recovered.entries.iter().filter_map(|(entry, _)| match &entry.payload {
+        Payload::Config(config) if applied < entry.index.0 => Some(&config.configuration),
+        _ => None,
+    });
+    configurations.next_back().unwrap_or(&state.cluster().configuration)
+}
+
+/// The member as the log knew it last: the newest entries may remove it. As the flags say when no log knows.
+fn record(own: u64, config: &Config, applied: &Cluster, recovered: &Recovered, applied_index: u64) -> Member {
     let mut cluster = applied.clone();
     let mut newest = cluster.members.get(&own).cloned();
-    for entry in log.filter(|entry| applied_index < entry.index.0) {
+    for (entry, _) in recovered.entries.iter().filter(|(entry, _)| applied_index < entry.index.0) {
         if let Payload::Config(change) = &entry.payload {
             // What is refused changes nothing.
             let _ = apply::apply(&mut cluster, change);
             newest = cluster.members.get(&own).cloned().or(newest);
         }
     }
-    newest.map(|info| info.to_proto(own)).ok_or_else(|| {
-        ServeError::Data(format!("--force-new-cluster: this data does not say where member {own:x} is reached"))
-    })
+    let by_flags = || Member {
+        id: own,
+        name: config.name.clone(),
+        peer_urls: super::sorted(&config.initial_advertise_peer_urls),
+        client_urls: config.advertise_client_urls.clone(),
+        ..Member::default()
+    };
+    newest.map_or_else(by_flags, |info| info.to_proto(own))
 }

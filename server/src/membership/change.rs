@@ -213,7 +213,9 @@ impl Member {
 
     async fn make(&self, change: MembershipChange, term: u64) -> Outcome {
         let deadline = self.now() + self.request_timeout();
-        let told = change.change.clone().ok_or(RequestError::MemberNotFound)?;
+        // Nobody is asked to begin anew.
+        let told = change.change.clone().filter(|change| !matches!(change, Change::Alone(_)));
+        let told = told.ok_or(RequestError::MemberNotFound)?;
         let limits = self.limits();
         let applied = self.await_answer(change.request_id);
         let index = loop {

@@ -5,9 +5,10 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, RwLock};
 
 use evenkeel_proto::store as storepb;
+use evenkeel_raft::Index;
 
 use crate::member::Member;
-use crate::state::Cluster;
+use crate::state::{Cluster, State};
 
 /// See the module's text.
 #[derive(Default)]
@@ -15,23 +16,27 @@ pub struct Own {
     version: AtomicU64,
     is_learner: AtomicBool,
     urls: RwLock<Arc<[String]>>,
-    cluster: RwLock<Arc<Cluster>>,
+    /// The members as of this entry.
+    known: RwLock<(Index, Arc<Cluster>)>,
+    /// The newest configuration in the log, committed or not, lacks it.
+    is_out: AtomicBool,
 }
 
 impl Own {
-    /// As `cluster` knows the member `id`.
-    pub fn new(cluster: &Cluster, id: u64) -> Own {
+    /// As `state` knows the member `id`.
+    pub fn new(state: &State, id: u64) -> Own {
         let own = Own::default();
-        own.changed(cluster, id);
+        own.changed(state, id);
         own
     }
 
-    fn changed(&self, cluster: &Cluster, id: u64) {
+    fn changed(&self, state: &State, id: u64) {
+        let cluster = state.cluster();
         if let Some(info) = cluster.members.get(&id) {
             self.is_learner.store(info.is_learner, Ordering::Relaxed);
             *self.urls.write().expect("not poisoned") = info.peer_urls.clone().into();
         }
-        *self.cluster.write().expect("not poisoned") = Arc::new(cluster.clone());
+        *self.known.write().expect("not poisoned") = (Index(state.store.applied().0), Arc::new(cluster.clone()));
         self.version.fetch_add(1, Ordering::Release);
     }
 }
@@ -47,9 +52,14 @@ impl Member {
         Arc::clone(&self.own().urls.read().expect("not poisoned"))
     }
 
-    /// The cluster as it was when the applied members changed the last time.
-    pub fn known_cluster(&self) -> Arc<Cluster> {
-        Arc::clone(&self.own().cluster.read().expect("not poisoned"))
+    /// The cluster as it was when the applied members changed the last time, and the entry that changed them.
+    pub fn known_cluster(&self) -> (Index, Arc<Cluster>) {
+        self.own().known.read().expect("not poisoned").clone()
+    }
+
+    /// The driver looked at the newest configuration in the log.
+    pub(crate) fn set_out(&self, is_out: bool) {
+        self.own().is_out.store(is_out, Ordering::Release);
     }
 
     /// Members that the log's newest configuration has and the state does not know yet.
@@ -68,20 +78,18 @@ impl Member {
 
     /// The applied members have changed.
     pub(crate) fn membership_changed(self: &Arc<Self>) {
-        self.own().changed(self.state().cluster(), self.ids().member);
-        if self.is_removed() {
+        let state = self.state();
+        self.own().changed(&state, self.ids().member);
+        // Unless it begins anew: then the entry that removed it is followed by one that says so.
+        let is_out = |member: &Member| member.own().is_out.load(Ordering::Acquire);
+        if state.cluster().removed.contains(&self.ids().member) && is_out(self) {
             let member = Arc::clone(self);
             tokio::spawn(async move {
-                // Unless it begins anew: then the entry that removed it is followed by one that says so.
-                if member.said_farewell().await && member.is_removed() {
+                if member.said_farewell().await && is_out(&member) {
                     member.was_removed();
                 }
             });
         }
-    }
-
-    fn is_removed(&self) -> bool {
-        self.state().cluster().removed.contains(&self.ids().member)
     }
 
     /// What it still has to say (answers, the rest of its reign) gets an election timeout. False when it stops before.

@@ -121,11 +121,10 @@ impl Roster {
             return;
         }
         self.version = Some(version);
-        // Entries between this and what is applied by now are looked at once more, in order.
-        let applied_upto = *member.applied().borrow();
-        let cluster = member.known_cluster();
+        let (applied_upto, cluster) = member.known_cluster();
         self.removed.clone_from(&cluster.removed);
         let in_force = raft.configuration().members();
+        member.set_out(!in_force.is_empty() && !in_force.contains(&NodeId(member.ids().member)));
         let applied = cluster.members.iter().map(|(id, info)| (NodeId(*id), info.peer_urls.clone()));
         let before = std::mem::take(&mut self.known);
         self.known = in_force.into_iter().map(|id| (id, Vec::new())).chain(applied).collect();

@@ -271,3 +271,35 @@ async fn the_smaller_services_answer() {
     assert_eq!(watch.next().await.unwrap().unwrap().status, 1);
     rig.stop();
 }
+
+/// With one thread for all tasks: without another one for them meanwhile, nothing else would happen until the entry is
+/// applied, and no heartbeat be sent.
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+#[allow(clippy::disallowed_methods, reason = "a thread that holds the state")]
+async fn who_waits_for_a_long_entry_keeps_no_other_task_waiting() {
+    let rig = Rig::start().await;
+    let (held, is_held) = std::sync::mpsc::channel();
+    let (release, released) = std::sync::mpsc::channel::<()>();
+    let member = rig.member.clone();
+    let applying = std::thread::spawn(move || {
+        member.change(|_| {
+            held.send(()).unwrap();
+            released.recv().unwrap();
+        });
+    });
+    is_held.recv().unwrap();
+    let (begins, has_begun) = tokio::sync::oneshot::channel();
+    let member = rig.member.clone();
+    let reader = tokio::spawn(async move {
+        begins.send(()).unwrap();
+        member.view().revision()
+    });
+    has_begun.await.unwrap();
+    let other = tokio::spawn(async {});
+    tokio::time::timeout(std::time::Duration::from_secs(30), other).await.expect("it does not wait").unwrap();
+    assert!(!reader.is_finished());
+    release.send(()).unwrap();
+    assert!(reader.await.unwrap().0 >= 1);
+    applying.join().unwrap();
+    rig.stop();
+}

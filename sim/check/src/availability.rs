@@ -6,7 +6,7 @@
 //! statistics run.
 //!
 //! One try is not enough: a network may lose messages even in the calm, and a put that is forwarded to the leader is
-//! forwarded once. Nor does a try count before the member serves.
+//! forwarded once. Nor does a try count before the member has started.
 
 mod stats;
 
@@ -43,7 +43,9 @@ pub struct AvailabilityConfig {
 #[derive(Clone, Debug, Default)]
 struct Standing {
     up: bool,
-    /// The first puts tried since it became calm and the member serves: at most [`TRIES`].
+    /// When it started.
+    since_nanos: u64,
+    /// The first puts tried since it became calm and the member started: at most [`TRIES`].
     tried: Vec<Moment>,
     acknowledged: bool,
 }
@@ -129,9 +131,10 @@ impl Availability {
     }
 
     /// A member starts.
-    pub fn booted(&mut self, member: MemberId) {
+    pub fn booted(&mut self, at: Moment, member: MemberId) {
         let standing = self.members.entry(member).or_default();
         standing.up = true;
+        standing.since_nanos = at.nanos;
         standing.anew();
     }
 
@@ -212,7 +215,9 @@ impl Availability {
             let [first, .., last] = standing.tried[..] else { continue };
             let tried_enough = standing.tried.len() == TRIES;
             let votes = self.configurations.all().all(|configuration| configuration.voters.contains(member));
-            let overdue = settled.max(last.nanos) + PUT_GRACE_NANOS < at.nanos;
+            // It has as long as an election to catch up.
+            let ready = settled.max(standing.since_nanos + self.elections());
+            let overdue = ready.max(last.nanos) + PUT_GRACE_NANOS < at.nanos;
             if votes && standing.up && !standing.acknowledged && tried_enough && overdue {
                 let message = format!("{member} has acknowledged no put {seconds:.1} s after all faults were healed");
                 let related = [Related::Member(*member), Related::Moment(calm), Related::Moment(first)];

@@ -248,7 +248,7 @@ impl Oracles {
                 self.availability.calm(at);
             }
             Booted { member, found } => {
-                self.availability.booted(member);
+                self.availability.booted(at, member);
                 if !self.black_box_only {
                     self.ask(raft::NAME, |all| all.raft.booted(at, member, found));
                     self.ask(ledger::NAME, |all| all.ledger.booted(at, member, found));

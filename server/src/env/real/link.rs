@@ -43,6 +43,8 @@ pub(super) struct Link {
     lanes: [JoinHandle<()>; 2],
     inbox: Sender<Inbound>,
     counters: PeerOut,
+    /// Lanes with an open stream.
+    open: Arc<AtomicUsize>,
 }
 
 impl Link {
@@ -61,12 +63,12 @@ impl Link {
             tokio::spawn(lane.run())
         };
         let lanes = [lane(&urgent, "urgent"), lane(&bulk, "bulk")];
-        Link { peer, urgent, bulk, lanes, inbox, counters }
+        Link { peer, urgent, bulk, lanes, inbox, counters, open }
     }
 
     /// A stream is open.
     pub(super) fn is_up(&self) -> bool {
-        self.counters.active.get() > 0
+        0 < self.open.load(Ordering::Relaxed)
     }
 
     pub(super) fn send(&self, kind: MessageKind, bytes: Bytes) {
