@@ -19,8 +19,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 
 use crate::panics;
 
@@ -320,6 +320,61 @@ pub fn dies_with_its_parent(command: &mut Command) {
     }
     #[cfg(not(target_os = "linux"))]
     let _ = command;
+}
+
+/// The process that this command starts has the address-space layout that the system gives when it does not draw one:
+/// surely another than its parent's, where that one was drawn. (On Linux, and where that is not forbidden: see what
+/// [`Place::here`] says.)
+pub fn with_fixed_layout(command: &mut Command) {
+    #[cfg(target_os = "linux")]
+    {
+        let ask = || {
+            unsafe { libc::personality(libc::ADDR_NO_RANDOMIZE as libc::c_ulong) };
+            Ok(())
+        };
+        // SAFETY: between fork and exec only a system call is made, which allocates nothing and takes no lock.
+        unsafe { command.pre_exec(ask) };
+    }
+    #[cfg(not(target_os = "linux"))]
+    let _ = command;
+}
+
+/// In the environment: how the maps of the standard library are salted within runs, beside the run's seed.
+pub const SALT: &str = "EVENKEEL_SIM_SALT";
+
+/// The salt of this process's environment.
+///
+/// # Panics
+/// When it is no number.
+pub fn salt() -> Option<u16> {
+    let text = std::env::var(SALT).ok()?;
+    Some(text.parse().unwrap_or_else(|_| panic!("{SALT}={text} is no number of 16 bits")))
+}
+
+/// Where a process keeps things, and what its maps are salted with: what no run may depend on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Place {
+    /// Address of a function.
+    pub code: usize,
+    /// Address of a local variable.
+    pub stack: usize,
+    /// Address of an allocation.
+    pub heap: usize,
+    /// See [`SALT`].
+    pub salt: Option<u16>,
+}
+
+impl Place {
+    /// This process's.
+    pub fn here() -> Place {
+        let local = Box::new(0u8);
+        Place {
+            code: Place::here as fn() -> Place as usize,
+            stack: &raw const local as usize,
+            heap: &raw const *local as usize,
+            salt: salt(),
+        }
+    }
 }
 
 fn assert_single_threaded() {

@@ -1,7 +1,8 @@
 //! The deterministic runtime of one run.
 //!
 //! A run gets a thread of its own: the random state of the standard library's maps belongs to the thread, and the
-//! runtime can seed it only where nothing has used it yet.
+//! runtime can seed it only where nothing has used it yet. [`SALT`](crate::fork::SALT) in the environment changes it once
+//! more: nothing that happens may depend on the order of such a map, and `check-determinism` makes sure.
 
 use std::future::Future;
 use std::net::{IpAddr, Ipv4Addr};
@@ -40,7 +41,19 @@ where
     F: FnOnce() -> Fut + Send + 'static,
     Fut: Future<Output = T> + 'static,
 {
+    run_salted(options, crate::fork::salt(), world)
+}
+
+fn run_salted<T, F, Fut>(options: RuntimeOptions, salt: Option<u16>, world: F) -> T
+where
+    T: Send + 'static,
+    F: FnOnce() -> Fut + Send + 'static,
+    Fut: Future<Output = T> + 'static,
+{
     let body = move || {
+        if let Some(salt) = salt {
+            salt_maps(options.seed, salt);
+        }
         let config = Config {
             net: net::Config { packet_loss_rate: 0.0, send_latency: options.rpc_latency },
             ..Config::default()
@@ -57,6 +70,22 @@ where
     match thread.join() {
         Ok(result) => result,
         Err(panic) => std::panic::resume_unwind(panic),
+    }
+}
+
+/// Gives the maps that this thread makes from now on another order than `seed` alone does.
+#[expect(clippy::disallowed_types, reason = "it is the default hasher that is to be changed")]
+fn salt_maps(seed: u64, salt: u16) {
+    // The first runtime of a thread seeds its maps.
+    drop(Runtime::with_seed_and_config(seed, Config::default()));
+    // tokio takes the seed of its own random generator, by which waiters of a channel are chosen, from the first map made
+    // after the generator is asked for. It is no map, and may not be another one for another salt: so it is asked for now.
+    let (_sender, mut receiver) = tokio::sync::watch::channel(());
+    let mut change = std::pin::pin!(receiver.changed());
+    let _ = change.as_mut().poll(&mut std::task::Context::from_waker(std::task::Waker::noop()));
+    // Each map's keys are those of the map before, and one.
+    for _ in 0..salt {
+        let _ = std::hash::RandomState::new();
     }
 }
 
@@ -120,6 +149,47 @@ mod tests {
                 assert!(late < 1_000, "{nanos} ns were {late} ns late");
             }
         });
+    }
+
+    fn keys_of_a_map() -> Vec<u64> {
+        (0..20).map(|i| (i, i)).collect::<HashMap<_, _>>().into_keys().collect()
+    }
+
+    /// In which order those who wait at a channel are woken.
+    async fn woken() -> Vec<usize> {
+        let (sender, receiver) = tokio::sync::watch::channel(());
+        let (tell, mut told) = tokio::sync::mpsc::unbounded_channel();
+        let waits = |number| {
+            let (mut receiver, tell) = (receiver.clone(), tell.clone());
+            async move {
+                receiver.changed().await.unwrap();
+                tell.send(number).unwrap();
+            }
+        };
+        let waiting = futures_util::stream::FuturesUnordered::from_iter((0..20).map(waits));
+        let all = futures_util::StreamExt::collect::<Vec<()>>(waiting);
+        let send = async { sender.send(()).unwrap() };
+        futures_util::future::join(all, send).await;
+        drop(tell);
+        let mut order = Vec::new();
+        while let Ok(number) = told.try_recv() {
+            order.push(number);
+        }
+        order
+    }
+
+    #[test]
+    fn a_salt_reorders_maps_and_leaves_the_runs_own_randomness_alone() {
+        let look = |salt| {
+            let options = RuntimeOptions { seed: 5, limit: Duration::from_secs(1), rpc_latency: MS..MS * 2 };
+            run_salted(options, salt, || async { (keys_of_a_map(), (madsim::rand::random::<u64>(), woken().await)) })
+        };
+        let (plain, salted, other) = (look(None), look(Some(7)), look(Some(8)));
+        assert_eq!(look(Some(7)), salted);
+        assert_ne!(salted.0, plain.0);
+        assert_ne!(salted.0, other.0);
+        assert_eq!(salted.1, other.1);
+        assert_ne!(salted.1.1, (0..20).collect::<Vec<_>>(), "who waits is woken in an order that is drawn");
     }
 
     #[test]

@@ -17,7 +17,7 @@ use evenkeel_sim::report::{RunEnd, RunInput, Verdict, World};
 /// A world of 3,000 events that does what its planted bug says.
 const TOY: World = World {
     run: toy,
-    mutants: || vec!["toy-violation", "toy-panic", "toy-abort", "toy-address"],
+    mutants: || vec!["toy-violation", "toy-panic", "toy-abort", "toy-address", "toy-salt"],
     switches: || vec!["toy-switch"],
     points: &[("toy.before_break", "the toy is whole still"), ("toy.broken", "it is not")],
 };
@@ -40,6 +40,9 @@ fn toy(input: RunInput) -> RunEnd {
             // Differs between processes, not between forks of one.
             let address = toy as fn(RunInput) -> RunEnd as usize;
             recorder.event(at, "address", &[("of", address.into())]);
+        }
+        if number == 1500 && planted("toy-salt") {
+            recorder.event(at, "salt", &[("of", u64::from(evenkeel_sim::fork::salt().unwrap_or_default()).into())]);
         }
     }
     let violated = planted("toy-violation") && odd;
@@ -243,6 +246,14 @@ fn equal_runs_in_two_processes_are_the_same() {
     let (code, out) = files.sim("check-determinism @ --jobs 2 --seeds 0..5");
     assert_eq!(code, 0, "{out}");
     assert_eq!(out.lines().filter(|line| line.ends_with("same")).count(), 2, "{out}");
+    let process = |number: u8| out.lines().find(|line| line.starts_with(&format!("process {number}: "))).unwrap();
+    assert!(process(1).contains(": 1 at once; ") && process(2).contains(": 2 at once; "), "{out}");
+    let salted = |number, salt| process(number).ends_with(&format!("maps salted with {salt}"));
+    assert!(salted(1, 1) && salted(2, 2), "{out}");
+    let place =
+        |number| process(number).split([' ', ',', ';']).filter(|word| word.starts_with("0x")).collect::<Vec<_>>();
+    let common = place(1).iter().zip(place(2)).filter(|(first, second)| **first == *second).count();
+    assert_eq!(common, out.matches("NOT PUT TO THE TEST").count(), "{out}");
 }
 
 fn what_depends_on_addresses_is_found_and_located() {
@@ -256,6 +267,14 @@ fn what_depends_on_addresses_is_found_and_located() {
     assert!(out.contains("  event 1501:\n"), "{out}");
     assert!(out.contains("    1    1.500000s address of="), "{out}");
     assert!(out.contains("    2    1.500000s address of="), "{out}");
+    assert!(out.trim_end().ends_with("DIFFERENT 2 of 2"), "{out}");
+}
+
+fn what_depends_on_the_salt_of_maps_is_found() {
+    let files = Files::new(&[("a", &planted("toy-salt"))]);
+    let (code, out) = files.sim("check-determinism @/a.toml --seeds 0..2");
+    assert_eq!(code, 1, "{out}");
+    assert!(out.contains("    1    1.500000s salt of=1\n"), "{out}");
     assert!(out.trim_end().ends_with("DIFFERENT 2 of 2"), "{out}");
 }
 
@@ -333,6 +352,7 @@ fn main() -> ExitCode {
         ),
         ("equal_runs_in_two_processes_are_the_same", equal_runs_in_two_processes_are_the_same),
         ("what_depends_on_addresses_is_found_and_located", what_depends_on_addresses_is_found_and_located),
+        ("what_depends_on_the_salt_of_maps_is_found", what_depends_on_the_salt_of_maps_is_found),
         ("the_schema_is_printed", the_schema_is_printed),
         (
             "shards_in_processes_are_disjoint_complete_and_merge_to_one_campaign",

@@ -1,4 +1,7 @@
 //! `sim check-determinism`: every run twice, in processes that share nothing, and the first difference located.
+//!
+//! The twins are made to differ in all that a run may not depend on: how many runs there are at once, the salt of the
+//! standard library's maps, and the layout of the address space. What really differed is part of the answer.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -13,9 +16,9 @@ use super::plan::Plan;
 use super::progress::Progress;
 use super::table::{Table, count};
 use super::text::{failure, replay_command};
-use super::worker::{Answer, COMMAND, Orders};
+use super::worker::{Answer, COMMAND, Greeting, Orders};
 use crate::chain::{CHECKPOINT_EVENTS, ChainSummary, Window};
-use crate::fork::{poll_readable, set_nonblocking};
+use crate::fork::{Place, SALT, poll_readable, set_nonblocking, with_fixed_layout};
 use crate::report::{RunReport, Verdict, World};
 
 /// So many differences are located and told in full.
@@ -51,7 +54,7 @@ pub fn check(args: &CheckArgs, world: &World, out: &mut dyn Write) -> Result<boo
     let mut progress = Progress::new("simulating twice", orders.jobs.len() as u64);
     let mut files = vec![Sums::default(); plan.files.len()];
     let mut different = Vec::new();
-    run_twice(&orders, |first, second| {
+    let twins = run_twice(&orders, |first, second| {
         let sums = &mut files[first.job.0];
         sums.runs += 1;
         sums.events += first.report.chain.events;
@@ -84,6 +87,9 @@ pub fn check(args: &CheckArgs, world: &World, out: &mut dyn Write) -> Result<boo
             },
         ]);
     }
+    for line in surroundings(&twins) {
+        writeln!(out, "{line}")?;
+    }
     out.write_all(table.render().as_bytes())?;
     Ok(different.is_empty())
 }
@@ -101,9 +107,36 @@ fn same(a: &RunReport, b: &RunReport) -> bool {
     !crashed && a.chain == b.chain && a.verdict == b.verdict && a.simulated_ns == b.simulated_ns
 }
 
-/// Hands the same orders to two fresh processes and each pair of answers to `pair`.
-fn run_twice(orders: &Orders, mut pair: impl FnMut(Answer, Answer)) -> Result<(), CliError> {
-    let mut workers = [Worker::start(orders)?, Worker::start(orders)?];
+/// What the twins differed in, and what they had in common against our will.
+fn surroundings(twins: &[Greeting; 2]) -> Vec<String> {
+    let mut lines: Vec<String> = twins
+        .iter()
+        .zip(1..)
+        .map(|(Greeting { place, parallel }, number)| {
+            let Place { code, stack, heap, salt } = place;
+            let salt = salt.unwrap_or_default();
+            format!(
+                "process {number}: {parallel} at once; code at {code:#x}, stack at {stack:#x}, heap at {heap:#x}; maps \
+                 salted with {salt}"
+            )
+        })
+        .collect();
+    let [a, b] = twins;
+    let shared = [
+        ("number of runs at once", a.parallel == b.parallel),
+        ("place of the code", a.place.code == b.place.code),
+        ("place of the stack", a.place.stack == b.place.stack),
+        ("place of the heap", a.place.heap == b.place.heap),
+        ("salt", a.place.salt == b.place.salt),
+    ];
+    let shared = shared.into_iter().filter(|(_, same)| *same);
+    lines.extend(shared.map(|(what, _)| format!("NOT PUT TO THE TEST: both processes had the same {what}")));
+    lines
+}
+
+/// Hands the same orders to two fresh processes in different surroundings, and each pair of answers to `pair`.
+fn run_twice(orders: &Orders, mut pair: impl FnMut(Answer, Answer)) -> Result<[Greeting; 2], CliError> {
+    let mut workers = [Worker::start(orders, Twin::Plain)?, Worker::start(orders, Twin::Moved)?];
     let mut waiting: [BTreeMap<(usize, usize, u64), Answer>; 2] = Default::default();
     while workers.iter().any(|worker| worker.answers.is_some()) {
         let open: Vec<&File> = workers.iter().filter_map(|worker| worker.answers.as_ref()).collect();
@@ -127,25 +160,46 @@ fn run_twice(orders: &Orders, mut pair: impl FnMut(Answer, Answer)) -> Result<()
     if dead || waiting.iter().any(|waiting| !waiting.is_empty()) {
         return Err(CliError::Usage("a worker process ended before its work was done".to_owned()));
     }
-    Ok(())
+    let [first, second] = workers.map(|worker| worker.greeting);
+    first.zip(second).map(Into::into).ok_or_else(|| CliError::Usage("a worker process did not say a word".to_owned()))
+}
+
+/// Which of the two.
+#[derive(Clone, Copy)]
+enum Twin {
+    /// As every process is.
+    Plain,
+    /// One run more at once, another salt, and an address space that was not drawn.
+    Moved,
 }
 
 struct Worker {
     process: Child,
+    greeting: Option<Greeting>,
     /// Until it has answered everything.
     answers: Option<File>,
     received: Vec<u8>,
 }
 
 impl Worker {
-    fn start(orders: &Orders) -> io::Result<Worker> {
-        let mut process =
-            Command::new(std::env::current_exe()?).arg(COMMAND).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
+    fn start(orders: &Orders, twin: Twin) -> io::Result<Worker> {
+        let mut orders = orders.clone();
+        let mut command = Command::new(std::env::current_exe()?);
+        command.arg(COMMAND).stdin(Stdio::piped()).stdout(Stdio::piped());
+        match twin {
+            Twin::Plain => _ = command.env(SALT, "1"),
+            Twin::Moved => {
+                orders.parallel += 1;
+                command.env(SALT, "2");
+                with_fixed_layout(&mut command);
+            }
+        }
+        let mut process = command.spawn()?;
         let answers = File::from(OwnedFd::from(process.stdout.take().expect("it was piped")));
         set_nonblocking(&answers)?;
-        let text = serde_json::to_string(orders).expect("orders can be written as JSON");
+        let text = serde_json::to_string(&orders).expect("orders can be written as JSON");
         process.stdin.take().expect("it was piped").write_all(text.as_bytes())?;
-        Ok(Worker { process, answers: Some(answers), received: Vec::new() })
+        Ok(Worker { process, greeting: None, answers: Some(answers), received: Vec::new() })
     }
 
     /// The answers that have come since the last call.
@@ -170,11 +224,13 @@ impl Worker {
         }
         let whole = self.received.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
         let lines: Vec<u8> = self.received.drain(..whole).collect();
-        lines
-            .split(|byte| *byte == b'\n')
-            .filter(|line| !line.is_empty())
-            .map(|line| Ok(serde_json::from_slice(line)?))
-            .collect()
+        let mut lines = lines.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
+        if self.greeting.is_none()
+            && let Some(line) = lines.next()
+        {
+            self.greeting = Some(serde_json::from_slice(line)?);
+        }
+        lines.map(|line| Ok(serde_json::from_slice(line)?)).collect()
     }
 }
 

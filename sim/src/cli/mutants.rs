@@ -7,6 +7,7 @@
 //! A bug that was never *reached* says nothing about the oracles: the runs lack something.
 
 mod gate;
+mod repro;
 mod trial;
 
 use std::io::Write;
@@ -23,6 +24,7 @@ use super::table::{Table, duration};
 use crate::explore::{self, Profile};
 use crate::gallery::{GALLERY, Origin, Plant};
 use crate::report::World;
+use repro::{Shrunk, shrunk};
 use trial::{Box, Effort, Score, try_out};
 
 /// What `sim mutants` is told.
@@ -49,8 +51,11 @@ pub struct MutantsArgs {
     /// Also the bugs that are our own design's alone
     #[arg(long)]
     all: bool,
+    /// Shrink the first run that finds a known bug for at most so long; 0 does not
+    #[arg(long, value_name = "N", default_value_t = 60)]
+    shrink_seconds: u64,
     /// The short version: each known bug once, a canary that must be found, harmless changes that must not
-    #[arg(long, conflicts_with_all = ["only", "seconds", "trials", "seed", "scenario", "all", "format"])]
+    #[arg(long, conflicts_with_all = ["only", "seconds", "trials", "seed", "scenario", "all", "shrink_seconds", "format"])]
     gate: bool,
     /// How results are written
     #[arg(long, value_enum, default_value_t)]
@@ -91,11 +96,15 @@ pub fn mutants(args: &MutantsArgs, world: &World, out: &mut dyn Write) -> Result
     };
     let mut rows = Vec::new();
     for plant in GALLERY.iter().filter(chosen) {
-        let row = Row {
-            plant,
-            white: try_out(plant, Box::White, effort, &source, world),
-            black: try_out(plant, Box::Black, effort, &source, world),
-        };
+        let white = try_out(plant, Box::White, effort, &source, world);
+        let black = try_out(plant, Box::Black, effort, &source, world);
+        let is_known = matches!(plant.origin, Origin::Known { .. });
+        let first = white.trials.iter().find_map(|(_, find)| find.as_ref());
+        let time = Duration::from_secs(args.shrink_seconds);
+        let shrunk = first
+            .filter(|_| is_known && !time.is_zero())
+            .and_then(|find| shrunk(plant, find, time, effort.parallel, &source, world));
+        let row = Row { plant, white, black, shrunk };
         match args.format {
             Format::Json => writeln!(out, "{}", row.json())?,
             Format::Text => eprintln!("{}", row.summary()),
@@ -113,6 +122,8 @@ struct Row {
     plant: &'static Plant,
     white: Score,
     black: Score,
+    /// The first run that found it, shrunk.
+    shrunk: Option<Shrunk>,
 }
 
 impl Row {
@@ -126,14 +137,17 @@ impl Row {
     }
 
     fn summary(&self) -> String {
-        let Row { plant, white, black } = self;
+        let Row { plant, white, black, shrunk } = self;
         let told = |score: &Score| match (score.found(), score.mostly_by()) {
             (0, _) => "not found".to_owned(),
             (found, by) => format!("{found}/{} by {}", score.trials.len(), by.unwrap_or_default()),
         };
         let reached =
             format!("reached in {} and different in {} of {} runs", white.reached, white.diverged, white.runs);
-        format!("{}: {reached}; {}; black box {}", plant.name, told(white), told(black))
+        let shrunk = shrunk.map_or(String::new(), |Shrunk { from, to, took }| {
+            format!("; shrunk from {from} events to {to} in {}", duration(took))
+        });
+        format!("{}: {reached}; {}; black box {}{shrunk}", plant.name, told(white), told(black))
     }
 
     fn json(&self) -> Value {
@@ -151,6 +165,7 @@ impl Row {
             "source": source,
             "relative": relative,
             "holds": self.holds(),
+            "shrunk": self.shrunk.as_ref().map(Shrunk::json),
             "white_box": score_json(&self.white),
             "black_box": score_json(&self.black),
         })
@@ -197,8 +212,10 @@ fn render(rows: &[Row]) -> String {
         ">black box",
         "by",
         ">core time",
+        ">shrunk to",
+        ">in",
     ]);
-    for Row { plant, white, black } in rows {
+    for Row { plant, white, black, shrunk } in rows {
         let planted = match plant.origin {
             Origin::Known { relative: "", .. } => "as it was",
             Origin::Known { .. } => "a relative",
@@ -224,6 +241,8 @@ fn render(rows: &[Row]) -> String {
             found(black),
             by(black),
             median(black),
+            shrunk.map_or("-".to_owned(), |shrunk| shrunk.to.to_string()),
+            shrunk.map_or("-".to_owned(), |shrunk| duration(shrunk.took)),
         ]);
     }
     let mut text = table.render();
@@ -232,6 +251,15 @@ fn render(rows: &[Row]) -> String {
     let (white, black) = (found(|row| &row.white), found(|row| &row.black));
     let all = known.len();
     text.push_str(&format!("{white} of {all} known bugs found by most trials, {black} of them by what clients see\n"));
+    let mut shrunk: Vec<&Shrunk> = known.iter().filter_map(|row| row.shrunk.as_ref()).collect();
+    if !shrunk.is_empty() {
+        let middle = shrunk.len() / 2;
+        shrunk.sort_unstable_by_key(|shrunk| shrunk.to);
+        let events = shrunk[middle].to;
+        shrunk.sort_unstable_by_key(|shrunk| shrunk.took);
+        let took = duration(shrunk[middle].took);
+        text.push_str(&format!("{} repros, in the middle {events} events, shrunk in {took}\n", shrunk.len()));
+    }
     let errors = rows.iter().flat_map(|row| row.white.errors.iter().chain(&row.black.errors));
     for (row, error) in rows.iter().zip(errors) {
         text.push_str(&format!("not finished: {}: {error}\n", row.plant.name));

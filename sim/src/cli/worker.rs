@@ -1,7 +1,7 @@
 //! The other end of `check-determinism`: a fresh process that runs what it is told on standard input.
 //!
 //! A process of its own, started by `exec`, has other addresses and other random states than its twin; forks of one
-//! parent would share both.
+//! parent would share both. It first says where it is, so that nobody has to believe that.
 
 use std::io::{self, Read, Write};
 
@@ -12,6 +12,7 @@ use super::args::Selection;
 use super::plan::{Job, Plan};
 use super::runner::{Extras, run_jobs};
 use crate::chain::Window;
+use crate::fork::Place;
 use crate::report::{RunReport, World};
 
 /// The command that starts a worker. Not for people.
@@ -28,6 +29,15 @@ pub struct Orders {
     pub parallel: usize,
     /// These events come back as text.
     pub window: Option<Window>,
+}
+
+/// The first line of a worker.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub struct Greeting {
+    /// Its place.
+    pub place: Place,
+    /// Runs at once.
+    pub parallel: usize,
 }
 
 /// What a worker answers: one line of JSON per run, as they end.
@@ -48,6 +58,9 @@ pub fn work(world: &World, out: &mut dyn Write) -> Result<bool, CliError> {
     let plan = Plan::new(&Selection::of(orders.files), world)?;
     let jobs = orders.jobs.into_iter().map(|(file, cell, seed)| Job { file, cell, seed });
     let extras = Extras { trace: None, window: orders.window };
+    let greeting = Greeting { place: Place::here(), parallel: orders.parallel };
+    writeln!(out, "{}", serde_json::to_string(&greeting).expect("a greeting can be written as JSON"))?;
+    out.flush()?;
     let mut written = Ok(());
     run_jobs(&plan.files, jobs, orders.parallel, &extras, world, |job, report| {
         let answer = Answer { job: (job.file, job.cell, job.seed), report };

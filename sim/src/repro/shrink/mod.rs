@@ -135,11 +135,22 @@ pub fn shrink(
     world: &World,
     limits: Limits<'_>,
 ) -> Result<Outcome, ShrinkError> {
+    let resolved = scenario.resolve(cell, &mut decisions.clone());
+    shrink_resolved(resolved, decisions, scenario.file(), world, limits)
+}
+
+/// Shrinks this run of the scenario in `file` with these decisions.
+pub fn shrink_resolved(
+    resolved: Resolved,
+    decisions: &Decisions,
+    file: &str,
+    world: &World,
+    limits: Limits<'_>,
+) -> Result<Outcome, ShrinkError> {
     let began = Instant::now();
     let build = Build::current();
-    let resolved = scenario.resolve(cell, &mut decisions.clone());
     let case = Case { resolved, decisions: decisions.clone() };
-    let file = scenario.file().to_owned();
+    let file = file.to_owned();
     let (report, events) = case.attempt(&file, decisions.seed()).run_told(world).map_err(ShrinkError::Trace)?;
     let first_took = began.elapsed();
     let (signature, at_ns) = match (&report.verdict, Signature::of(&report.verdict)) {

@@ -1,0 +1,48 @@
+//! How small the first run that found a planted bug becomes.
+
+use std::time::Duration;
+
+use evenkeel_scenario::Decisions;
+use serde_json::{Value, json};
+
+use super::trial::{Box, Find, Source, plant_in};
+use crate::gallery::Plant;
+use crate::report::World;
+use crate::repro::shrink::{Limits, shrink_resolved};
+
+/// What shrinking came to.
+#[derive(Clone, Copy, Debug)]
+pub struct Shrunk {
+    /// Faults and operations in the run that found the bug.
+    pub from: u64,
+    /// And in the shrunk one.
+    pub to: u64,
+    /// How long it took.
+    pub took: Duration,
+}
+
+impl Shrunk {
+    /// For programs.
+    pub fn json(&self) -> Value {
+        json!({ "from": self.from, "to": self.to, "seconds": self.took.as_secs_f64() })
+    }
+}
+
+/// Shrinks the run of `find` for at most `time`. None when it does not fail in the same way on its own.
+pub fn shrunk(
+    plant: &Plant,
+    find: &Find,
+    time: Duration,
+    parallel: usize,
+    source: Source<'_>,
+    world: &World,
+) -> Option<Shrunk> {
+    let scenario = source(find.seed).ok()?;
+    let decisions = Decisions::new(find.seed);
+    let mut resolved = scenario.resolve(&scenario.cells()[0], &mut decisions.clone());
+    plant_in(&mut resolved, Some(plant), Box::White);
+    let limits = Limits { parallel, time, tell: &mut |_| {} };
+    let outcome = shrink_resolved(resolved, &decisions, scenario.file(), world, limits).ok()?;
+    let sizes = outcome.repro.shrunk?;
+    Some(Shrunk { from: sizes.from.events(), to: sizes.to.events(), took: outcome.took })
+}
