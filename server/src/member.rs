@@ -1,10 +1,10 @@
 //! The handle of a running member: what services, tasks and the front share.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, RwLock, RwLockReadGuard, TryLockError, Weak};
+use std::sync::{Arc, Mutex, RwLock, Weak};
 use std::time::Duration;
 
-use evenkeel_mvcc::{Error, Response, Store};
+use evenkeel_mvcc::{Error, Response};
 use evenkeel_proto::etcdserverpb as pb;
 use evenkeel_proto::store as storepb;
 use evenkeel_raft::message::Message;
@@ -33,15 +33,16 @@ use crate::reader::Reader;
 use crate::service::watch_hub::WatchHub;
 use crate::snapshot_send::Transfers;
 use crate::state::State;
-use crate::version::release::Version;
 use crate::version::storage::Storage;
 use crate::version::{Release, level};
 use crate::waiters::{Answer, Waiters};
 
+mod holding;
+
+pub use holding::StoreSize;
+
 /// Committed entries not yet applied, above which new requests are refused (etcd's limit).
 const APPLY_BACKLOG_MAX: u64 = 5_000;
-/// Looks at the state before its reader waits for it: longer than most entries take to apply.
-const READ_SPINS: usize = 1_000;
 /// etcd's base for the time a request may take.
 const REQUEST_TIMEOUT_BASE: Duration = Duration::from_secs(5);
 
@@ -78,15 +79,6 @@ pub struct RaftStatus {
     pub last_index: u64,
     /// It does not vote.
     pub is_learner: bool,
-}
-
-/// Bytes of the store.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct StoreSize {
-    /// On disk.
-    pub total_bytes: u64,
-    /// Of these, live.
-    pub in_use_bytes: u64,
 }
 
 /// See the module's text.
@@ -185,11 +177,6 @@ impl Member {
     /// The state of its space alarm.
     pub(crate) fn quota(&self) -> &Quota {
         &self.quota
-    }
-
-    /// Keys and values of all stored versions.
-    pub fn live_bytes(&self) -> u64 {
-        self.read().store.live_bytes()
     }
 
     /// Its configuration.
@@ -338,96 +325,6 @@ impl Member {
         }
     }
 
-    /// A pinned copy of the key space, cheap to make.
-    pub fn view(&self) -> Store {
-        self.read().store.clone()
-    }
-
-    /// A pinned copy of everything.
-    pub fn state(&self) -> State {
-        self.read().clone()
-    }
-
-    /// A pinned copy of everything, with the values in it: they can be read for as long as the hold lives.
-    pub fn held_state(&self) -> (State, evenkeel_storage::Hold) {
-        // Under the lock no value of the state can go out of use before the hold is there.
-        let state = self.read();
-        (state.clone(), self.values.hold())
-    }
-
-    /// A pinned copy of everything, and the segments in which none of its values lies.
-    pub(crate) fn checkpoint_state(&self) -> (State, std::collections::BTreeSet<u32>) {
-        // Under the lock, so that the copy and the counts are of one moment.
-        let state = self.read();
-        (state.clone(), self.values.log().unused_segments())
-    }
-
-    /// The state, which an entry that takes long may hold for seconds: whoever waits for it that long must not keep the
-    /// driver, which sends heartbeats, from a thread.
-    fn read(&self) -> RwLockReadGuard<'_, State> {
-        for _ in 0..READ_SPINS {
-            match self.state.try_read() {
-                Ok(state) => return state,
-                Err(TryLockError::WouldBlock) => std::hint::spin_loop(),
-                Err(TryLockError::Poisoned(_)) => break,
-            }
-        }
-        let mut state = None;
-        self.env.clock.blocked(&mut || state = Some(self.state.read().expect("not poisoned")));
-        state.expect("it was waited for")
-    }
-
-    /// Changes the state: the apply task's, but for the places of values, which collection moves.
-    pub fn change<R>(&self, change: impl FnOnce(&mut State) -> R) -> R {
-        change(&mut self.state.write().expect("not poisoned"))
-    }
-
-    /// Replaces the state by a snapshot's.
-    pub fn install(&self, state: State) {
-        let mut current = self.state.write().expect("not poisoned");
-        let applied = Index(state.store.applied().0);
-        self.values.replaced(&current.store);
-        *current = state;
-        self.watches.reset(&current.store, self.config.mutants);
-        self.leases.replaced(&current.store, self.lease_now());
-        drop(current);
-        if let Some(member) = self.handle() {
-            member.membership_changed();
-        }
-        self.publish_applied(applied);
-    }
-
-    /// The members, by id.
-    pub fn members(&self) -> Vec<pb::Member> {
-        let state = self.read();
-        let members = state.cluster().members.iter();
-        members
-            .map(|(id, info)| pb::Member {
-                id: *id,
-                name: info.name.clone(),
-                peer_urls: info.peer_urls.clone(),
-                client_urls: info.client_urls.clone(),
-                is_learner: info.is_learner,
-            })
-            .collect()
-    }
-
-    /// Active alarms.
-    pub fn alarms(&self) -> Vec<pb::AlarmMember> {
-        let state = self.read();
-        state.cluster().alarms.iter().map(|(id, kind)| pb::AlarmMember { member_id: *id, alarm: *kind }).collect()
-    }
-
-    /// The agreed API version.
-    pub fn cluster_version(&self) -> Option<Version> {
-        self.read().cluster().version
-    }
-
-    /// Where an enabled downgrade goes.
-    pub fn downgrade(&self) -> Option<Version> {
-        self.read().cluster().downgrade
-    }
-
     /// Where it stands in the log.
     pub fn raft_status(&self) -> RaftStatus {
         let standing = self.standing();
@@ -439,13 +336,6 @@ impl Member {
             last_index: self.last_index.load(Ordering::Relaxed),
             is_learner: self.is_learner(),
         }
-    }
-
-    /// Bytes on disk and in use.
-    pub fn store_size(&self) -> StoreSize {
-        let state = self.read();
-        let in_use_bytes = state.store.live_bytes();
-        StoreSize { total_bytes: self.values.disk_bytes().max(in_use_bytes), in_use_bytes }
     }
 
     /// An id for a lease whose client left the choice to us: positive, 63 bits.
