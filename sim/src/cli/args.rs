@@ -10,7 +10,7 @@ use super::export::{CampaignArgs, ExportArgs};
 use super::fuzz::{FuzzArgs, GenerateArgs, MergeArgs};
 use super::lint::LintArgs;
 use super::mutants::MutantsArgs;
-use super::replay::{ExplainArgs, ReplayArgs};
+use super::replay::{OneRun, ReplayArgs};
 use super::run::RunArgs;
 use super::shrink::ShrinkArgs;
 
@@ -47,7 +47,7 @@ pub enum Command {
     /// Makes a failing run as small as it gets, and a repro file of it
     Shrink(ShrinkArgs),
     /// Tells the story of a run in a few sentences
-    Explain(ExplainArgs),
+    Explain(OneRun),
     /// Plants known bugs in runs of the generic swarm and says which are found, how soon, and by what
     Mutants(MutantsArgs),
     /// Measures how fast the simulator is here, and says how fast it should be

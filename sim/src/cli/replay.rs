@@ -47,9 +47,9 @@ pub struct ReplayArgs {
     pub parallel: Parallel,
 }
 
-/// Which run is to be explained.
+/// One run: what a repro file says, or of a scenario file.
 #[derive(clap::Args, Debug)]
-pub struct ExplainArgs {
+pub struct OneRun {
     /// A repro file, or a scenario file with --seed
     #[arg(value_name = "FILE")]
     pub file: String,
@@ -157,8 +157,8 @@ fn other_seed(repro: &Repro, attempt: &Attempt, world: &World) -> Option<u64> {
 }
 
 /// Tells the story of a run.
-pub fn explain(args: ExplainArgs, world: &World, out: &mut dyn Write) -> Result<bool, CliError> {
-    let attempt = attempt(&args.file, args.seed, &args.cell.unwrap_or_default(), world)?;
+pub fn explain(run: OneRun, world: &World, out: &mut dyn Write) -> Result<bool, CliError> {
+    let attempt = attempt(&run, world)?;
     let (report, events) = attempt.run_told(world)?;
     for sentence in story(&events, &report) {
         writeln!(out, "{sentence}")?;
@@ -184,8 +184,9 @@ fn read(path: &str) -> Result<String, CliError> {
     std::fs::read_to_string(path).map_err(|error| CliError::Usage(format!("cannot read {path}: {error}")))
 }
 
-/// What a repro file says, or one run of a scenario file.
-pub fn attempt(path: &str, seed: Option<u64>, cell: &CellChoice, world: &World) -> Result<Attempt, CliError> {
+/// That run.
+pub fn attempt(run: &OneRun, world: &World) -> Result<Attempt, CliError> {
+    let OneRun { file: path, seed, cell } = run;
     let text = read(path)?;
     if Repro::is_repro(&text) {
         return Attempt::of(&load(path)?, path).map_err(CliError::Usage);
@@ -193,7 +194,9 @@ pub fn attempt(path: &str, seed: Option<u64>, cell: &CellChoice, world: &World) 
     let seed = seed.ok_or_else(|| CliError::Usage(format!("{path} is a scenario: give its --seed")))?;
     let scenario = check(&text, path, world).map_err(|found| CliError::Usage(render_problems(&found)))?;
     let fits = |known: &&evenkeel_scenario::Cell| {
-        cell.0.iter().all(|(name, value)| known.get(name).is_some_and(|known| known.plain() == *value))
+        cell.iter()
+            .flat_map(|cell| &cell.0)
+            .all(|(name, value)| known.get(name).is_some_and(|known| known.plain() == *value))
     };
     let cells = scenario.cells();
     let cell = cells.iter().find(fits).ok_or_else(|| CliError::Usage("no cell is like that".to_owned()))?;

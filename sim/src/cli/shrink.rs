@@ -5,24 +5,18 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::CliError;
-use super::args::{CellChoice, Parallel};
+use super::args::Parallel;
 use super::plan::{check, render_problems};
-use super::replay::attempt;
+use super::replay::{OneRun, attempt};
 use crate::report::World;
 use crate::repro::shrink::{Limits, ShrinkError, shrink};
 
 /// Which run, and what may be spent.
 #[derive(clap::Args, Debug)]
 pub struct ShrinkArgs {
-    /// A repro file, or a scenario file with --seed
-    #[arg(value_name = "FILE")]
-    pub file: String,
-    /// The seed, for a scenario
-    #[arg(long, value_name = "N")]
-    pub seed: Option<u64>,
-    /// The matrix cell, for a scenario with a matrix
-    #[arg(long, value_name = "NAME=VALUE,…", value_parser = super::args::cell)]
-    pub cell: Option<CellChoice>,
+    /// Which run.
+    #[command(flatten)]
+    pub run: OneRun,
     /// Write the repro file here, not to standard output
     #[arg(long, value_name = "FILE")]
     pub out: Option<PathBuf>,
@@ -36,9 +30,9 @@ pub struct ShrinkArgs {
 
 /// Shrinks a failing run to a repro file; false when the run does not fail.
 pub fn run(args: ShrinkArgs, world: &World, out: &mut dyn Write) -> Result<bool, CliError> {
-    let attempt = attempt(&args.file, args.seed, &args.cell.unwrap_or_default(), world)?;
+    let attempt = attempt(&args.run, world)?;
     let problems = |found: Vec<_>| CliError::Usage(render_problems(&found));
-    let scenario = check(&attempt.text, &args.file, world).map_err(problems)?;
+    let scenario = check(&attempt.text, &args.run.file, world).map_err(problems)?;
     let limits = Limits {
         parallel: args.parallel.jobs(),
         time: Duration::from_secs(args.seconds),
@@ -47,11 +41,11 @@ pub fn run(args: ShrinkArgs, world: &World, out: &mut dyn Write) -> Result<bool,
     let outcome = match shrink(&scenario, &scenario.cells()[0], &attempt.decisions, world, limits) {
         Ok(outcome) => outcome,
         Err(ShrinkError::Passes) => {
-            writeln!(out, "{}: this run passes, there is nothing to shrink", args.file)?;
+            writeln!(out, "{}: this run passes, there is nothing to shrink", args.run.file)?;
             return Ok(false);
         }
         Err(ShrinkError::Unplanted(signature)) => {
-            writeln!(out, "{}: without the planted bug it fails, too ({signature}): shrink it without", args.file)?;
+            writeln!(out, "{}: without the planted bug it fails, too ({signature}): shrink it without", args.run.file)?;
             return Ok(false);
         }
         Err(ShrinkError::Broken(message)) => return Err(CliError::Usage(message)),
