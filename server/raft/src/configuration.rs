@@ -205,7 +205,8 @@ impl Raft {
         let mut progress: BTreeMap<NodeId, Progress> = core::mem::take(&mut leading.progress);
         progress.retain(|member, _| members.contains(member));
         for member in members {
-            progress.entry(member).or_insert_with(|| Progress::new(log.last().next()));
+            // It has had no time to show life yet: the next count of the quorum is none of its.
+            progress.entry(member).or_insert_with(|| Progress { active: true, ..Progress::new(log.last().next()) });
         }
         leading.progress = progress;
         if let Some(transfer) = &leading.transfer

@@ -115,8 +115,9 @@ fn listed(known: &Cluster, coming: Vec<pb::Member>, names: &BTreeMap<u64, String
     known.members.iter().map(|(id, info)| info.to_proto(*id)).chain(coming).map(named).collect()
 }
 
-/// Adds a learner that will take the place of the newest member with these URLs, unless that one has never started.
-/// Whether it did.
+/// Adds a learner that will take the place of the newest member with these URLs, unless that one is a learner that has
+/// never started: then this was asked before. Whether it did. (A voter without a name may have started: it votes, and
+/// holds entries, before its name is known. What its disk has lost must not be promised again under its id.)
 async fn replace(member: &Arc<Member>, urls: &[String]) -> Result<bool, String> {
     if !urls_are_valid(urls) {
         return Err("these are no peer URLs".into());
@@ -129,7 +130,7 @@ async fn replace(member: &Arc<Member>, urls: &[String]) -> Result<bool, String> 
     let Some((old, info)) = found else {
         return Err(format!("no member has the peer URLs {}; add it with `etcdctl member add`", urls.join(",")));
     };
-    if !info.has_started() {
+    if info.is_learner && !info.has_started() {
         return Ok(false);
     }
     let id = member_id(&urls, "", Some(member.env().clock.wall()));

@@ -132,6 +132,9 @@ impl Availability {
 
     /// A member starts.
     pub fn booted(&mut self, at: Moment, member: MemberId) {
+        if self.calm.is_some() && !self.enough_run() {
+            self.short_handed = Some(at);
+        }
         let standing = self.members.entry(member).or_default();
         standing.up = true;
         standing.since_nanos = at.nanos;
@@ -189,6 +192,11 @@ impl Availability {
         }
     }
 
+    fn enough_run(&self) -> bool {
+        let runs = |member: MemberId| self.members.get(&member).is_some_and(|standing| standing.up);
+        self.configurations.all().all(|configuration| configuration.is_quorum(runs))
+    }
+
     fn elections(&self) -> u64 {
         ELECTIONS_MAX * self.config.election_timeout_nanos
     }
@@ -199,8 +207,7 @@ impl Availability {
             return Ok(());
         }
         let Some(calm) = self.calm else { return Ok(()) };
-        let runs = |member: MemberId| self.members.get(&member).is_some_and(|standing| standing.up);
-        if !self.configurations.all().all(|configuration| configuration.is_quorum(runs)) {
+        if !self.enough_run() {
             self.short_handed = Some(at);
         }
         let complete = self.short_handed.unwrap_or(calm);

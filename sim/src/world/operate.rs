@@ -6,6 +6,7 @@
 use std::collections::BTreeSet;
 use std::future::Future;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use evenkeel_proto::etcdserverpb as pb;
@@ -59,18 +60,18 @@ enum Told<T> {
 
 impl<T> Told<T> {
     fn of(outcome: Result<tonic::Response<T>, tonic::Status>) -> Told<T> {
-        use tonic::Code;
         match outcome {
             Ok(response) => Told::Done(response.into_inner()),
-            Err(status) if KNOWN_ENDS.iter().any(|end| status.message().contains(end)) => {
-                Told::Refused(status.message().into())
-            }
-            Err(status) => match status.code() {
-                Code::Unavailable | Code::DeadlineExceeded | Code::Cancelled | Code::Unknown => Told::Silence,
-                _ => Told::Refused(status.message().into()),
-            },
+            Err(status) if is_refusal(&status) => Told::Refused(status.message().into()),
+            Err(_) => Told::Silence,
         }
     }
+}
+
+fn is_refusal(status: &tonic::Status) -> bool {
+    use tonic::Code;
+    let in_doubt = [Code::Unavailable, Code::DeadlineExceeded, Code::Cancelled, Code::Unknown];
+    KNOWN_ENDS.iter().any(|end| status.message().contains(end)) || !in_doubt.contains(&status.code())
 }
 
 impl Stage {
@@ -191,9 +192,18 @@ impl Stage {
     async fn add(&self, learner: bool, insist: bool) -> Result<(), String> {
         let number = self.cluster.spare().ok_or("there is no machine left")?;
         let request = pb::MemberAddRequest { peer_urls: vec![self.cluster.peer_url(number)], is_learner: learner };
+        let unanswered = &AtomicBool::new(false);
         let ask = |connection: Connection| {
+            // It may be in the log, and needed for a quorum before anybody can say so.
+            if unanswered.swap(true, Ordering::Relaxed) {
+                self.begin(number);
+            }
             let request = request.clone();
-            async move { connection.cluster().member_add(request).await }
+            async move {
+                let outcome = connection.cluster().member_add(request).await;
+                unanswered.store(!outcome.as_ref().is_err_and(is_refusal), Ordering::Relaxed);
+                outcome
+            }
         };
         // When nobody tells its id, it is learnt later.
         match self.ask(insist, ask).await {
@@ -203,12 +213,23 @@ impl Stage {
                 }
             }
             (Err(reason), true) if reason.contains("Peer URLs already exists") => {}
-            (Err(reason), _) => return Err(reason),
+            (Err(reason), _) => {
+                self.cluster.kill(number, Crash::Kill);
+                return Err(reason);
+            }
         }
         self.cluster.names.joined(number);
-        self.cluster.will_join(number);
-        self.cluster.start(number);
+        self.begin(number);
         Ok(())
+    }
+
+    /// Has the machine's process join, unless it runs.
+    fn begin(&self, number: u64) {
+        if !self.cluster.machine(number).is_up() {
+            self.cluster.kill(number, Crash::Kill);
+            self.cluster.will_join(number);
+            self.cluster.start(number);
+        }
     }
 
     async fn promote(&self, number: u64, insist: bool) -> Result<(), String> {
