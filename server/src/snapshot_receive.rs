@@ -66,8 +66,12 @@ impl Receiver {
     /// Takes a piece.
     pub fn chunk(&mut self, from: NodeId, chunk: pb::SnapshotChunk) {
         let (id, now) = ((from, chunk.transfer), self.member.now());
-        if PIECE_BYTES_MAX < chunk.data.len() || self.over.contains(&id) {
+        if PIECE_BYTES_MAX < chunk.data.len() {
             return;
+        }
+        if self.over.contains(&id) {
+            // Its sender leads again, and did not notice that another one did meanwhile.
+            return self.refuse(from, chunk.transfer, "another transfer took its place");
         }
         if self.current.as_ref().is_none_or(|c| (c.from, c.transfer) != id) && !self.begin(from, &chunk) {
             return;

@@ -144,6 +144,14 @@ impl Configurations {
         }
     }
 
+    /// Whether these can still decide something. As in [`Configurations::held`], the configuration before counts while the
+    /// newest is not committed: a lone leader that adds a second member need not hear it to commit that.
+    pub(crate) fn can_decide(&self, committed: Index, is_in: impl Fn(NodeId) -> bool) -> bool {
+        let (index, newest) = self.newest();
+        let by_previous = |previous| quorum::is_quorum(previous, |voter| newest.is_voter(voter) && is_in(voter));
+        quorum::is_quorum(newest, &is_in) || self.previous().filter(|_| committed < *index).is_some_and(by_previous)
+    }
+
     /// Whether the world is to be told of the newest.
     pub(crate) fn take_news(&mut self) -> bool {
         core::mem::take(&mut self.is_news)

@@ -63,12 +63,12 @@ impl Raft {
         }
     }
 
-    /// Steps down unless a quorum showed life since the last count.
+    /// Steps down unless enough to decide something showed life since the last count.
     fn count_quorum(&mut self) {
         let Stand::Leader(leading) = &mut self.stand else { return };
         let id = self.config.id;
         let is_active = |voter| voter == id || leading.progress.get(&voter).is_some_and(|progress| progress.active);
-        let alone = !quorum::is_quorum(&self.configurations.newest().1, is_active);
+        let alone = !self.configurations.can_decide(self.committed, is_active);
         leading.progress.values_mut().for_each(|progress| progress.active = false);
         if alone && self.config.check_quorum {
             self.become_follower(self.hard_state.term);

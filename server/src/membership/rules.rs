@@ -60,11 +60,8 @@ pub fn check(cluster: &Cluster, health: &Health, limits: Limits, change: &Change
         }
     }
     validate(cluster, change)?;
-    let one_more = match change {
-        Change::Add(member) => member.is_learner,
-        Change::Replace(replacement) => !cluster.members.get(&replacement.old).is_some_and(|old| old.is_learner),
-        _ => false,
-    };
+    // A successor is one per member: a learner that waits for its promotion must not stop the repair of a lost voter.
+    let one_more = matches!(change, Change::Add(member) if member.is_learner);
     let learners = cluster.members.values().filter(|info| info.is_learner).count();
     if one_more && limits.max_learners <= learners { Err(RequestError::TooManyLearners) } else { Ok(()) }
 }

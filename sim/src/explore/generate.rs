@@ -53,9 +53,22 @@ pub fn draft(profile: &Profile, seed: u64, planted: &Planted) -> Draft {
     if let Some(plants) = planted.toml() {
         cluster.set("mutants", plants);
     }
-    let clients = load::clients(profile, &frame, choices);
+    let mut clients = load::clients(profile, &frame, choices);
     let mut steps = faults::steps(&frame, profile.swarm, choices);
     steps.extend(operations::steps(&frame, choices));
+    // Who talks to one member only has nobody left when that one leaves.
+    if steps.iter().any(|step| step.get_text("change") == Some("remove")) {
+        clients
+            .iter_mut()
+            .filter(|client| client.get_text("on") == Some("n1"))
+            .for_each(|client| client.set("on", "\"any\""));
+    }
+    // What was written, to a whole minority, before the calm phase is half over.
+    if let Some(rate) = cluster.get("snapshot_rate").and_then(|rate| rate.parse::<f64>().ok()) {
+        let written = load::bytes_per_second(&clients) * frame.until_ms / 1000.0;
+        let minority = ((frame.nodes - 1) / 2).max(1) as f64;
+        cluster.set("snapshot_rate", rate.max(written * minority / 2.0) as u64);
+    }
     let minimum = load::minimum(&clients, &timed_verbs(&steps));
     steps.push(quiesce(&frame, &steps));
 

@@ -104,7 +104,6 @@ fn shrunk(table: &mut Table, choices: &mut Choices) {
     small("snapshot_count", 0.75, &|c| c.log_whole("snapshot_count", 3, 200));
     small("snapshot_catchup", 0.75, &|c| c.log_whole("snapshot_catchup", 1, 100) - 1);
     small("segment_bytes", 0.8, &|c| 4096 << c.range("segment_bytes", 0, 5));
-    // All keys with their largest values have passed before the calm phase is half over.
     small("snapshot_piece", 0.5, &|c| c.log_whole("snapshot_piece", 4_096, 65_536));
     small("snapshot_rate", 0.3, &|c| c.log_whole("snapshot_rate", 500_000, 8_000_000));
     small("raft_log_bytes", 0.3, &|c| c.log_whole("raft_log_bytes", 1_000, 1_000_000));

@@ -22,6 +22,24 @@ const OPERATIONS: &[(&str, f64, f64)] = &[
 /// Operations of all groups per second when the load is calm, and when it is not.
 const RATES: [(f64, f64); 2] = [(20.0, 140.0), (5.0, 25.0)];
 
+/// Sizes of values: weight, and the largest.
+const SIZES: [(&str, f64, f64); 4] = [
+    ("\"8..16\"", 2.0, 16.0),
+    ("\"8..64\"", 3.0, 64.0),
+    ("\"100..1000\"", 2.0, 1_000.0),
+    ("\"1KiB..16KiB\"", 0.7, 16_384.0),
+];
+
+/// What these write in a second at most.
+pub(super) fn bytes_per_second(clients: &[Table]) -> f64 {
+    let number = |client: &Table, key| client.get(key).and_then(|value| value.parse::<f64>().ok()).unwrap_or_default();
+    let largest = |client: &Table| {
+        let size = client.get("value_size").unwrap_or_default();
+        SIZES.iter().find(|(known, ..)| *known == size).map_or(0.0, |(_, _, largest)| *largest)
+    };
+    clients.iter().map(|client| number(client, "rate") * largest(client)).sum()
+}
+
 /// One or two groups.
 pub(super) fn clients(profile: &Profile, frame: &Frame, choices: &mut Choices) -> Vec<Table> {
     let keys = choices.log_whole("keys", 1, 64);
@@ -45,7 +63,6 @@ fn group(number: usize, rate: f64, keys: u64, profile: &Profile, frame: &Frame, 
             mix.push(format!("{operation} = {weight:.2}"));
         }
     }
-    let sizes = [("\"8..16\"", 2.0), ("\"8..64\"", 3.0), ("\"100..1000\"", 2.0), ("\"1KiB..16KiB\"", 0.7)];
     let shapes = [("uniform", 2.0), ("skewed", 1.0), ("sequential", 1.0), ("clustered", 1.0)];
     let ttl = choices.pick(&at("ttl"), &["\"1s..1s\"", "\"1s..3s\"", "\"2s..5s\""]);
     let timeout = choices.log(&at("timeout"), (frame.election_ms).max(500.0), 5_000.0);
@@ -54,7 +71,7 @@ fn group(number: usize, rate: f64, keys: u64, profile: &Profile, frame: &Frame, 
         .with("mix", format!("{{ {} }}", mix.join(", ")))
         .with("keys", keys)
         .text("key_shape", choices.weighted(&at("shape"), &shapes))
-        .with("value_size", choices.weighted(&at("size"), &sizes))
+        .with("value_size", choices.weighted(&at("size"), &SIZES.map(|(size, weight, _)| (size, weight))))
         .with("rate", format!("{:.1}", rate))
         .with("count", choices.log_whole(&at("count"), 1, 8))
         .with("timeout", ms(timeout))

@@ -27,7 +27,6 @@ const SEEDS: &[(&str, u64)] = &[
     ("rev-decrease", 2),
     ("single-node-ack", 24),
     ("defrag-skips-ci", 3),
-    ("old-leader-revokes", 282),
     ("future-watch", 48),
     ("trunc-on-stale-append", 29),
     ("async-append-aba", 80),
@@ -35,11 +34,18 @@ const SEEDS: &[(&str, u64)] = &[
     ("fsync-retry", 3),
 ];
 /// Bugs that the generic swarm finds too rarely to wait for, with the scenario that was written for each.
-const RARE: &[(&str, &str, &str)] = &[(
-    "readindex-reuse",
-    "scenarios/old-rounds-confirm-nothing.toml",
-    include_str!("../../../../scenarios/old-rounds-confirm-nothing.toml"),
-)];
+const RARE: &[(&str, &str, &str)] = &[
+    (
+        "readindex-reuse",
+        "scenarios/old-rounds-confirm-nothing.toml",
+        include_str!("../../../../scenarios/old-rounds-confirm-nothing.toml"),
+    ),
+    (
+        "old-leader-revokes",
+        "scenarios/old-leader-wakes.toml",
+        include_str!("../../../../scenarios/old-leader-wakes.toml"),
+    ),
+];
 /// Core time for one bug.
 const BUDGET: Duration = Duration::from_secs(15);
 /// Runs of each harmless change, and of no change at all.
