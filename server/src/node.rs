@@ -305,7 +305,8 @@ impl Node {
     /// nothing, not even the entry that says so.
     fn wonder_whether_removed(&mut self) {
         let (silent, timeout) = (self.raft.elapsed_since_leader_ticks(), self.member.config().election_ticks());
-        let alone = self.raft.configuration().members().iter().all(|id| id.0 == self.member.ids().member);
+        let members = self.raft.configuration().members();
+        let alone = !members.is_empty() && members.iter().all(|id| id.0 == self.member.ids().member);
         if !alone && 2 * timeout <= silent && silent.is_multiple_of(timeout) {
             let turn = (silent / timeout) as usize;
             if let Some(url) = self.roster.somebody(turn) {

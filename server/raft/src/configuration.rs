@@ -145,11 +145,13 @@ impl Configurations {
     }
 
     /// Whether these can still decide something. As in [`Configurations::held`], the configuration before counts while the
-    /// newest is not committed: a lone leader that adds a second member need not hear it to commit that.
-    pub(crate) fn can_decide(&self, committed: Index, is_in: impl Fn(NodeId) -> bool) -> bool {
+    /// newest is not committed, and is of this leader's term: a lone leader that adds a second member need not hear it to
+    /// commit that. (Nothing of an earlier term is committed by counting.)
+    pub(crate) fn can_decide(&self, committed: Index, own_term_start: Index, is_in: impl Fn(NodeId) -> bool) -> bool {
         let (index, newest) = self.newest();
         let by_previous = |previous| quorum::is_quorum(previous, |voter| newest.is_voter(voter) && is_in(voter));
-        quorum::is_quorum(newest, &is_in) || self.previous().filter(|_| committed < *index).is_some_and(by_previous)
+        let is_open = committed < *index && own_term_start <= *index;
+        quorum::is_quorum(newest, &is_in) || self.previous().filter(|_| is_open).is_some_and(by_previous)
     }
 
     /// Whether the world is to be told of the newest.

@@ -68,7 +68,7 @@ impl Raft {
         let Stand::Leader(leading) = &mut self.stand else { return };
         let id = self.config.id;
         let is_active = |voter| voter == id || leading.progress.get(&voter).is_some_and(|progress| progress.active);
-        let alone = !self.configurations.can_decide(self.committed, is_active);
+        let alone = !self.configurations.can_decide(self.committed, leading.own_term_start, is_active);
         leading.progress.values_mut().for_each(|progress| progress.active = false);
         if alone && self.config.check_quorum {
             self.become_follower(self.hard_state.term);

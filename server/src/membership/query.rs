@@ -13,7 +13,7 @@ use evenkeel_raft::{Index, Payload, Raft};
 use prost::Message;
 use tokio::sync::oneshot;
 
-use super::{Change, member_id, sorted, urls_are_valid};
+use super::{Change, member_id, rules, sorted, urls_are_valid};
 use crate::env::Network;
 use crate::member::{Ids, Member};
 use crate::state::Cluster;
@@ -117,7 +117,8 @@ fn listed(known: &Cluster, coming: Vec<pb::Member>, names: &BTreeMap<u64, String
 
 /// Adds a learner that will take the place of the newest member with these URLs, unless that one is a learner that has
 /// never started: then this was asked before. Whether it did. (A voter without a name may have started: it votes, and
-/// holds entries, before its name is known. What its disk has lost must not be promised again under its id.)
+/// holds entries, before its name is known. What its disk has lost must not be promised again under its id. The second of
+/// two voters cannot be replaced, the first alone decides nothing: it starts as who it is.)
 async fn replace(member: &Arc<Member>, urls: &[String]) -> Result<bool, String> {
     if !urls_are_valid(urls) {
         return Err("these are no peer URLs".into());
@@ -130,7 +131,7 @@ async fn replace(member: &Arc<Member>, urls: &[String]) -> Result<bool, String> 
     let Some((old, info)) = found else {
         return Err(format!("no member has the peer URLs {}; add it with `etcdctl member add`", urls.join(",")));
     };
-    if info.is_learner && !info.has_started() {
+    if !info.has_started() && (info.is_learner || !rules::can_be_missed(state.cluster(), *old)) {
         return Ok(false);
     }
     let id = member_id(&urls, "", Some(member.env().clock.wall()));

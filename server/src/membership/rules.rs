@@ -60,6 +60,9 @@ pub fn check(cluster: &Cluster, health: &Health, limits: Limits, change: &Change
         }
     }
     validate(cluster, change)?;
+    if matches!(change, Change::Replace(replacement) if !can_be_missed(cluster, replacement.old)) {
+        return Err(RequestError::NotEnoughStartedMembers);
+    }
     // A successor is one per member: a learner that waits for its promotion must not stop the repair of a lost voter.
     let one_more = matches!(change, Change::Add(member) if member.is_learner);
     let learners = cluster.members.values().filter(|info| info.is_learner).count();
@@ -129,6 +132,12 @@ fn may_add(cluster: &Cluster, health: &Health, member: &pb::Member) -> Result<()
         enough_started(all + 1, started)?;
     }
     if connected(cluster, health) < all { Err(RequestError::Unhealthy) } else { Ok(()) }
+}
+
+/// Whether the other voters are a quorum without this member. What replaces it is committed by them.
+pub fn can_be_missed(cluster: &Cluster, id: u64) -> bool {
+    let others = voters(cluster).filter(|(voter, _)| *voter != id).count();
+    voters(cluster).count() / 2 < others
 }
 
 fn may_remove(cluster: &Cluster, health: &Health, id: u64) -> Result<(), RequestError> {

@@ -142,6 +142,8 @@ fn a_replacement_needs_what_a_removal_and_an_addition_need() {
     assert_eq!(check(&cluster(&THREE), &heard, STRICT, &replace(2, 4)), Err(Unhealthy));
     assert_eq!(check(&cluster(&THREE), &heard, STRICT, &replace(3, 1)), Err(MemberExists));
     assert_eq!(check(&cluster(&THREE), &heard, STRICT, &replace(9, 4)), Err(MemberNotFound));
+    // Two of two decide, and the one that is replaced is gone.
+    assert_eq!(check(&cluster(&[(1, 'V'), (2, 'v')]), &heard, STRICT, &replace(2, 4)), Err(NotEnoughStartedMembers));
     let with_learner = [(1, 'V'), (2, 'V'), (3, 'V'), (5, 'l')];
     assert_eq!(check(&cluster(&with_learner), &heard, STRICT, &replace(3, 4)), Ok(()));
     assert_eq!(check(&cluster(&with_learner), &heard, STRICT, &replace(5, 4)), Ok(()));

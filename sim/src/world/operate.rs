@@ -213,6 +213,8 @@ impl Stage {
                 }
             }
             (Err(reason), true) if reason.contains("Peer URLs already exists") => {}
+            // It is in the log, whatever is said of another try.
+            (Err(_), true) if self.cluster.names.id(number) != 0 => {}
             (Err(reason), _) => {
                 self.cluster.kill(number, Crash::Kill);
                 return Err(reason);
