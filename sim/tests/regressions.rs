@@ -39,7 +39,10 @@ fn shrunk(folder: &Path, bug: &str) -> PathBuf {
 fn every_kept_repro_ends_as_it_says_and_by_its_planted_bug_alone() {
     let output = sim(&["replay", scenarios().join("regressions").to_str().expect("a plain path")]);
     assert_eq!(output.status.code(), Some(0), "{}", told(&output));
-    assert!(!told(&output).contains("nothing is planted"), "{}", told(&output));
+    // A bug of ours needs none, and is mended.
+    let text = told(&output);
+    let odd = text.lines().find(|line| line.contains("nothing is planted") && !line.contains("mended"));
+    assert_eq!(odd, None, "{text}");
 }
 
 #[test]
