@@ -128,7 +128,9 @@ impl Roster {
         let applied = cluster.members.iter().map(|(id, info)| (NodeId(*id), info.peer_urls.clone()));
         let before = std::mem::take(&mut self.known);
         self.known = in_force.into_iter().map(|id| (id, Vec::new())).chain(applied).collect();
-        let log = (applied_upto.next().0..=raft.last_index().0).map(Index);
+        // The members may not have changed for millions of entries; those are not in memory, nor needed.
+        let first = applied_upto.next().max(raft.first_index());
+        let log = (first.0..=raft.last_index().0).map(Index);
         let mut coming = Vec::new();
         for said in log.filter_map(|index| raft.entry(index)).filter_map(|entry| announced(&entry.payload)) {
             if let Some(urls) = self.known.get_mut(&NodeId(said.id)) {
