@@ -150,8 +150,9 @@ fn may_remove(cluster: &Cluster, health: &Health, id: u64) -> Result<(), Request
         started += usize::from(info.has_started());
     }
     enough_started(left, started)?;
-    // Who is gone is no part of the active quorum.
-    if id != health.own && !health.heard_for.contains_key(&NodeId(id)) {
+    // Who is gone is no part of the active quorum; who has been removed already may be heard for a while.
+    let heard = cluster.members.contains_key(&id) && health.heard_for.contains_key(&NodeId(id));
+    if id != health.own && !heard {
         return Ok(());
     }
     let needed = 1 + (voters(cluster).count() - 1) / 2;

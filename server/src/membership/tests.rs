@@ -88,6 +88,7 @@ fn a_member_is_removed_when_the_others_are_a_quorum_that_is_connected() {
         (&THREE, &[(2, 5, 100)], 2, Err(Unhealthy)),
         (&THREE, &[(2, 5, 100), (3, 1, 100)], 2, Err(Unhealthy)),
         (&THREE, &ALL_HEARD, 9, Err(MemberNotFound)),
+        (&[(1, 'V'), (3, 'V')], &[(3, 1, 100), (2, 1, 100)], 2, Err(MemberNotFound)), // It left just now.
         (&TWO, &[(2, 5, 100)], 2, Ok(())),
         (&[(1, 'V'), (2, 'v')], &[], 2, Ok(())),
         (&[(1, 'V'), (2, 'v')], &[], 1, Err(NotEnoughStartedMembers)),

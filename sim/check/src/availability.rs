@@ -6,7 +6,8 @@
 //! statistics run.
 //!
 //! One try is not enough: a network may lose messages even in the calm, and a put that is forwarded to the leader is
-//! forwarded once. Nor does a try count before the member has started.
+//! forwarded once. Nor does a try count before enough voters ran to elect a leader, and the member had an election's
+//! time after its start.
 
 mod stats;
 
@@ -28,7 +29,7 @@ pub const ELECTIONS_MAX: u64 = 10;
 /// Grace after that until every member must have acknowledged a put.
 pub const PUT_GRACE_NANOS: u64 = 2 * NANOS_PER_SECOND;
 
-/// Puts tried on a member before it can be blamed.
+/// Puts tried before a member, or the cluster, can be blamed.
 pub const TRIES: usize = 3;
 
 /// What the bounds depend on.
@@ -45,7 +46,7 @@ struct Standing {
     up: bool,
     /// When it started.
     since_nanos: u64,
-    /// The first puts tried since it became calm and the member started: at most [`TRIES`].
+    /// The first puts tried once the cluster and the member had had the time of their elections: at most [`TRIES`].
     tried: Vec<Moment>,
     acknowledged: bool,
 }
@@ -72,6 +73,8 @@ pub struct Availability {
     configurations: Configurations,
     /// First put called after the last one that got through.
     unserved: Option<Moment>,
+    /// The first puts tried an election's time after that one, and later: at most [`TRIES`].
+    retried: Vec<Moment>,
     /// Nothing can be overdue before this.
     next_check_nanos: u64,
     clients: BTreeMap<ClientId, ClientStats>,
@@ -89,6 +92,7 @@ impl Availability {
             members: BTreeMap::new(),
             configurations: Configurations::new(Configuration::founded(voters)),
             unserved: None,
+            retried: Vec::new(),
             next_check_nanos: u64::MAX,
             clients: BTreeMap::new(),
         }
@@ -125,7 +129,7 @@ impl Availability {
         self.calm = Some(at);
         self.short_handed = None;
         self.led = self.leader.is_some();
-        self.unserved = None;
+        self.served();
         self.members.values_mut().for_each(Standing::anew);
         self.next_check_nanos = at.nanos + self.elections();
     }
@@ -133,7 +137,7 @@ impl Availability {
     /// A member starts.
     pub fn booted(&mut self, at: Moment, member: MemberId) {
         if self.calm.is_some() && !self.enough_run() {
-            self.short_handed = Some(at);
+            self.lacks_voters(at);
         }
         let standing = self.members.entry(member).or_default();
         standing.up = true;
@@ -164,12 +168,19 @@ impl Availability {
     pub fn call(&mut self, at: Moment, client: ClientId, member: MemberId, put: bool) {
         self.clients.entry(client).or_default().called(at);
         let Some(calm) = self.calm.filter(|_| put) else { return };
-        self.unserved.get_or_insert(at);
-        // What was refused while there could not be a leader yet says nothing about the member.
-        let settled = calm.nanos + self.elections() <= at.nanos;
+        let elections = self.elections();
+        let unserved = *self.unserved.get_or_insert(at);
+        // What was refused while there could not be a leader yet says nothing about anybody.
+        let settled = self.short_handed.unwrap_or(calm).nanos + elections;
         let standing = self.members.entry(member).or_default();
-        if settled && standing.up && standing.tried.len() < TRIES {
+        if !standing.up {
+            return;
+        }
+        if settled.max(standing.since_nanos + elections) <= at.nanos && standing.tried.len() < TRIES {
             standing.tried.push(at);
+        }
+        if settled.max(unserved.nanos + elections) <= at.nanos && self.retried.len() < TRIES {
+            self.retried.push(at);
         }
     }
 
@@ -185,11 +196,23 @@ impl Availability {
     ) {
         self.clients.entry(client).or_default().returned(at, called, outcome);
         if put && matches!(outcome, Outcome::Ok(..)) {
-            self.unserved = None;
+            self.served();
             if self.calm.is_some_and(|calm| calm < called) {
                 self.members.entry(member).or_default().acknowledged = true;
             }
         }
+    }
+
+    fn served(&mut self) {
+        self.unserved = None;
+        self.retried.clear();
+    }
+
+    /// Too few voters run; what was tried until now says nothing.
+    fn lacks_voters(&mut self, at: Moment) {
+        self.short_handed = Some(at);
+        self.retried.clear();
+        self.members.values_mut().for_each(|standing| standing.tried.clear());
     }
 
     fn enough_run(&self) -> bool {
@@ -208,7 +231,7 @@ impl Availability {
         }
         let Some(calm) = self.calm else { return Ok(()) };
         if !self.enough_run() {
-            self.short_handed = Some(at);
+            self.lacks_voters(at);
         }
         let complete = self.short_handed.unwrap_or(calm);
         let settled = complete.nanos + self.elections();
@@ -231,8 +254,9 @@ impl Availability {
                 return Err(Violation::new(NAME, at, message).with(related));
             }
         }
-        if let Some(unserved) = self.unserved
-            && settled.max(unserved.nanos + self.elections()) + PUT_GRACE_NANOS < at.nanos
+        if let (Some(unserved), [.., last]) = (self.unserved, &self.retried[..])
+            && self.retried.len() == TRIES
+            && settled.max(last.nanos) + PUT_GRACE_NANOS < at.nanos
         {
             let message = format!("no put has got through since {unserved}, with no fault on");
             return Err(Violation::new(NAME, at, message).with([Related::Moment(unserved), Related::Moment(calm)]));

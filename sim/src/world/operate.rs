@@ -213,8 +213,12 @@ impl Stage {
                 }
             }
             (Err(reason), true) if reason.contains("Peer URLs already exists") => {}
-            // It is in the log, whatever is said of another try.
-            (Err(_), true) if self.cluster.names.id(number) != 0 => {}
+            // When nobody says, what is in a log may be in force.
+            (Err(_), true)
+                if self
+                    .settled(|member| member.peer_urls.contains(&request.peer_urls[0]))
+                    .await
+                    .unwrap_or(self.cluster.names.id(number) != 0) => {}
             (Err(reason), _) => {
                 self.cluster.kill(number, Crash::Kill);
                 return Err(reason);
@@ -223,6 +227,16 @@ impl Stage {
         self.cluster.names.joined(number);
         self.begin(number);
         Ok(())
+    }
+
+    /// Whether such a member belongs, once nobody works any more on a change that got no answer: that a second try was
+    /// refused says nothing of the first. `None` when nobody tells.
+    async fn settled(&self, who: impl Fn(&pb::Member) -> bool) -> Option<bool> {
+        self.feed.time().sleep(REQUEST_PATIENCE).await;
+        let list = |connection: Connection| async move {
+            connection.cluster().member_list(pb::MemberListRequest { linearizable: true }).await
+        };
+        self.ask(true, list).await.0.ok().map(|answer| answer.members.iter().any(who))
     }
 
     /// Has the machine's process join, unless it runs.
@@ -257,6 +271,7 @@ impl Stage {
         match self.ask(insist, ask).await {
             (Ok(_), _) => {}
             (Err(reason), true) if reason.contains("member not found") => {}
+            (Err(_), true) if self.settled(|member| member.id == id).await == Some(false) => {}
             (Err(reason), _) => return Err(reason),
         }
         self.cluster.names.left(number);

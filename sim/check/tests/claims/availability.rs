@@ -113,6 +113,42 @@ fn a_member_is_not_blamed_for_a_lost_message_nor_for_the_time_before_it_served()
 }
 
 #[test]
+fn tries_before_enough_voters_ran_blame_nobody() {
+    for (tries_later, blamed) in [(0, ""), (3, "n2 has acknowledged no put")] {
+        let mut story = Story::new();
+        story.see(0.3, Observation::Stopped { member: MemberId(2) });
+        story.see(0.3, Observation::Stopped { member: MemberId(3) });
+        story.see(0.5, Observation::Calm);
+        story.see(14.0, Observation::Booted { member: MemberId(2), found: Default::default() });
+        for tenth in 1..=3 {
+            story.put(14.0 + f64::from(tenth) / 10.0, 14.05 + f64::from(tenth) / 10.0, 2, false);
+        }
+        story.elected(14.5);
+        for second in 15..45 {
+            story.put(second as f64, second as f64 + 0.1, 1, true);
+            if (26..26 + tries_later).contains(&second) {
+                story.put(second as f64 + 0.2, second as f64 + 0.3, 2, false);
+            }
+        }
+        story.says(blamed);
+    }
+}
+
+#[test]
+fn a_put_that_nobody_repeats_is_no_outage() {
+    let mut story = Story::new();
+    story.see(1.0, Observation::Calm);
+    story.elected(1.5);
+    for member in 1..=3 {
+        story.put(2.0, 2.1, member, true);
+    }
+    story.put(20.0, 20.1, 1, false);
+    story.see(24.0, Observation::Stopped { member: MemberId(1) });
+    story.see(40.0, Observation::Booted { member: MemberId(1), found: Default::default() });
+    story.says("");
+}
+
+#[test]
 fn a_stopped_member_owes_nothing() {
     let mut story = Story::new();
     story.see(0.5, Observation::Stopped { member: MemberId(3) });
