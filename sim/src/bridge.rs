@@ -3,6 +3,8 @@
 use std::ops::Range;
 use std::time::Duration;
 
+use evenkeel_scenario::RunLength;
+
 use crate::gallery;
 use crate::report::{RunEnd, RunInput, Verdict, World};
 use crate::runtime::{self, RuntimeOptions};
@@ -13,8 +15,8 @@ use crate::world::cluster::Ground;
 pub const WORLD: World =
     World { run, mutants: gallery::names, switches: gallery::names, points: evenkeel::points::POINTS };
 
-/// No run is longer; one that is never ends.
-const SIMULATED_MAX: Duration = Duration::from_secs(24 * 3600);
+/// A run that takes this much longer than its scenario says never ends.
+const OVERTIME_MAX: Duration = Duration::from_secs(24 * 3600);
 
 /// How long a client's message takes, either way.
 const RPC_LATENCY: Range<Duration> = Duration::from_micros(200)..Duration::from_millis(2);
@@ -29,9 +31,16 @@ fn relevant(line: &str) -> bool {
     !CHATTER.iter().any(|chatter| line.contains(chatter))
 }
 
+/// The longest a run may take by its own account.
+fn longest(run: RunLength) -> Duration {
+    let (RunLength::For(length) | RunLength::Settled { at_most: length, .. }) = run;
+    Duration::from_nanos(u64::try_from(length.0).unwrap_or(0))
+}
+
 fn run(input: RunInput) -> RunEnd {
     let RunInput { resolved, metrics, decisions, recorder } = input;
-    let options = RuntimeOptions { seed: resolved.seed, limit: SIMULATED_MAX, rpc_latency: RPC_LATENCY };
+    let limit = longest(resolved.run).saturating_add(OVERTIME_MAX);
+    let options = RuntimeOptions { seed: resolved.seed, limit, rpc_latency: RPC_LATENCY };
     let log = recorder.clone();
     let ended = runtime::run(options, move || world::run(resolved, metrics, decisions, recorder, Ground));
     let verdict = match ended.broken {

@@ -16,6 +16,7 @@ use crate::swarm::SwarmSpec;
 use crate::time::Nanos;
 use crate::tree::{self, Node, Tree};
 use crate::value::Value;
+use crate::verb::covers;
 use std::collections::BTreeMap;
 use std::ops::Range;
 
@@ -110,9 +111,10 @@ impl Scenario {
         problems
     }
 
-    /// A problem for each point in the code that is not among the known ones.
+    /// A problem for each point in the code, or part of it, that is not among the known ones.
     pub fn check_points(&self, known: &[&str]) -> Vec<Problem> {
-        let strangers = self.points.iter().filter(|(name, _)| !known.contains(&name.as_str()));
+        let is_known = |name: &str| known.iter().any(|point| covers(name, point));
+        let strangers = self.points.iter().filter(|(name, _)| !is_known(name));
         strangers
             .map(|(name, span)| {
                 let message = unknown("point in the code", name, known.iter().copied());

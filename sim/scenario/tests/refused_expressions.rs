@@ -70,6 +70,13 @@ fn expressions_with_unknown_names() {
            |                 ^^^^^"#]],
     );
     check_expr(
+        "count(refused) == 1",
+        expect![[r#"
+        x.toml:5:17: "refused" happens to a step: write STEP.refused with the step's id
+         5 | always = "count(refused) == 1"
+           |                 ^^^^^^^"#]],
+    );
+    check_expr(
         "latency(w) < 1s",
         expect![[r#"
         x.toml:5:11: latency needs one of p50, p90, p99, max as an argument

@@ -13,6 +13,10 @@ use super::profile::Family;
 const PLAIN: (f64, f64) = (0.15, 500.0);
 /// The most faults of one family in a run.
 const FAULTS_MAX: u64 = 8;
+/// The share of clock faults in which the clock almost stands still.
+const CRAWLS: f64 = 0.25;
+/// The most changes of which part of the code is the slowest.
+const PRIORITIES_MAX: u64 = 4;
 
 /// The steps of all families of faults that take part.
 pub(super) fn steps(frame: &Frame, swarm: bool, choices: &mut Choices) -> Vec<Table> {
@@ -47,10 +51,15 @@ pub(super) fn steps(frame: &Frame, swarm: bool, choices: &mut Choices) -> Vec<Ta
             let own = choices.range(&format!("{label}/own"), 1, frame.nodes);
             let fault = Fault { label, at, lasts, own };
             steps.push(make(frame, &fault, choices));
-            if *family == Family::Rot {
-                steps.push(restart_in(&fault));
+            match family {
+                Family::Rot => steps.push(restart_in(&fault)),
+                Family::Clock => steps.extend(starved(frame, steps.last().expect("just pushed"), &fault, choices)),
+                _ => {}
             }
         }
+    }
+    if swarm && frame.has(Family::Stalls) && choices.chance("priorities", 0.25) {
+        steps.extend(priorities(frame, choices));
     }
     steps
 }
@@ -76,6 +85,9 @@ impl Fault {
 
 /// One member or a few.
 fn members(frame: &Frame, label: &str, choices: &mut Choices) -> String {
+    if let Some(focus) = frame.attracted(label, choices) {
+        return focus.member.clone();
+    }
     let own = format!("n{}", choices.range(&format!("{label}/number"), 1, frame.nodes));
     let minority = if frame.nodes > 2 { 1.0 } else { 0.0 };
     let items =
@@ -87,6 +99,10 @@ fn members(frame: &Frame, label: &str, choices: &mut Choices) -> String {
 }
 
 fn link(frame: &Frame, label: &str, choices: &mut Choices) -> String {
+    if let Some(focus) = frame.attracted(label, choices) {
+        let arrow = choices.weighted(&format!("{label}/arrow"), &[("-/-", 3.0), ("->", 1.0)]);
+        return format!("{} {arrow} others", focus.member);
+    }
     let two = frame.nodes.min(2);
     let links = [
         ("random(1) -/- others".to_owned(), 4.0),
@@ -199,6 +215,10 @@ fn restart_in(fault: &Fault) -> Table {
 fn clock(frame: &Frame, fault: &Fault, choices: &mut Choices) -> Table {
     let step = fault.step("clock").text("node", members(frame, &fault.at("node"), choices));
     let back = choices.chance(&fault.at("back"), 0.5);
+    if choices.chance(&fault.at("crawl"), CRAWLS) {
+        let drift = choices.log(&fault.at("pace"), 0.01, 0.3) - 1.0;
+        return step.with("drift", format!("{drift:.4}")).with("for", ms(fault.lasts));
+    }
     if choices.chance(&fault.at("jump"), 0.6) {
         let jump = choices.log(&fault.at("offset"), 10.0, 60_000.0).round();
         return step.with("offset", format!("\"{}{jump}ms\"", if back { "-" } else { "" }));
@@ -208,10 +228,41 @@ fn clock(frame: &Frame, fault: &Fault, choices: &mut Choices) -> Table {
     step.with("drift", format!("{drift:.4}")).with("for", ms(fault.lasts))
 }
 
-/// Everybody, or some, are slow at one point; often enough it is the same task of a member every time.
+/// A machine whose clock crawls gets hardly any time, and so often no word out either. It cannot know that others have
+/// gone on without it.
+fn starved(frame: &Frame, clock: &Table, fault: &Fault, choices: &mut Choices) -> Option<Table> {
+    let crawls = clock.get("drift").and_then(|drift| drift.parse::<f64>().ok()).is_some_and(|drift| drift < -0.5);
+    let node = clock.get_text("node").filter(|node| !node.starts_with("random") && *node != "minority")?;
+    if !crawls || frame.nodes == 1 || !choices.chance(&fault.at("starved"), 0.5) {
+        return None;
+    }
+    let step = Table::new().with("at", ms(fault.at + 1.0)).text("do", "cut").text("link", format!("{node} -/- others"));
+    Some(step.with("for", ms(fault.lasts * choices.log(&fault.at("starved/for"), 0.5, 1.0))))
+}
+
+/// One part of the code after another is the slowest of all, everywhere (Burckhardt et al., "A randomized scheduler with
+/// probabilistic guarantees of finding bugs", 2010: few changes of priority find most bugs of order).
+fn priorities(frame: &Frame, choices: &mut Choices) -> Vec<Table> {
+    let changes = choices.range("priorities/changes", 1, PRIORITIES_MAX);
+    let mut moments: Vec<f64> = (0..changes).map(|n| frame.moment(&format!("priorities/{n}/at"), choices)).collect();
+    moments.sort_by(f64::total_cmp);
+    let ends = moments.iter().skip(1).copied().chain([frame.until_ms]).collect::<Vec<f64>>();
+    let slowest = |((number, at), end): ((usize, f64), f64)| {
+        let label = format!("priorities/{number}");
+        let by = choices.log(&format!("{label}/by"), 0.5, frame.election_ms / 8.0);
+        let step = Table::new().with("at", ms(at)).text("do", "stall").text("point", part(&label, choices) + ".*");
+        step.with("by", ms_range(by / 2.0, by)).with("for", ms(end - at))
+    };
+    moments.into_iter().enumerate().zip(ends).map(slowest).collect()
+}
+
+/// Everybody, or some, are slow at one point or in one part of the code; often enough it is the same task of a member every time.
 fn stall(frame: &Frame, fault: &Fault, choices: &mut Choices) -> Table {
-    let point = point(&fault.at("point"), choices);
-    let by = choices.log(&fault.at("by"), 1.0, frame.election_ms);
+    let mut point = point(&fault.at("point"), choices).to_owned();
+    if choices.chance(&fault.at("part"), 0.3) {
+        point = part(&fault.at("point"), choices) + ".*";
+    }
+    let by = choices.log(&fault.at("by"), 1.0, 3.0 * frame.election_ms);
     let node =
         if choices.chance(&fault.at("all"), 0.4) { "all".into() } else { members(frame, &fault.at("node"), choices) };
     let step = fault.step("stall").text("point", point).text("node", node).with("by", ms_range(by / 4.0, by));
@@ -220,13 +271,21 @@ fn stall(frame: &Frame, fault: &Fault, choices: &mut Choices) -> Table {
 
 /// A point; all parts of the code are equally likely, however many points they have.
 fn point(label: &str, choices: &mut Choices) -> &'static str {
-    let part = |name: &'static str| name.split('.').next().unwrap_or(name);
-    let mut parts: Vec<&str> = evenkeel::points::POINTS.iter().map(|(name, _)| part(name)).collect();
-    parts.dedup();
-    let chosen = choices.pick(&format!("{label}/part"), &parts);
+    let chosen = part(label, choices);
     let inside: Vec<&str> =
-        evenkeel::points::POINTS.iter().map(|(name, _)| *name).filter(|name| part(name) == chosen).collect();
+        evenkeel::points::POINTS.iter().map(|(name, _)| *name).filter(|name| part_of(name) == chosen).collect();
     choices.pick(label, &inside)
+}
+
+/// A part of the code that has points.
+fn part(label: &str, choices: &mut Choices) -> String {
+    let mut parts: Vec<&str> = evenkeel::points::POINTS.iter().map(|(name, _)| part_of(name)).collect();
+    parts.dedup();
+    choices.pick(&format!("{label}/part"), &parts).to_owned()
+}
+
+fn part_of(point: &str) -> &str {
+    point.split('.').next().unwrap_or(point)
 }
 
 /// A fault in the moment in which a member stands at a named point.

@@ -19,6 +19,46 @@ pub(super) struct Frame {
     pub calm: bool,
     /// The families of this seed.
     pub families: Vec<Family>,
+    /// What faults and operations gather around, if they do.
+    pub focus: Option<Focus>,
+}
+
+/// Few clusters break of one fault alone: a leader that is cut off while its clock crawls, a power loss in the middle of
+/// a change of members. Drawn one by one, such faults seldom meet; a focus lets them.
+#[derive(Clone, Debug)]
+pub(super) struct Focus {
+    /// Their moments, in milliseconds.
+    moments: Vec<f64>,
+    /// Whom they meet.
+    pub member: String,
+}
+
+impl Focus {
+    /// The share of seeds that have one.
+    const SHARE: f64 = 0.3;
+    /// The share of faults and operations that it attracts, and of faults whose member it says.
+    const PULL: f64 = 0.7;
+    const MOMENTS_MAX: u64 = 3;
+    /// What gathers around a moment follows it by so many milliseconds at most.
+    const NEAR_MS: f64 = 300.0;
+
+    fn draw(nodes: u64, from_ms: f64, until_ms: f64, choices: &mut Choices) -> Option<Focus> {
+        if !choices.chance("focus", Focus::SHARE) {
+            return None;
+        }
+        let count = choices.range("focus/count", 1, Focus::MOMENTS_MAX);
+        let moments = (0..count)
+            .map(|number| from_ms + choices.unit(&format!("focus/{number}")) * (until_ms - from_ms))
+            .collect();
+        let own = choices.range("focus/own", 1, nodes);
+        let member = if choices.chance("focus/leader", 0.6) { "leader".to_owned() } else { format!("n{own}") };
+        Some(Focus { moments, member })
+    }
+
+    fn moment(&self, label: &str, choices: &mut Choices) -> f64 {
+        let number = choices.range(&format!("{label}/focus"), 0, self.moments.len() as u64 - 1);
+        self.moments[number as usize] + choices.log(&format!("{label}/near"), 1.0, Focus::NEAR_MS)
+    }
 }
 
 impl Frame {
@@ -43,7 +83,9 @@ impl Frame {
             let possible: Vec<Family> = fitting.into_iter().filter(|f| profile.probability(*f) > 0.0).collect();
             families.push(choices.pick("forced", &possible));
         }
-        Frame { nodes, election_ms, from_ms, until_ms: until_ms.max(from_ms + 2_000.0), calm, families }
+        let until_ms = until_ms.max(from_ms + 2_000.0);
+        let focus = profile.swarm.then(|| Focus::draw(nodes, from_ms, until_ms, choices)).flatten();
+        Frame { nodes, election_ms, from_ms, until_ms, calm, families, focus }
     }
 
     /// Whether a family takes part.
@@ -53,7 +95,15 @@ impl Frame {
 
     /// A moment while faults may begin, in milliseconds.
     pub fn moment(&self, label: &str, choices: &mut Choices) -> f64 {
-        self.from_ms + choices.unit(label) * (self.until_ms - self.from_ms)
+        match self.attracted(label, choices) {
+            Some(focus) => focus.moment(label, choices).min(self.until_ms),
+            None => self.from_ms + choices.unit(label) * (self.until_ms - self.from_ms),
+        }
+    }
+
+    /// The focus, for what is drawn under this label, if it gives way.
+    pub fn attracted(&self, label: &str, choices: &mut Choices) -> Option<&Focus> {
+        self.focus.as_ref().filter(|_| choices.chance(&format!("{label}/pull"), Focus::PULL))
     }
 }
 

@@ -15,6 +15,7 @@ use std::time::Duration;
 use evenkeel_scenario::expr::ExprNode;
 use evenkeel_scenario::registry::POINT;
 use evenkeel_scenario::step::Trigger;
+use evenkeel_scenario::verb::covers;
 use evenkeel_scenario::{Event, EventFilter, Expr, Resolved, Selector, Value, Window};
 use tokio::sync::oneshot;
 
@@ -119,7 +120,7 @@ impl Points {
         Some(tell)
     }
 
-    /// From now on members wait at a point, as long as `wait` says.
+    /// From now on members wait at a point, or at all of a part, as long as `wait` says.
     pub fn stall(&self, point: &str, wait: Wait) -> StallId {
         let mut inner = self.lock();
         inner.last_stall += 1;
@@ -144,7 +145,7 @@ impl Points {
         let (mentioned, stalled) = {
             let mut inner = self.lock();
             inner.visits.entry((name.as_ptr().addr(), name.len())).or_insert((name, 0)).1 += 1;
-            let here = inner.stalls.iter().filter(|(_, point, _)| point == name);
+            let here = inner.stalls.iter().filter(|(_, stalled, _)| covers(stalled, name));
             (inner.mentioned.contains(name), here.filter_map(|(.., wait)| wait(node)).max())
         };
         let stall = stalled.map(|stalled| feed.time().sleep(stalled));

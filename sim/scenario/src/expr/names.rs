@@ -63,6 +63,9 @@ impl Parser<'_> {
             let ty = Ty { event: true, windowed: true, ..Ty::one(Kind::Bool) };
             return Ok((Expr { node: ExprNode::Event(event), at: self.since(start) }, ty));
         }
+        if find_event(name).is_some() {
+            return self.fail(of_step(name));
+        }
         self.fail(unknown("probe, event or function", name, self.valid_names().iter().map(String::as_str)))
     }
 
@@ -293,6 +296,8 @@ impl Parser<'_> {
                 return Err((at, format!("no step does \"{name}\", so this would never happen")));
             }
             (EventFilter::named(name.clone()), None)
+        } else if find_event(&name).is_some() {
+            return Err((at, of_step(&name)));
         } else {
             let mut known: Vec<&str> = EVENTS.iter().map(|event| event.name).collect();
             verb::names().for_each(|name| known.push(name));
@@ -342,4 +347,8 @@ impl Parser<'_> {
         }
         Ok(())
     }
+}
+
+fn of_step(event: &str) -> String {
+    format!("\"{event}\" happens to a step: write STEP.{event} with the step's id")
 }

@@ -111,12 +111,20 @@ impl Plain for Name {
 }
 plain_fields!(Name);
 
-/// A point in the code, by name.
+/// A point in the code by name, or all points of one part of it: `wal.*`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Point(pub String);
 
+/// Whether `name`, of a point or of a part of the code, means this point.
+pub fn covers(name: &str, point: &str) -> bool {
+    match name.strip_suffix('*') {
+        Some(part) => part.ends_with('.') && point.starts_with(part),
+        None => name == point,
+    }
+}
+
 impl Plain for Point {
-    const KIND: &'static str = "a point in the code (`cargo sim points`)";
+    const KIND: &'static str = "a point in the code (`cargo sim points`), or all of a part, such as `wal.*`";
     fn plain_schema() -> Value {
         json!({ "type": "string", "minLength": 1 })
     }
@@ -232,7 +240,7 @@ section! {
 section! {
     /// Whoever comes to a point in the code waits there for a while, and then goes on.
     StallSpec => Stall, "the step `stall`" {
-        /// The point.
+        /// The point, or all of a part of the code: `wal.*`.
         point: Point = needed(),
         /// The members.
         node: Selector = Some(Selector::All),
