@@ -15,6 +15,8 @@ const PLAIN: (f64, f64) = (0.15, 500.0);
 const FAULTS_MAX: u64 = 8;
 /// The share of clock faults in which the clock almost stands still.
 const CRAWLS: f64 = 0.25;
+/// Election timeouts that such a clock crawls at least.
+const CRAWL_ELECTIONS_MIN: f64 = 4.0;
 /// The most changes of which part of the code is the slowest.
 const PRIORITIES_MAX: u64 = 4;
 
@@ -217,7 +219,7 @@ fn clock(frame: &Frame, fault: &Fault, choices: &mut Choices) -> Table {
     let back = choices.chance(&fault.at("back"), 0.5);
     if choices.chance(&fault.at("crawl"), CRAWLS) {
         let drift = choices.log(&fault.at("pace"), 0.01, 0.3) - 1.0;
-        return step.with("drift", format!("{drift:.4}")).with("for", ms(fault.lasts));
+        return step.with("drift", format!("{drift:.4}")).with("for", ms(crawl_ms(frame, fault)));
     }
     if choices.chance(&fault.at("jump"), 0.6) {
         let jump = choices.log(&fault.at("offset"), 10.0, 60_000.0).round();
@@ -237,7 +239,12 @@ fn starved(frame: &Frame, clock: &Table, fault: &Fault, choices: &mut Choices) -
         return None;
     }
     let step = Table::new().with("at", ms(fault.at + 1.0)).text("do", "cut").text("link", format!("{node} -/- others"));
-    Some(step.with("for", ms(fault.lasts * choices.log(&fault.at("starved/for"), 0.5, 1.0))))
+    Some(step.with("for", ms(crawl_ms(frame, fault) * choices.log(&fault.at("starved/for"), 0.5, 1.0))))
+}
+
+/// Long enough for others to notice.
+fn crawl_ms(frame: &Frame, fault: &Fault) -> f64 {
+    fault.lasts.max(CRAWL_ELECTIONS_MIN * frame.election_ms)
 }
 
 /// One part of the code after another is the slowest of all, everywhere (Burckhardt et al., "A randomized scheduler with

@@ -30,6 +30,9 @@ pub struct Line {
     pub cpu_ns: u64,
     /// Events in its log.
     pub events: u64,
+    /// The hash of all of them: what makes two runs the same.
+    #[serde(default)]
+    pub hash: String,
     /// Acknowledged operations.
     pub operations: u64,
     /// Kinds of events and points of the code that it came to.
@@ -59,6 +62,7 @@ impl Line {
             simulated_ns: report.simulated_ns,
             cpu_ns: report.cpu_ns,
             events: report.chain.events,
+            hash: report.chain.hash.to_string(),
             operations: report.counters.get("operations").copied().unwrap_or(0),
             seen: report
                 .counters
@@ -204,6 +208,7 @@ mod tests {
             simulated_ns: 5,
             cpu_ns: 1,
             events: 2,
+            hash: format!("{seed:x}"),
             operations: 3,
             seen: [format!("event {}", seed % 2)].into(),
             places: vec![seed as u32],
