@@ -245,6 +245,7 @@ pub const GALLERY: &[Plant] = &[
     ),
     own("read-through-log", Mutant::ReadThroughLog, "linearizable reads go through the log"),
     own("watch-from-now", Mutant::WatchFromNow, "a watch begins now, whatever start revision was asked for"),
+    own("no-periodic-progress", Mutant::NoPeriodicProgress, "quiet watches get no bookmark unless they ask"),
     own("lease-no-grace", Mutant::LeaseNoGrace, "a new leader takes leases for expired"),
     own("lease-by-wall-clock", Mutant::LeaseByWallClock, "lease deadlines follow the wall clock"),
     own(

@@ -92,6 +92,7 @@ const TEETH: &[Tooth] = &[
     Tooth { scenario: "half-dead-segments", change: Plant("collect-without-checkpoint"), first: 12 },
     Tooth { scenario: "reads-write-nothing", change: Plant("read-through-log"), first: 0 },
     Tooth { scenario: "watch-survives-leader-change", change: Plant("watch-from-now"), first: 0 },
+    Tooth { scenario: "quiet-watches-are-told", change: Plant("no-periodic-progress"), first: 0 },
     Tooth { scenario: "lease-over-leader-change", change: Plant("lease-no-grace"), first: 0 },
     Tooth { scenario: "clock-drift-and-jumps", change: Plant("lease-by-wall-clock"), first: 0 },
     Tooth {

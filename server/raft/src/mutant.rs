@@ -78,6 +78,8 @@ pub enum Mutant {
     RetryInDoubt,
     /// A request that may only be taken in one term, and waits for a transfer, is then handed to whoever leads.
     ParkedForgetsTerm,
+    /// Quiet watches get no bookmark unless they ask.
+    NoPeriodicProgress,
     /// A learner counts like a voter when entries are committed.
     LearnerCounts,
     /// A joint configuration asks only its new half for what is committed and who leads.

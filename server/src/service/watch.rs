@@ -380,6 +380,10 @@ impl WatchStream {
                 quiet.push((watching.id, watching.watcher));
             }
         }
+        let told = !quiet.is_empty();
+        if self.member.config().mutants.bites(Mutant::NoPeriodicProgress, || told) {
+            return;
+        }
         for (id, watcher) in quiet {
             if let Some(revision) = self.member.watches().progress(watcher) {
                 self.progress(id, revision);

@@ -148,7 +148,7 @@ impl Oracles {
             linearizable: Linearizable::new(config.rate_error_ppm),
             watches: Watches::new(WatchConfig {
                 delivery_nanos: config.watch_delivery_nanos,
-                progress_interval_nanos: config.watch_progress_nanos,
+                progress_interval_nanos: slowest(config.watch_progress_nanos, config.rate_error_ppm),
             }),
             leases: Leases::new(LeaseConfig {
                 rate_error_ppm: config.rate_error_ppm,
@@ -359,7 +359,10 @@ impl Oracles {
                 WatchEvents { watch, header, events, fragment } => {
                     watches.events(at, watch, header, events, fragment, head)
                 }
-                WatchProgress { stream, watch, header } => watches.progress(at, stream, watch, header, head),
+                WatchProgress { stream, watch, header } => {
+                    watches.progress(at, stream, watch, header, head)?;
+                    all.calm.map_or(Ok(()), |calm| watches.idle(at, stream, calm))
+                }
                 WatchCancel { watch } => watches.cancel(at, watch),
                 WatchCanceled { watch, compact_revision, reason } => {
                     watches.canceled(at, watch, compact_revision, &reason, truth)
@@ -376,4 +379,11 @@ impl Oracles {
             });
         }
     }
+}
+
+/// What an interval may be on a clock that runs slow.
+fn slowest(nanos: u64, rate_error_ppm: u64) -> u64 {
+    const WHOLE: u64 = 1_000_000;
+    let rate = WHOLE.saturating_sub(rate_error_ppm).max(1);
+    u64::try_from(u128::from(nanos) * u128::from(WHOLE) / u128::from(rate)).unwrap_or(u64::MAX)
 }

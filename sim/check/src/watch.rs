@@ -11,7 +11,8 @@
 //! | cancelled as compacted only when something wanted is gone, and only if somebody compacted | [`Watches::canceled`] |
 //! | resumed watches join without gap or repeat | [`Watches::open`] |
 //! | `watch_id` unique among the live watches of a stream | [`Watches::created`] |
-//! | after quiet every open watch reaches the head or is cancelled; idle ones get their bookmark | [`Watches::finish`] |
+//! | after quiet every open watch reaches the head or is cancelled | [`Watches::finish`] |
+//! | in quiet, idle watches get their bookmark without asking | [`Watches::idle`], [`Watches::finish`] |
 
 mod truth;
 
@@ -80,6 +81,9 @@ struct Watch {
     partial: Vec<Event>,
     claims: VecDeque<Claim>,
     last_answer: Moment,
+    /// The last event or bookmark for this watch alone, or when it was first known that its start had come: bookmarks
+    /// that the stream asked for are no substitute for those that come by themselves.
+    idle_since: Option<Moment>,
 }
 
 /// The oracle.
@@ -146,6 +150,7 @@ impl Watches {
             partial: Vec::new(),
             claims: VecDeque::new(),
             last_answer: at,
+            idle_since: None,
         };
         match self.watches.insert(key, watch) {
             None => Ok(()),
@@ -162,6 +167,9 @@ impl Watches {
         watch.state = State::Created;
         watch.watch_id = Some(watch_id);
         answered_by(watch, at, key, header)?;
+        if watch.request.start <= header.revision {
+            watch.idle_since = Some(at);
+        }
         if watch.request.start.0 == 0 {
             (watch.next, watch.checked) = (header.revision.next(), header.revision.next());
         }
@@ -212,6 +220,7 @@ impl Watches {
             let message = format!("got events up to {last:?} under a header at {}", header.revision);
             return Err(fail(at, key, message));
         }
+        watch.idle_since = Some(at);
         watch.partial.append(&mut events);
         if fragment {
             return Ok(());
@@ -242,6 +251,11 @@ impl Watches {
         for key in keys {
             let watch = created(&mut self.watches, at, key)?;
             answered_by(watch, at, key, header)?;
+            match one {
+                Some(_) => watch.idle_since = Some(at),
+                None if watch.request.start <= header.revision => _ = watch.idle_since.get_or_insert(at),
+                None => {}
+            }
             if !watch.partial.is_empty() {
                 return Err(fail(at, key, "got a bookmark in the middle of a fragmented response".to_string()));
             }
@@ -256,6 +270,12 @@ impl Watches {
             push(&mut self.waiting, watch, key, Claim::Bookmark(header.revision));
         }
         Ok(())
+    }
+
+    /// The stream is alive, in quiet since `calm`: what should have told its progress by now?
+    pub fn idle(&self, at: Moment, stream: StreamId, calm: Moment) -> Verdict {
+        let keys = self.streams.get(&stream).into_iter().flatten();
+        keys.copied().try_for_each(|key| self.watches[&key].idle(at, key, calm, &self.config))
     }
 
     /// The client asks for the end.
@@ -349,19 +369,26 @@ impl Watches {
                 let message = format!("never got {:?} at {revision}{end}", write.1);
                 return Err(fail(at, key, message).with([Related::Revision(revision)]));
             }
-            let interval = self.config.progress_interval_nanos;
-            let since = watch.last_answer.nanos.max(calm.nanos);
-            let future = truth.newest_seen() < watch.request.start;
-            if watch.request.progress_notify
-                && !future
-                && 0 < interval
-                && since + 2 * interval + interval / 5 < at.nanos
-            {
-                let message = format!("got no bookmark since {}", watch.last_answer);
-                return Err(fail(at, key, message));
-            }
+            watch.idle(at, key, calm, &self.config)?;
         }
         Ok(())
+    }
+}
+
+impl Watch {
+    /// In quiet a watch that wants bookmarks is told something once in two intervals at the latest. One more is for
+    /// spread and clocks, and its client may be slow to read.
+    fn idle(&self, at: Moment, key: WatchKey, calm: Moment, config: &WatchConfig) -> Verdict {
+        let interval = config.progress_interval_nanos;
+        let Some(since) = self.idle_since.filter(|_| self.request.progress_notify && 0 < interval) else {
+            return Ok(());
+        };
+        let patience = interval.saturating_mul(3).saturating_add(config.delivery_nanos);
+        let due = since.nanos.max(calm.nanos).saturating_add(patience);
+        if at.nanos <= due {
+            return Ok(());
+        }
+        Err(fail(at, key, format!("got no bookmark since {since}, without asking")))
     }
 }
 

@@ -100,6 +100,8 @@ section! {
         raft_log_bytes: Bytes = Some(Bytes(64 << 20)),
         /// Between two checkpoints of how long a lease has left; 0s is none.
         lease_checkpoint: Nanos = Some(Nanos::from_secs(300)),
+        /// Between two bookmarks of a quiet watch that wants them.
+        watch_progress: Nanos = Some(Nanos::from_secs(5)),
         /// Connections between members.
         net: Net = Net::defaults(),
         /// Disks.

@@ -160,6 +160,9 @@ fn shrunk(table: &mut Table, choices: &mut Choices) {
     if choices.chance("small/lease_checkpoint", 0.4) {
         table.set("lease_checkpoint", choices.pick("lease_checkpoint", &["\"0s\"", "\"500ms\"", "\"2s\""]));
     }
+    if choices.chance("small/watch_progress", 0.6) {
+        table.set("watch_progress", super::choice::ms(choices.log("watch_progress", 200.0, 1_000.0)));
+    }
 }
 
 /// Links whose usual latency is far below the election timeout: what is wrong with them beyond that ends with the

@@ -275,7 +275,7 @@ impl Cluster {
             ("snapshot-count", settings.snapshot_count.min(settings.checkpoint_every).to_string()),
             ("snapshot-catchup-entries", settings.snapshot_catchup.to_string()),
             ("snapshot-transfer-rate", settings.snapshot_rate.0.to_string()),
-            ("watch-progress-notify-interval", "5s".to_owned()),
+            ("watch-progress-notify-interval", format!("{}ms", settings.watch_progress.to_std().as_millis())),
             ("release-level", told.release.minor().to_owned()),
             ("replace", told.replaces.to_string()),
         ];

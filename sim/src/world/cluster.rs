@@ -454,7 +454,7 @@ fn config(number: u64, settings: &Settings, doors: u16) -> Config {
         raft_log_bytes: settings.raft_log_bytes.0 as usize,
         wal_segment_bytes: settings.segment_bytes.0 as u32,
         value_cache_bytes: 256 * 1024,
-        watch_progress_notify_interval: Duration::from_secs(5),
+        watch_progress_notify_interval: settings.watch_progress.to_std(),
         lease_checkpoint_interval: Some(settings.lease_checkpoint.to_std()).filter(|interval| !interval.is_zero()),
         mutants: mutants::of(settings, number),
         ..Config::default()

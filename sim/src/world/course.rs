@@ -529,7 +529,7 @@ fn oracle_of(expect: &str) -> Option<&'static str> {
 }
 
 fn oracle_config(resolved: &Resolved) -> OracleConfig {
-    let Settings { nodes, tick, election_ticks, clock, check_quorum, .. } = &resolved.cluster;
+    let Settings { nodes, tick, election_ticks, clock, check_quorum, watch_progress, .. } = &resolved.cluster;
     let steps_drift = resolved.steps.iter().filter_map(|step| match &step.action {
         evenkeel_scenario::Action::ClockStep(step) => step.drift,
         _ => None,
@@ -539,6 +539,7 @@ fn oracle_config(resolved: &Resolved) -> OracleConfig {
         voters: *nodes as usize,
         election_timeout_nanos: tick.times(*election_ticks as f64).0 as u64,
         rate_error_ppm: (drift * 1e6) as u64,
+        watch_progress_nanos: watch_progress.0 as u64,
         black_box_only: resolved.is_black_box(),
         off: resolved.opt_out.iter().filter_map(|out| oracle_of(out)).map(str::to_owned).collect(),
         stale_leader_nanos: if *check_quorum { OracleConfig::default().stale_leader_nanos } else { u64::MAX / 4 },

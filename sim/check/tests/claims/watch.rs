@@ -182,7 +182,7 @@ struct Story {
 
 impl Story {
     fn new(puts: u64) -> Self {
-        let config = Config { black_box_only: true, ..Config::default() };
+        let config = Config { black_box_only: true, watch_progress_nanos: NANOS_PER_SECOND, ..Config::default() };
         let mut story = Story { oracles: Oracles::new(&config).expect("no names"), seq: 0 };
         for n in 0..puts {
             let request = Request::Put(Put { key: "k".into(), value: format!("v{n}").into(), ..Put::default() });
@@ -204,7 +204,12 @@ impl Story {
     }
 
     fn open(&mut self, watch: u64, start: i64, resumes: Option<u64>) {
-        let request = WatchRequest { keys: KeyRange::all(), start: Revision(start), ..WatchRequest::default() };
+        let request = WatchRequest {
+            keys: KeyRange::all(),
+            start: Revision(start),
+            progress_notify: true,
+            ..WatchRequest::default()
+        };
         let (stream, member) = (StreamId(1), MemberId(1));
         let resumes = resumes.map(WatchKey);
         self.see(Observation::WatchOpen { watch: WatchKey(watch), stream, member, request, resumes });
@@ -213,6 +218,19 @@ impl Story {
     fn created(&mut self, watch: u64, watch_id: i64, revision: i64) {
         let header = Header { member: MemberId(1), revision: Revision(revision), term: Term(1) };
         self.see(Observation::WatchCreated { watch: WatchKey(watch), watch_id, header });
+    }
+
+    /// The put at `revision`, if the watch wants it.
+    fn events(&mut self, watch: u64, start: i64, revision: i64) {
+        if revision < start {
+            return;
+        }
+        let header = Header { member: MemberId(1), revision: Revision(revision), term: Term(1) };
+        let (created, modified, version) = (Revision(2), Revision(revision), revision - 1);
+        let value = format!("v{}", revision - 2).into();
+        let kv = KeyValue { key: "k".into(), value, created, modified, version, lease: LeaseId::NONE };
+        let events = vec![Event { deleted: false, kv, prev_kv: None }];
+        self.see(Observation::WatchEvents { watch: WatchKey(watch), header, events, fragment: false });
     }
 
     fn progress(&mut self, watch: Option<u64>, revision: i64) {
@@ -249,6 +267,35 @@ fn a_bookmark_below_the_start_is_caught() {
     story.is_fine();
     story.progress(Some(1), 6);
     story.says("got bookmark r6 but is already past r49");
+}
+
+/// Bookmarks that were asked for come twice a second; those that must come by themselves after `own` seconds, if at all.
+#[test]
+fn a_quiet_watch_that_is_told_only_when_it_asks_is_caught() {
+    for (start, calm, own, found) in
+        [(7, true, None, true), (7, true, Some(4), false), (7, false, None, false), (8, true, None, false)]
+    {
+        let mut story = Story::new(6);
+        story.open(1, start, None);
+        story.created(1, 0, 7);
+        story.events(1, start, 7);
+        if !calm {
+            story.see(Observation::Disturbed);
+        }
+        for second in 1..8 {
+            story.seq = second * 1_000_000;
+            if start <= 7 {
+                story.progress(None, 7);
+            }
+            if own == Some(second) {
+                story.progress(Some(1), 7);
+            }
+        }
+        match found {
+            true => story.says("got no bookmark since"),
+            false => story.is_fine(),
+        }
+    }
 }
 
 #[test]

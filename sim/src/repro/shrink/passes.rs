@@ -169,6 +169,7 @@ impl Shrinker<'_> {
                 snapshot_piece = plain.snapshot_piece;
                 raft_log_bytes = plain.raft_log_bytes;
                 lease_checkpoint = plain.lease_checkpoint;
+                watch_progress = plain.watch_progress;
             }
         }
         let make = |cluster| self.edit(|case| case.resolved.cluster = cluster);
