@@ -5,6 +5,7 @@
 
 #![allow(clippy::disallowed_methods, reason = "real files and real time, outside every run")]
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -67,7 +68,7 @@ fn toy(input: RunInput) -> RunEnd {
         outcomes: resolved.expects.iter().map(|expect| (expect.id.clone(), outcome(&expect.kind))).collect(),
         metrics: metrics.into_iter().map(|(name, _)| (name, Value::Number(if pre_vote { 1.0 } else { 5.0 }))).collect(),
         counters: [("toys".to_owned(), 1)].into(),
-        coverage: Vec::new(),
+        coverage: vec![resolved.steps.len() as u32, 100 + (resolved.seed % 64) as u32],
     }
 }
 
@@ -323,6 +324,41 @@ fn shards_in_processes_are_disjoint_complete_and_merge_to_one_campaign() {
     assert!(kept > 10, "{kept} files");
 }
 
+/// The files of a directory with their texts, without the time that a run took.
+fn texts(dir: &std::path::Path) -> BTreeMap<String, String> {
+    let entries = fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path()).filter(|path| path.is_file());
+    let timeless = |line: &str| match line.find("\"cpu_ns\":") {
+        Some(at) => line[..at].to_owned() + line[at..].split_once(',').unwrap().1,
+        None => line.to_owned(),
+    };
+    let text = |path: &PathBuf| fs::read_to_string(path).unwrap().lines().map(timeless).collect::<Vec<_>>().join("\n");
+    entries.map(|path| (path.file_name().unwrap().display().to_string(), text(&path))).collect()
+}
+
+fn a_guided_campaign_is_the_same_with_any_number_of_jobs_and_goes_on_from_its_corpus() {
+    let files = Files::new(&[]);
+    for shard in ["0/1", "0/2"] {
+        for jobs in [1, 2, 5] {
+            let line = format!("fuzz --seeds 160 --guided --shard {shard} --jobs {jobs} --out @/{jobs}");
+            let (code, out) = files.sim(&line);
+            assert_eq!(code, 0, "{out}");
+        }
+        let (one, corpus) = (texts(&files.path("1")), texts(&files.path("1/corpus")));
+        assert!(one["results.ndjson"].lines().count() == if shard == "0/1" { 160 } else { 80 });
+        assert!(corpus["entries.ndjson"].contains("-child"), "no child saw anything new");
+        for jobs in ["2", "5"] {
+            assert!(texts(&files.path(jobs)) == one, "{shard}: other runs with {jobs} at once");
+            assert!(texts(&files.path(&format!("{jobs}/corpus"))) == corpus, "{shard}: {jobs} at once");
+        }
+    }
+    let more = "fuzz --seeds 20 --first 1000 --guided --corpus @/1/corpus --corpus @/2/corpus --out @/more";
+    assert_eq!(files.sim(more).0, 0);
+    let entries = |dir: &str| texts(&files.path(dir))["entries.ndjson"].lines().count();
+    assert!(entries("1/corpus") <= entries("more/corpus"));
+    assert_eq!(files.sim("fuzz --seeds 1 --corpus @/1/corpus").0, 2);
+    assert_eq!(files.sim("fuzz --seeds 1 --guided --corpus @/none").0, 2);
+}
+
 /// The first argument of a process that is the program.
 const PROGRAM: &str = "program";
 
@@ -357,6 +393,10 @@ fn main() -> ExitCode {
         (
             "shards_in_processes_are_disjoint_complete_and_merge_to_one_campaign",
             shards_in_processes_are_disjoint_complete_and_merge_to_one_campaign,
+        ),
+        (
+            "a_guided_campaign_is_the_same_with_any_number_of_jobs_and_goes_on_from_its_corpus",
+            a_guided_campaign_is_the_same_with_any_number_of_jobs_and_goes_on_from_its_corpus,
         ),
     ];
     for (name, claim) in claims {

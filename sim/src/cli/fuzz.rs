@@ -1,39 +1,44 @@
 //! `sim fuzz`, `sim merge` and `sim generate`: campaigns of generated scenarios.
 //!
 //! A campaign is a list of seeds, and a shard of it those with one remainder: shards are disjoint, together they are
-//! the campaign, and their result files merge to what one run of it would have written.
+//! the campaign, and their result files merge to what one run of it would have written. Results are written in the
+//! order of the seeds, so that a campaign writes the same however many runs are under way at once.
 
-use std::cell::{Cell as Flag, RefCell};
-use std::collections::BTreeMap;
-use std::fs::{self, File};
+mod corpus;
+mod keep;
+
+use std::cell::RefCell;
+use std::fs::File;
 use std::io::{BufRead, BufReader, BufWriter, Write};
-use std::path::{Path, PathBuf};
+use std::ops::Range;
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use evenkeel_scenario::cluster::{Plant, Planted};
-use evenkeel_scenario::{Cell, Selector, nearest};
+use evenkeel_scenario::{Selector, nearest};
 
 use super::CliError;
 use super::args::Parallel;
 use super::campaign;
+use super::order::InOrder;
 use super::progress::Progress;
 use super::runner::{Made, run_made};
 use crate::explore::generate::parse;
-use crate::explore::{Corpus, Draft, Line, Profile, Summary, draft, generate};
+use crate::explore::{Draft, Guide, Guided, Line, Profile, Summary, draft, generate};
 use crate::report::{RunReport, World};
-use crate::repro::Repro;
 use crate::repro::file::Build;
+use keep::Keep;
 
 /// Seeds of a campaign that says neither how many nor how long.
 const SEEDS: u64 = 1_000;
 /// So many seeds fit into any number of minutes.
 const SEEDS_MAX: u64 = 1 << 48;
-/// The file of results in the directory that was given.
-const RESULTS: &str = "results.ndjson";
-/// The directory of failed scenarios in it.
-const FAILURES: &str = "failures";
-/// So many failures of one kind are kept as files.
-const KEPT_OF_A_KIND: u64 = 20;
+/// The directory of a guided campaign's corpus, in the one that was given.
+const CORPUS: &str = "corpus";
+/// A corpus is written so often, in runs, and at the end.
+const SAVED_EVERY: u64 = 1_000;
+/// So many runs at most wait for one before them.
+const OPEN_MAX: u64 = 1_024;
 
 /// One part of a campaign of several.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,12 +48,14 @@ pub struct Shard {
 }
 
 impl Shard {
-    /// Everything.
-    pub const WHOLE: Shard = Shard { index: 0, of: 1 };
+    /// The first seed from there on that belongs to it.
+    fn first_from(self, seed: u64) -> u64 {
+        seed + (self.index + self.of - seed % self.of) % self.of
+    }
 
-    /// Whether a seed belongs to it.
-    pub fn has(self, seed: u64) -> bool {
-        seed % self.of == self.index
+    /// How many of these seeds belong to it.
+    fn count(self, seeds: &Range<u64>) -> u64 {
+        seeds.end.saturating_sub(self.first_from(seeds.start)).div_ceil(self.of)
     }
 }
 
@@ -115,114 +122,137 @@ pub struct FuzzArgs {
     /// Makes every second scenario of earlier ones that came where none had been
     #[arg(long)]
     guided: bool,
+    /// Begins with what an earlier guided campaign saw: its DIR/corpus; may be given several times
+    #[arg(long, value_name = "DIR", requires = "guided")]
+    corpus: Vec<PathBuf>,
 }
 
 /// Runs a campaign; true when nothing failed.
 pub fn fuzz(args: &FuzzArgs, world: &World, out: &mut dyn Write) -> Result<bool, CliError> {
     let planted = args.source.planted(world)?;
-    let mutants = args.source.mutant.join(",");
-    let seeds = args.seeds.unwrap_or(if args.minutes.is_some() { SEEDS_MAX } else { SEEDS });
-    let end = args.first.saturating_add(seeds);
-    let mine = |seed: &u64| args.shard.has(*seed);
-    let total = if args.minutes.is_some() { 0 } else { (args.first..end).filter(mine).count() as u64 };
-    let mut kept = args.out.as_deref().map(Kept::begin).transpose()?;
+    let profile = args.source.profile;
+    let begin = || Ok::<_, CliError>(Guide::new(profile, &planted, corpus::load(&args.corpus)?));
+    let guide = args.guided.then(begin).transpose()?;
+    let keep = args.out.as_deref().map(Keep::begin).transpose()?;
     Build::current(); // What runs here, and not what the sources will be when something fails.
 
     let start = Instant::now();
-    let over = Flag::new(false);
-    let limit = args.minutes.map(|minutes| Duration::from_secs_f64(minutes * 60.0));
-    let profile = args.source.profile;
-    let corpus = RefCell::new(Corpus::default());
-    let job = |seed: u64| {
-        let draft = args.guided.then(|| {
-            let fresh = draft(profile, seed, &planted);
-            let child = (seed % 2 == 1).then(|| corpus.borrow().child(seed, &fresh)).flatten();
-            child.unwrap_or(fresh)
-        });
-        Job { seed, draft }
-    };
-    let goes_on = |_: &u64| !over.get() && limit.is_none_or(|limit| start.elapsed() < limit);
-    let jobs = (args.first..end).filter(mine).take_while(goes_on).map(job);
-    let make = |job: &Job| match &job.draft {
-        Some(draft) => Made { scenario: parse(draft), seed: draft.seed },
+    let search = RefCell::new(Search::new(args, guide, keep));
+    let make = |job: &Job| match &job.guided {
+        Some(Guided { draft, .. }) => Made { scenario: parse(draft), seed: draft.seed },
         None => Made { scenario: generate(profile, job.seed, &planted), seed: job.seed },
     };
     let name = |job: &Job| (format!("{}-{}", profile.name, job.seed), job.seed);
-    let label = if args.guided { format!("{}-guided", profile.name) } else { profile.name.to_owned() };
-    let progress = RefCell::new(Progress::new("exploring", total));
-    let mut summary = Summary::default();
-    let mut written = Ok(());
-    run_made(jobs, args.parallel.jobs(), make, name, world, |job, report| {
-        let line = Line { seed: job.seed, ..Line::of(&report, &label, &mutants) };
-        if let Some(draft) = &job.draft {
-            corpus.borrow_mut().add(draft, &report.coverage);
-        }
-        progress.borrow_mut().step(line.failure.is_some());
-        if let (Some(kept), Ok(())) = (&mut kept, &written) {
-            let scenario = || job.draft.unwrap_or_else(|| draft(profile, job.seed, &planted));
-            written = kept.line(&line, &report, scenario);
-        }
-        over.set(over.get() || (args.stop && line.failure.is_some()) || written.is_err());
-        summary.add(line);
-    });
-    progress.borrow_mut().clear();
-    written?;
-    if let Some(kept) = kept {
-        kept.end()?;
-    }
-    campaign::tell(&summary, world, Some(start.elapsed()), out)?;
+    let jobs = std::iter::from_fn(|| search.borrow_mut().next());
+    let fresh = |seed: u64| draft(profile, seed, &planted);
+    let ended = |job, report| search.borrow_mut().ended(job, report, fresh);
+    run_made(jobs, args.parallel.jobs(), make, name, world, ended);
+    let mut search = search.into_inner();
+    search.progress.clear();
+    search.save()?;
+    let summary = &search.summary;
+    campaign::tell(summary, world, Some(start.elapsed()), out)?;
     if let Some(dir) = args.out.as_deref().filter(|_| summary.sums().failed > 0) {
-        writeln!(out, "\nfailed scenarios: {}", dir.join(FAILURES).display())?;
+        writeln!(out, "\nfailed scenarios: {}", dir.join(keep::FAILURES).display())?;
     }
     Ok(summary.sums().failed == 0)
 }
 
 /// A run to be made.
 struct Job {
+    number: u64,
     seed: u64,
-    /// The scenario, when it is not simply that of the seed.
-    draft: Option<Draft>,
+    /// What is run, when it is not simply the scenario of the seed.
+    guided: Option<Guided>,
 }
 
-/// The files of a campaign.
-struct Kept {
-    dir: PathBuf,
-    results: BufWriter<File>,
-    of_a_kind: BTreeMap<String, u64>,
+/// A campaign under way.
+struct Search<'a> {
+    args: &'a FuzzArgs,
+    label: String,
+    mutants: String,
+    start: Instant,
+    limit: Option<Duration>,
+    /// The next seed, and the one that is too many.
+    seeds: Range<u64>,
+    guide: Option<Guide<'a>>,
+    order: InOrder<(Job, RunReport)>,
+    keep: Option<Keep>,
+    summary: Summary,
+    progress: Progress,
+    over: bool,
+    written: Result<(), CliError>,
 }
 
-impl Kept {
-    fn begin(dir: &Path) -> Result<Kept, CliError> {
-        let failed = |error| CliError::Usage(format!("cannot write to {}: {error}", dir.display()));
-        fs::create_dir_all(dir.join(FAILURES)).map_err(failed)?;
-        let results = BufWriter::new(File::create(dir.join(RESULTS)).map_err(failed)?);
-        Ok(Kept { dir: dir.to_owned(), results, of_a_kind: BTreeMap::new() })
+impl<'a> Search<'a> {
+    fn new(args: &'a FuzzArgs, guide: Option<Guide<'a>>, keep: Option<Keep>) -> Search<'a> {
+        let seeds = args.seeds.unwrap_or(if args.minutes.is_some() { SEEDS_MAX } else { SEEDS });
+        let seeds = args.first..args.first.saturating_add(seeds);
+        let total = if args.minutes.is_some() { 0 } else { args.shard.count(&seeds) };
+        let profile = args.source.profile;
+        Search {
+            args,
+            label: if args.guided { format!("{}-guided", profile.name) } else { profile.name.to_owned() },
+            mutants: args.source.mutant.join(","),
+            start: Instant::now(),
+            limit: args.minutes.map(|minutes| Duration::from_secs_f64(minutes * 60.0)),
+            seeds,
+            guide,
+            order: InOrder::default(),
+            keep,
+            summary: Summary::default(),
+            progress: Progress::new("exploring", total),
+            over: false,
+            written: Ok(()),
+        }
     }
 
-    fn line(&mut self, line: &Line, report: &RunReport, draft: impl FnOnce() -> Draft) -> Result<(), CliError> {
-        let json = serde_json::to_string(line).expect("a line can be written as JSON");
-        writeln!(self.results, "{json}")?;
-        let Some(failure) = &line.failure else { return Ok(()) };
-        self.results.flush()?;
-        let count = self.of_a_kind.entry(failure.signature.clone()).or_default();
-        *count += 1;
-        if *count <= KEPT_OF_A_KIND {
-            let plain = |c: char| if c.is_ascii_alphanumeric() { c } else { '-' };
-            let kind: String = failure.signature.chars().take(40).map(plain).collect();
-            let name = format!("{kind}-{}-{}", line.profile, line.seed);
-            let about = failure.message.lines().map(|line| format!("# {line}\n")).collect::<String>();
-            let draft = draft();
-            let failures = self.dir.join(FAILURES);
-            fs::write(failures.join(format!("{name}.toml")), about + &draft.text())?;
-            if let Some(repro) = Repro::from_failure(&parse(&draft), &Cell::default(), draft.seed, report) {
-                fs::write(failures.join(format!("{name}.repro.toml")), repro.to_toml())?;
+    /// The next run, if one may begin now.
+    fn next(&mut self) -> Option<Job> {
+        let seed = self.args.shard.first_from(self.seeds.start);
+        let is_late = self.limit.is_some_and(|limit| limit <= self.start.elapsed());
+        if self.over || is_late || self.seeds.end <= seed || OPEN_MAX <= self.order.open() {
+            return None;
+        }
+        let guided = match &mut self.guide {
+            Some(guide) => Some(guide.next(seed)?),
+            None => None,
+        };
+        self.seeds.start = seed + 1;
+        Some(Job { number: self.order.begin(), seed, guided })
+    }
+
+    /// A run has ended. What is kept of it is kept in the order of the seeds.
+    fn ended(&mut self, job: Job, report: RunReport, fresh: impl Fn(u64) -> Draft) {
+        self.progress.step(!report.verdict.passed());
+        self.order.put(job.number, (job, report));
+        while let Some((job, report)) = self.order.pop() {
+            let line = Line { seed: job.seed, ..Line::of(&report, &self.label, &self.mutants) };
+            if let (Some(keep), Ok(())) = (&mut self.keep, &self.written) {
+                let draft = || job.guided.as_ref().map_or_else(|| fresh(job.seed), |guided| guided.draft.clone());
+                self.written = keep.line(&line, &report, draft);
+            }
+            self.over |= (self.args.stop && line.failure.is_some()) || self.written.is_err();
+            self.summary.add(line);
+            if let (Some(guide), Some(guided)) = (&mut self.guide, job.guided) {
+                guide.ended(guided, &report.coverage);
+            }
+            if job.number % SAVED_EVERY == SAVED_EVERY - 1
+                && let (Some(dir), Some(guide), Ok(())) = (&self.args.out, &self.guide, &self.written)
+            {
+                self.written = corpus::save(guide.corpus(), &dir.join(CORPUS));
             }
         }
-        Ok(())
     }
 
-    fn end(mut self) -> Result<(), CliError> {
-        Ok(self.results.flush()?)
+    /// Writes what is to be kept, when nothing is under way any more.
+    fn save(&mut self) -> Result<(), CliError> {
+        std::mem::replace(&mut self.written, Ok(()))?;
+        self.keep.as_mut().map_or(Ok(()), Keep::flush)?;
+        match (&self.args.out, &mut self.guide) {
+            (Some(dir), Some(guide)) => corpus::save(guide.finish(), &dir.join(CORPUS)),
+            _ => Ok(()),
+        }
     }
 }
 
@@ -289,8 +319,9 @@ mod tests {
     fn every_seed_is_in_exactly_one_shard() {
         let shards: Vec<Shard> = (0..3).map(|index| shard(&format!("{index}/3")).unwrap()).collect();
         for seed in 0..100 {
-            assert_eq!(shards.iter().filter(|shard| shard.has(seed)).count(), 1, "{seed}");
-            assert!(Shard::WHOLE.has(seed));
+            assert_eq!(shards.iter().filter(|shard| shard.first_from(seed) == seed).count(), 1, "{seed}");
+            assert_eq!(shards.iter().map(|shard| shard.count(&(seed..seed + 40))).sum::<u64>(), 40, "{seed}");
+            assert!(shards.iter().all(|shard| (seed..seed + 3).contains(&shard.first_from(seed))), "{seed}");
         }
         for bad in ["3/3", "1", "a/2", "1/0", "-1/2"] {
             assert!(shard(bad).is_err(), "{bad}");

@@ -15,6 +15,7 @@ mod judge;
 mod kept;
 mod lint;
 mod mutants;
+mod order;
 mod parity;
 mod plan;
 mod play;

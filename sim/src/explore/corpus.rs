@@ -4,9 +4,10 @@
 //! already knows. What a mutation makes is a scenario like any other; one that lint would refuse is thrown away, and
 //! limits of recoverability are kept: steps that change the membership are never copied.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use evenkeel_scenario::Scenario;
+use serde::{Deserialize, Serialize};
 
 use super::choice::{Choices, ms};
 use super::draft::{Draft, Table};
@@ -26,15 +27,16 @@ const COPIED: &[&str] = &[
 ];
 
 /// What a search has seen so far.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Corpus {
     /// In how many runs each place was hit.
     hits: BTreeMap<u32, u32>,
     entries: Vec<Entry>,
 }
 
-#[derive(Debug)]
-struct Entry {
+/// A scenario that came where none had been.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Entry {
     draft: Draft,
     /// The places it was the first to hit.
     own: Vec<u32>,
@@ -51,14 +53,40 @@ impl Corpus {
                 own.push(*place);
             }
         }
-        if own.is_empty() {
+        self.keep(Entry { draft: draft.clone(), own })
+    }
+
+    fn keep(&mut self, entry: Entry) -> bool {
+        if entry.own.is_empty() {
             return false;
         }
         if self.entries.len() == ENTRIES_MAX {
             self.entries.remove(0);
         }
-        self.entries.push(Entry { draft: draft.clone(), own });
+        self.entries.push(entry);
         true
+    }
+
+    /// Takes in what another search has seen: of its scenarios those that came where none here had been.
+    pub fn merge(&mut self, hits: &BTreeMap<u32, u32>, entries: impl IntoIterator<Item = Entry>) {
+        let known: BTreeSet<u32> = self.hits.keys().copied().collect();
+        for (place, count) in hits {
+            *self.hits.entry(*place).or_default() += count;
+        }
+        for Entry { draft, own } in entries {
+            let own = own.into_iter().filter(|place| !known.contains(place) && hits.contains_key(place)).collect();
+            self.keep(Entry { draft, own });
+        }
+    }
+
+    /// In how many runs each place was hit.
+    pub fn hits(&self) -> &BTreeMap<u32, u32> {
+        &self.hits
+    }
+
+    /// The scenarios, the oldest first.
+    pub fn entries(&self) -> &[Entry] {
+        &self.entries
     }
 
     /// How many places were hit so far.
@@ -79,6 +107,11 @@ impl Corpus {
             mutate(&mut child, other, fresh, &format!("{round}"), choices);
         }
         child.name = format!("{}-child", fresh.name);
+        // What is planted is the search's business, wherever a parent comes from.
+        match fresh.cluster.get("mutants") {
+            Some(plants) => child.cluster.set("mutants", plants),
+            None => child.cluster.remove("mutants"),
+        }
         let minimum = load::minimum(&child.clients, &timed_verbs(&child.steps));
         child.expects.retain(|expect| expect.get_text("id") != Some(IDLE));
         child.expects.push(minimum);
@@ -169,7 +202,8 @@ fn mutate(draft: &mut Draft, other: &Draft, fresh: &Draft, label: &str, choices:
 mod tests {
     use super::*;
     use crate::explore::{Profile, draft};
-    use evenkeel_scenario::cluster::Planted;
+    use evenkeel_scenario::Selector;
+    use evenkeel_scenario::cluster::{Plant, Planted};
 
     fn fresh(seed: u64) -> Draft {
         draft(&Profile::default(), seed, &Planted::default())
@@ -182,6 +216,25 @@ mod tests {
         assert!(!corpus.add(&fresh(2), &[2]));
         assert!(corpus.add(&fresh(3), &[2, 9]));
         assert_eq!((corpus.entries.len(), corpus.places()), (2, 3));
+        let mut other = Corpus::default();
+        other.add(&fresh(4), &[9]);
+        other.merge(corpus.hits(), corpus.entries().to_vec());
+        assert_eq!((other.entries.len(), other.places(), other.hits[&9]), (2, 3, 2));
+        other.merge(corpus.hits(), corpus.entries().to_vec());
+        assert_eq!((other.entries.len(), other.hits[&2]), (2, 6));
+    }
+
+    #[test]
+    fn children_carry_the_bugs_of_their_own_search() {
+        fn with(seed: u64) -> Draft {
+            draft(&Profile::default(), seed, &Planted(vec![Plant::new("canary", Selector::All)]))
+        }
+        for (parents, child_of) in [(with as fn(u64) -> Draft, fresh as fn(u64) -> Draft), (fresh, with)] {
+            let mut corpus = Corpus::default();
+            (0..20).for_each(|seed| _ = corpus.add(&parents(seed), &[seed as u32]));
+            let mut children = (100..200).filter_map(|number| corpus.child(number, &child_of(number)));
+            assert!(children.all(|child| child.cluster.get("mutants") == child_of(0).cluster.get("mutants")));
+        }
     }
 
     #[test]

@@ -13,6 +13,7 @@
 //! - [`choice`]: draws with the distributions of exploration.
 //! - [`profile`]: which families and sizes a campaign prefers.
 //! - [`corpus`]: what a search has seen, and scenarios made of those that saw something new.
+//! - [`guide`]: a search that makes every second run so, the same however many run at once.
 //! - [`result`]: what a campaign keeps of its runs, and how campaigns merge.
 //! - `knobs`, `load`, `faults`, `operations`: the parts of a scenario.
 
@@ -21,6 +22,7 @@ pub mod corpus;
 pub mod draft;
 mod faults;
 pub mod generate;
+pub mod guide;
 mod knobs;
 mod load;
 mod operations;
@@ -30,5 +32,6 @@ pub mod result;
 pub use corpus::Corpus;
 pub use draft::{Draft, Table};
 pub use generate::{draft, generate};
+pub use guide::{Guide, Guided};
 pub use profile::Profile;
 pub use result::{Line, Summary};
