@@ -1,6 +1,6 @@
 //! `sim replay` and `sim explain`: a repro file, or a seed of a scenario, seen again.
 
-use std::io::{BufReader, Write};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use evenkeel_scenario::Decisions;
@@ -11,15 +11,15 @@ use super::args::{CellChoice, Parallel};
 use super::kept;
 use super::plan::check;
 use super::plan::render_problems;
+use super::report::{PageArgs, Shown};
 use super::runner::Extras;
 use super::text::what_and_when;
 use crate::chain::Window;
-use crate::report::html::{Source, render};
 use crate::report::{RunReport, World};
 use crate::repro::attempt::LOG_EVENTS_MAX;
-use crate::repro::file::{Build, Today};
+use crate::repro::file::Today;
 use crate::repro::replay::{Sameness, as_expected, compare};
-use crate::repro::{Attempt, Repro, Signature, events, story};
+use crate::repro::{Attempt, Repro, Signature, story};
 
 /// So many lines are shown before the event that was asked for, and after the place where runs part.
 const LINES_SHOWN: u64 = 20;
@@ -39,9 +39,9 @@ pub struct ReplayArgs {
     /// Write every event of the run here, as lines of JSON
     #[arg(long, value_name = "FILE")]
     pub trace: Option<PathBuf>,
-    /// Write the run as a page here
-    #[arg(long, value_name = "HTML")]
-    pub report: Option<PathBuf>,
+    /// The page of the run.
+    #[command(flatten)]
+    pub page: PageArgs,
     /// How many at once.
     #[command(flatten)]
     pub parallel: Parallel,
@@ -64,7 +64,7 @@ pub struct OneRun {
 /// Replays a repro and compares; true when it ends as the file says, and passes without the bug planted in it.
 pub fn replay(args: ReplayArgs, world: &World, out: &mut dyn Write) -> Result<bool, CliError> {
     if Path::new(&args.file).is_dir() {
-        if args.until.is_some() || args.trace.is_some() || args.report.is_some() {
+        if args.until.is_some() || args.trace.is_some() || args.page.report.is_some() {
             return Err(CliError::Usage(format!("{} is a directory: these options need one file", args.file)));
         }
         return kept::replay(Path::new(&args.file), args.parallel.jobs(), world, out);
@@ -73,10 +73,10 @@ pub fn replay(args: ReplayArgs, world: &World, out: &mut dyn Write) -> Result<bo
     let attempt = Attempt::of(&repro, &args.file).map_err(CliError::Usage)?;
     let window: Window = 0..LOG_EVENTS_MAX;
     let scratch = tempfile::tempdir()?;
-    let trace = args.trace.clone().or_else(|| args.report.is_some().then(|| scratch.path().join("trace.ndjson")));
+    let trace = args.trace.clone().or_else(|| args.page.report.is_some().then(|| scratch.path().join("trace.ndjson")));
     let report = attempt.run(&Extras { trace: trace.clone(), window: Some(window) }, world);
-    if let (Some(page), Some(trace)) = (&args.report, &trace) {
-        write_page(&args.file, &attempt, &report, trace, page, world)?;
+    if let (Some(page), Some(trace)) = (&args.page.report, &trace) {
+        write_page(&args, &attempt, &report, trace, page, world)?;
     }
     if let Some(until) = args.until {
         let end = (until as usize + 1).min(report.window.len());
@@ -121,31 +121,25 @@ pub fn replay(args: ReplayArgs, world: &World, out: &mut dyn Write) -> Result<bo
 
 /// The run as a page.
 fn write_page(
-    file: &str,
+    args: &ReplayArgs,
     attempt: &Attempt,
     report: &RunReport,
-    trace: &Path,
-    page: &Path,
+    traced: &Path,
+    to: &Path,
     world: &World,
 ) -> Result<(), CliError> {
     let found = |found: Vec<_>| CliError::Usage(render_problems(&found));
-    let scenario = check(&attempt.text, file, world).map_err(found)?;
-    let resolved = scenario.resolve(&scenario.cells()[0], &mut attempt.decisions.clone());
-    let told = events::read(BufReader::new(std::fs::File::open(trace)?))?;
-    let build = Build::current();
-    let html = render(&Source {
+    let scenario = check(&attempt.text, &args.file, world).map_err(found)?;
+    let shown = Shown {
+        scenario: &scenario,
+        cell: &scenario.cells()[0],
+        decisions: attempt.decisions.clone(),
         report,
-        trace: &crate::report::trace::read(trace)?,
-        scenario: &attempt.text,
-        about: (&resolved.name, &resolved.about),
-        command: &format!("cargo sim replay {file}"),
-        story: &story(&told, report),
-        latency_ns: resolved.cluster.net.latency.high.0.unsigned_abs(),
-        build: &[("commit", build.commit), ("compiler", build.rustc)],
-        twin: serde_json::Value::Null,
-        curve: serde_json::Value::Null,
-    });
-    std::fs::write(page, html).map_err(|error| CliError::Usage(format!("cannot write {}: {error}", page.display())))
+        traced,
+        command: format!("cargo sim replay {}", args.file),
+        seconds: args.page.report_seconds,
+    };
+    super::report::write_page(&shown, to, world)
 }
 
 /// A seed with which the failure comes back.

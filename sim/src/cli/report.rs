@@ -63,7 +63,12 @@ pub fn write(files: &[PlannedFile], job: Job, path: &Path, seconds: u64, world: 
         command: command(&report),
         seconds,
     };
-    let page = page(&shown, world)?;
+    write_page(&shown, path, world)
+}
+
+/// Writes the page of a run that was played with a trace.
+pub fn write_page(shown: &Shown<'_>, path: &Path, world: &World) -> Result<(), CliError> {
+    let page = page(shown, world)?;
     fs::write(path, page).map_err(|error| CliError::Usage(format!("cannot write {}: {error}", path.display())))
 }
 
@@ -86,7 +91,7 @@ pub struct Shown<'a> {
 }
 
 /// The page of a run.
-pub fn page(shown: &Shown<'_>, world: &World) -> Result<String, CliError> {
+fn page(shown: &Shown<'_>, world: &World) -> Result<String, CliError> {
     let Shown { scenario, cell, report, traced, .. } = *shown;
     let lines = trace::read(traced)?;
     let events = events::read(BufReader::new(fs::File::open(traced)?))?;

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use evenkeel_scenario::ops::Op;
 use evenkeel_scenario::verb::{Action, Mark, Name};
 use evenkeel_scenario::{Cell, Decisions, Nanos, Resolved, RunLength, Scenario};
 
@@ -18,6 +19,9 @@ use crate::repro::Signature;
 const WALL_LIMIT: Duration = Duration::from_secs(60);
 /// A changed run goes on for so long after the moment at which the original failed, and then counts as passed.
 const GRACE: Duration = Duration::from_secs(2);
+
+/// After the end of every run.
+const NEVER: Nanos = Nanos::from_secs(1_000_000);
 
 /// What is changed.
 #[derive(Clone, Debug, PartialEq)]
@@ -99,7 +103,14 @@ impl Ground<'_> {
                 Change::Step(place) => {
                     resolved.steps[*place].action = Action::Mark(Mark { name: Name("left out".into()) })
                 }
-                Change::Operation(group, place) => _ = resolved.clients[*group].knobs.ops.0.remove(*place),
+                Change::Operation(group, place) => {
+                    let ops = &mut resolved.clients[*group].knobs.ops.0;
+                    let left_out = ops.remove(*place);
+                    // Without a list a client would make up its operations.
+                    if ops.is_empty() {
+                        ops.push(Op { at: NEVER, ..left_out });
+                    }
+                }
                 Change::Draw(label, occurrence, value) => decisions.set_override(label, *occurrence, *value),
                 Change::Anew(count, seed) => decisions.anew_after(*count, *seed),
             }

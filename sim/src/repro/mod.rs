@@ -4,10 +4,11 @@
 //! - [`signature`]: when two failures are the same one.
 //! - [`attempt`]: a run of a text, a seed and overrides, in a process of its own; [`replay`]: is it still the same?
 //! - [`concrete`]: from a run that happened to a scenario that says exactly that; [`shrink`]: to the smallest such.
-//! - [`events`], [`story`](mod@story): what happened, from the event log, and in sentences.
+//! - [`events`], [`story`](mod@story): what happened, from the event log, and in sentences; [`deed`]: the script's part.
 
 pub mod attempt;
 pub mod concrete;
+pub mod deed;
 pub mod events;
 pub mod file;
 pub mod replay;

@@ -7,6 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use super::deed;
 use super::events::Event;
 use super::signature::Signature;
 use crate::report::{RunReport, Verdict};
@@ -17,7 +18,11 @@ const FACTS_MAX: usize = 10;
 /// So many characters of a failure's message are told.
 const MESSAGE_MAX: usize = 300;
 
-/// What each oracle and each default expectation watches over.
+/// What an oracle or a default expectation of this name watches over.
+pub fn promise(what: &str) -> Option<&'static str> {
+    PROMISES.iter().find(|(name, _)| *name == what).map(|(_, promise)| *promise)
+}
+
 const PROMISES: &[(&str, &str)] = &[
     ("ledger", "nobody builds on anything before it is durable"),
     ("raft", "a term has one leader, logs agree, and what is committed stays"),
@@ -213,49 +218,27 @@ impl Teller {
                         "clean" => "is asked to stop",
                         _ => "is killed",
                     };
-                    let text = format!("n{} {how}, for {}", event.number("node"), duration(event.number("down_ns")));
+                    // All faults end sooner when calm comes sooner.
+                    let node = event.number("node");
+                    let later = events.iter().skip_while(|other| other.n <= event.n);
+                    let mut back = later.filter(|other| other.kind == "booted" && other.number("node") == node);
+                    let down = back.next().map_or(event.number("down_ns"), |back| back.at_ns - event.at_ns);
+                    let text = format!("n{node} {how}, for {}", duration(down));
                     self.tell(event, 8, text);
                 }
                 "acts" if event.text("verb") != "restart" => {
-                    let whom: Vec<&str> = (events.iter())
+                    let chosen: Vec<(&str, &str)> = (events.iter())
                         .skip_while(|other| other.n <= event.n)
                         .take_while(|other| other.at_ns == event.at_ns)
                         .filter(|other| other.kind == "chosen" && other.text("step") == event.text("step"))
-                        .filter(|other| other.text("selector") != other.text("members"))
-                        .map(|other| other.text("members"))
+                        .map(|other| (other.text("selector"), other.text("members")))
                         .collect();
-                    let whom = if whom.is_empty() { String::new() } else { format!(" (here {})", whom.join(", ")) };
-                    let text = format!("{}{whom}", deed(event.text("verb"), event.text("arguments")));
+                    let text = deed::in_words(event.text("verb"), event.text("arguments"), &chosen);
                     self.tell(event, 8, text);
                 }
                 _ => {}
             }
         }
-    }
-}
-
-/// What a step does, in words.
-fn deed(verb: &str, arguments: &str) -> String {
-    let argument = |name: &str| {
-        let mut parts = arguments.split(", ").filter_map(|part| part.split_once(" = "));
-        parts.find(|(key, _)| *key == name).map(|(_, value)| value.trim_matches('"'))
-    };
-    let hold = argument("for").map_or_else(String::new, |hold| format!(", for {hold}"));
-    let kinds = argument("match").map_or_else(String::new, |kinds| format!(" ({kinds})"));
-    match (verb, argument("link"), argument("node")) {
-        ("cut", Some(link), _) => format!("messages are lost on {link}{kinds}{hold}"),
-        ("slow", Some(link), _) => format!("messages take longer on {link}{kinds}{hold}"),
-        ("drop", Some(link), _) => format!("some messages are lost on {link}{kinds}{hold}"),
-        ("dup", Some(link), _) => format!("messages come twice on {link}{kinds}{hold}"),
-        ("reorder", Some(link), _) => format!("messages overtake each other on {link}{kinds}{hold}"),
-        ("reset", Some(link), _) => format!("connections break on {link}"),
-        ("pause", _, Some(node)) => format!("{node} stands still{hold}"),
-        ("stop", _, Some(node)) => format!("{node} stops for good"),
-        ("quiesce", ..) => "all faults end".to_owned(),
-        ("compact", ..) => "history is compacted".to_owned(),
-        ("transfer", ..) => format!("leadership is to go to {}", argument("to").unwrap_or("another member")),
-        _ if arguments.is_empty() => format!("the script does `{verb}`"),
-        _ => format!("the script does `{verb}` ({arguments})"),
     }
 }
 
@@ -282,10 +265,9 @@ fn closing(report: &RunReport, at_ns: u64, message: &str) -> Vec<String> {
         Verdict::Violation { .. } => {}
     }
     let Verdict::Violation { what, .. } = &report.verdict else { return Vec::new() };
-    let promise = PROMISES.iter().find(|(name, _)| name == what);
     let plain = plain(message);
-    let mut sentences = vec![match promise {
-        Some((_, promise)) => format!("At {} a promise is broken: {promise}.", seconds(at_ns)),
+    let mut sentences = vec![match promise(what) {
+        Some(promise) => format!("At {} a promise is broken: {promise}.", seconds(at_ns)),
         None => format!("At {} an expectation of the scenario is not met: \"{what}\".", seconds(at_ns)),
     }];
     let turn = [", but ", ", although ", "; but "].into_iter().find_map(|turn| plain.split_once(turn));
@@ -376,7 +358,7 @@ mod tests {
             A cluster of 2 members starts.
             At 0.900 s n1 becomes the leader of term 2.
             At 1.000 s a client asks n1 `put k` (op1); 20 ms later it is told that this is done, at revision 2.
-            At 1.100 s messages are lost on leader -/- others, for 2s (here n1).
+            At 1.100 s messages are lost between n1 and others, for 2s.
             At 1.200 s n2 loses power, for 310 ms.
             At 1.510 s n2 starts again: term 2, log up to entry 0.
             At 1.600 s a client asks n2 `get k` (op2); no answer comes.

@@ -58,7 +58,10 @@ impl Stage {
                 }
                 if let (Some(hold), Some(_)) = (hold, clock.drift) {
                     self.feed.time().sleep(hold).await;
-                    members.iter().for_each(|n| self.cluster.machine(*n).clock.set_drift(0));
+                    for number in &members {
+                        self.cluster.machine(*number).clock.set_drift(0);
+                        self.feed.aside("clock", || json!({"node": number, "drift": 0.0}));
+                    }
                 }
             }
             Action::Stall(stall) => self.stall(stall, hold, id).await,

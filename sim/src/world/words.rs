@@ -1,11 +1,11 @@
 //! Requests, answers and messages in words, for traces and what is drawn from them. Asked for only when there is a
 //! trace; never part of the chain.
 
-use std::fmt::Write as _;
-
 use bytes::Bytes;
+use evenkeel_check::OpId;
+pub use evenkeel_check::history::words::bytes;
+use evenkeel_check::history::words::{keys, list};
 use evenkeel_check::history::*;
-use evenkeel_check::{LeaseId, OpId};
 use evenkeel_proto::etcdserverpb as pb;
 use evenkeel_proto::peer::raft::Body as Raft;
 use evenkeel_proto::peer::{Envelope, envelope};
@@ -13,110 +13,11 @@ use evenkeel_raft::Payload;
 use prost::Message as _;
 use serde_json::{Value as Json, json};
 
+use super::feed::doubt_name;
 use super::names::Names;
-
-/// Of a longer list only so many are told.
-const LIST_MAX: usize = 4;
-/// Of a longer text only so many characters.
-const TEXT_MAX: usize = 40;
-
-/// A key or a value. The padding of values is left out.
-pub fn bytes(bytes: &[u8]) -> String {
-    let text = String::from_utf8_lossy(bytes);
-    let text = text.trim_end_matches('.');
-    let text = if text == "\0" { "\\0" } else { text };
-    match text.char_indices().nth(TEXT_MAX) {
-        Some((end, _)) => format!("{}…", &text[..end]),
-        None => text.to_owned(),
-    }
-}
-
-fn list<T>(items: &[T], each: impl Fn(&T) -> String) -> String {
-    let mut text = items.iter().take(LIST_MAX).map(each).collect::<Vec<_>>().join(", ");
-    if LIST_MAX < items.len() {
-        write!(text, ", and {} more", items.len() - LIST_MAX).expect("writing to a string cannot fail");
-    }
-    text
-}
-
-/// A key, a range, or all keys.
-pub fn keys(range: &KeyRange) -> String {
-    match (range.key.as_ref(), range.end.as_ref()) {
-        (key, b"") => bytes(key),
-        (b"\0", b"\0") => "all keys".to_owned(),
-        (key, b"\0") => format!("[{}, …)", bytes(key)),
-        (key, end) => format!("[{}, {})", bytes(key), bytes(end)),
-    }
-}
-
-fn put(put: &Put) -> String {
-    let lease = if put.lease == LeaseId::NONE { String::new() } else { format!(" with {}", put.lease) };
-    format!("put {} = {}{lease}", bytes(&put.key), bytes(&put.value))
-}
-
-fn range(range: &Range) -> String {
-    let mut text = format!("get {}", keys(&range.keys));
-    if range.serializable {
-        text.push_str(" serializable");
-    }
-    if range.revision.0 > 0 {
-        write!(text, " at {}", range.revision).expect("writing to a string cannot fail");
-    }
-    if range.limit > 0 {
-        write!(text, " limit {}", range.limit).expect("writing to a string cannot fail");
-    }
-    text
-}
-
-fn txn_op(op: &TxnOp) -> String {
-    match op {
-        TxnOp::Put(it) => put(it),
-        TxnOp::Range(it) => range(it),
-        TxnOp::DeleteRange(it) => format!("delete {}", keys(&it.keys)),
-        TxnOp::Txn(it) => format!("({})", txn(it)),
-    }
-}
-
-fn compare(it: &Compare) -> String {
-    let (what, value) = match &it.target {
-        Target::Version(v) => ("version", v.to_string()),
-        Target::Created(v) => ("created", v.to_string()),
-        Target::Modified(v) => ("modified", v.to_string()),
-        Target::Value(v) => ("value", bytes(v)),
-        Target::Lease(v) => ("lease", v.to_string()),
-    };
-    let relation = match it.relation {
-        Relation::Equal => "=",
-        Relation::Greater => ">",
-        Relation::Less => "<",
-        Relation::NotEqual => "≠",
-    };
-    format!("{what}({}) {relation} {value}", keys(&it.keys))
-}
-
-fn txn(it: &Txn) -> String {
-    let then = list(&it.success, txn_op);
-    if it.compares.is_empty() {
-        return format!("txn {then}");
-    }
-    let guards = list(&it.compares, compare);
-    let otherwise = if it.failure.is_empty() { String::new() } else { format!(" else {}", list(&it.failure, txn_op)) };
-    format!("txn if {guards} then {then}{otherwise}")
-}
 
 /// A request, and the keys and ranges it names, as `key` or `[from, to)`.
 pub fn request(request: &Request) -> (String, Vec<String>) {
-    let text = match request {
-        Request::Put(it) => put(it),
-        Request::Range(it) => range(it),
-        Request::DeleteRange(it) => format!("delete {}", keys(&it.keys)),
-        Request::Txn(it) => txn(it),
-        Request::Compact { revision } => format!("compact {revision}"),
-        Request::LeaseGrant { ttl, .. } => format!("grant a lease of {ttl} s"),
-        Request::LeaseRevoke { lease } => format!("revoke {lease}"),
-        Request::LeaseKeepAlive { lease } => format!("keep {lease} alive"),
-        Request::LeaseTimeToLive { lease, .. } => format!("time to live of {lease}"),
-    };
     let mut named = Vec::new();
     match request {
         Request::Put(it) => named.push(bytes(&it.key)),
@@ -135,7 +36,7 @@ pub fn request(request: &Request) -> (String, Vec<String>) {
     }
     named.sort_unstable();
     named.dedup();
-    (text, named)
+    (request.to_string(), named)
 }
 
 fn row(kv: &KeyValue) -> String {
@@ -166,7 +67,7 @@ pub fn events(events: &[Event]) -> String {
 pub fn outcome(outcome: &Outcome) -> String {
     let (header, body) = match outcome {
         Outcome::Ok(header, body) => (header, body),
-        Outcome::Unknown(doubt) => return format!("unknown: {doubt:?}"),
+        Outcome::Unknown(doubt) => return format!("nothing is known ({})", doubt_name(*doubt).replace('_', " ")),
         Outcome::DefinitelyNot(refusal) => return format!("refused: {refusal:?}"),
     };
     let text = match body {
@@ -349,7 +250,7 @@ mod tests {
             outcome(&Outcome::Ok(header, Body::Range(reply))),
             format!("{row}, {row}, {row}, {row}, and 2 more; r9, t2")
         );
-        assert_eq!(outcome(&Outcome::Unknown(Doubt::Timeout)), "unknown: Timeout");
+        assert_eq!(outcome(&Outcome::Unknown(Doubt::Timeout)), "nothing is known (timeout)");
     }
 
     #[test]

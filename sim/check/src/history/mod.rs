@@ -6,6 +6,7 @@
 
 mod reply;
 mod request;
+pub mod words;
 
 use bytes::Bytes;
 use serde::{Serialize, Serializer};

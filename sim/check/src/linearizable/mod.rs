@@ -315,7 +315,7 @@ impl Linearizable {
                 return Ok(());
             }
             (request, body) => {
-                let message = format!("testbed: {id} asked {} and was answered {}", show(request), show(body));
+                let message = format!("testbed: {id} asked {request} and was answered {}", show(body));
                 return Err(fail(at, message));
             }
         };
@@ -349,10 +349,7 @@ impl Linearizable {
         let who = op.floor.by.map_or("an event".to_string(), |by| by.to_string());
         let message = format!(
             "{id} {verb} {}, but {who} had shown {newer} at {}, before {id} was called at {}: {}",
-            position.0,
-            op.floor.seen,
-            op.called,
-            show(&op.request)
+            position.0, op.floor.seen, op.called, op.request
         );
         let related = [Some(Related::Op(id)), op.floor.by.map(Related::Op), Some(Related::Moment(op.floor.seen))];
         Err(fail(at, message).with(related.into_iter().flatten()))

@@ -302,7 +302,7 @@ impl Linearizable {
                     "{id} answered at {}: {}; it asked {}",
                     done.revision,
                     difference(effect.as_ref().map(|effect| &effect.body), &done.body),
-                    show(&done.op.request)
+                    done.op.request
                 );
                 Err(fail(done.returned, message).with([Related::Op(id), Related::Revision(done.revision)]))
             }

@@ -1,18 +1,5 @@
 // A campaign: sums, failures, growth, what is missing, the gallery.
 const D = JSON.parse(document.getElementById("data").textContent);
-const $ = (id) => document.getElementById(id);
-function element(name, content = "", kind = "") {
-  const made = document.createElement(name);
-  if (kind) made.className = kind;
-  made.append(...[content].flat());
-  return made;
-}
-function svg(name, attributes, content = "") {
-  const made = document.createElementNS("http://www.w3.org/2000/svg", name);
-  for (const [key, value] of Object.entries(attributes)) made.setAttribute(key, value);
-  made.append(content);
-  return made;
-}
 const many = (count) => count.toLocaleString("en");
 function time(ns) {
   const seconds = ns / 1e9;
@@ -38,29 +25,34 @@ for (const [signature, runs, again, message] of D.groups) {
   copy.addEventListener("click", () => navigator.clipboard.writeText(again).then(() => { copy.textContent = "Copied"; }, () => {}));
   $("groups").append(element("div", [
     element("p", [element("b", signature), element("span", ` · ${many(runs)} ${runs === 1 ? "run" : "runs"}`, "soft")]),
-    element("p", message, "mono"), element("div", [element("code", again), copy], "command"),
+    element("p", tidy(message), "mono"), element("div", [element("code", again), copy], "command"),
   ], "panel group"));
 }
 if (D.groups.length === 0) $("groups").append(element("p", "None.", "soft"));
 
-{
-  const width = 1000, height = 220, left = 52, right = 52, top = 14, bottom = 28;
+function drawGrowth(width) {
+  const height = 220, left = 52, right = 52, top = 14, bottom = 28;
   const last = D.growth.at(-1) ?? [1, 1, 0], most = Math.max(1, last[1]), kinds = Math.max(1, last[2]);
   const px = (runs) => left + (runs / last[0]) * (width - left - right);
   const py = (value, of) => top + (1 - value / of) * (height - top - bottom);
   const path = (place, of) => D.growth.map((p, i) => `${i ? "L" : "M"}${px(p[0]).toFixed(1)} ${py(p[place], of).toFixed(1)}`).join("");
-  const chart = svg("svg", { viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": "Kinds of events and points seen, and kinds of failures, over the runs" });
+  const chart = svg("svg", { width, height, viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": "Kinds of events and points seen, and kinds of failures, over the runs" });
   const word = (x, y, text, colour, anchor = "middle") => chart.append(svg("text", { x, y, fill: `var(--${colour})`, "font-size": 12, "text-anchor": anchor }, text));
-  for (const part of [0, 0.25, 0.5, 0.75, 1]) {
+  for (const part of width < 600 ? [0, 0.5, 1] : [0, 0.25, 0.5, 0.75, 1]) {
     const runs = Math.round(last[0] * part);
     chart.append(svg("line", { x1: px(runs), x2: px(runs), y1: top, y2: height - bottom, stroke: "var(--line)" }));
-    word(px(runs), height - 9, many(runs), "soft");
+    word(px(runs), height - 9, part === 1 ? many(runs) + " runs" : many(runs), "soft");
   }
   chart.append(svg("path", { d: path(1, most), fill: "none", stroke: "var(--accent)", "stroke-width": 2 }),
     svg("path", { d: path(2, kinds), fill: "none", stroke: "var(--red)", "stroke-width": 1.6, "stroke-dasharray": "5 3" }));
   word(left - 8, py(most, most) + 4, String(last[1]), "accent", "end");
   word(width - right + 8, py(kinds, kinds) + 4, String(last[2]), "red", "start");
+  return chart;
+}
+{
+  const chart = element("div");
   $("curve").append(element("p", "Solid: kinds of events and points in the code that some run came to. Dashed: kinds of failures."), chart);
+  onWidth(chart, drawGrowth);
 }
 
 $("unmet").append(D.unmet.length ? element("ul", D.unmet.map((name) => element("li", name, "mono"))) : element("p", "Everything that is wanted was seen.", "soft"));

@@ -42,6 +42,6 @@ pub fn render(summary: &Summary, unmet: &[String], gallery: &[Value]) -> String 
     let data = json!({
         "sums": sums, "groups": groups, "growth": growth, "unmet": unmet, "rare": rare, "gallery": gallery,
     });
-    let scripts = [include_str!("campaign.js")];
+    let scripts = [super::BASE, include_str!("campaign.js")];
     super::page(include_str!("campaign.html"), super::STYLE, &scripts, "Campaign", &data)
 }

@@ -2,6 +2,8 @@
 const D = JSON.parse(document.getElementById("data").textContent);
 const W = D.window;
 const T = W.texts;
+// Long runs are shown in part.
+const isPart = W.skipped > 0 || W.to_ns < D.overview.end_ns;
 const NODES = D.overview.nodes;
 
 // Kinds of messages a reader tells apart, and what belongs to them.
@@ -34,12 +36,16 @@ const CLIENTS = [...new Set(operations.map((o) => o.client))].sort((a, b) => a -
 // A client may wait for several answers: each has a row of its own then.
 const DEEPEST = 4;
 const depths = CLIENTS.map((client) => {
-  const ends = [];
+  const ends = [], lasts = [];
   for (const o of operations) {
     if (o.client !== client) continue;
     let row = ends.findIndex((end) => end <= o.at);
     if (row < 0) row = Math.min(ends.length, DEEPEST - 1);
-    ends[row] = o.ended ? o.backAt : Infinity;
+    // The last row takes all the rest: where bars lie on each other, their words would, too.
+    const below = lasts[row];
+    if (below && ends[row] > o.at) o.shared = below.shared = true;
+    lasts[row] = o;
+    ends[row] = Math.max(ends[row] ?? 0, o.ended ? o.backAt : Infinity);
     o.row = row;
   }
   return Math.max(1, ends.length);
@@ -106,24 +112,11 @@ function stateBefore(node, i) {
   return past[low].state;
 }
 
-// Words. A value as the program prints it for its programmers is cut to its name.
-function tidy(text) {
-  let out = text.replace(/^\[[\w-]+\] [\d.]+s#\d+: /, "").replace(/(\d+\.\d+)s#\d+/g, "$1 s").replace(/\b(\d{4,})ns\b/g, (_, ns) => span(Number(ns)));
-  for (let before = ""; before !== out && out.length > 120;) {
-    before = out;
-    out = out.replace(/\b\w+\((\w+) \{[^{}]*(?:\{[^{}]*\}[^{}]*)*\}\)|\b(\w+) \{[^{}]*\}/g, "…");
-  }
-  return out.replace(/: …/g, "").replace(/ \(see [^)]*\)$/, "");
-}
+// Words.
 const seconds = (ns, digits = 6) => ((ns + W.from_ns) / 1e9).toFixed(digits) + " s";
 function lane(mark) {
   if (mark.client !== undefined) return "c" + mark.client;
   return mark.node ? "n" + mark.node : (mark.what ?? "").startsWith("watch") ? "watch" : "run";
-}
-function span(ns) {
-  if (ns >= 1e9) return (ns / 1e9).toFixed(ns < 1e10 ? 2 : 1) + " s";
-  if (ns >= 1e6) return (ns / 1e6).toFixed(ns < 1e7 ? 2 : 1) + " ms";
-  return Math.round(ns / 1e3) + " µs";
 }
 function words(mark) {
   const { m, o } = mark;

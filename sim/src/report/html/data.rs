@@ -35,19 +35,38 @@ impl Pool {
     }
 }
 
-/// Which lines are shown: up to a little after the failure, and as much before as fits.
+/// Which lines are shown: up to a little after the failure, and as much before as fits. A run that passes is shown as
+/// a whole, or else up to a little after the last trouble: what comes then is calm.
 fn packed(model: &Model) -> (usize, Value) {
-    let to = model.violation.map_or(model.lines, |mark| model.lines.min(mark.line + TAIL_LINES));
+    let mut to = model.violation.map_or(model.lines, |mark| model.lines.min(mark.line + TAIL_LINES));
     let mut from = to.saturating_sub(LINES_MAX);
     loop {
         let value = rows(model, from, to);
         let bytes = value.to_string().len();
+        let whole = from == 0 || model.violation.is_some() || to < model.lines;
+        if bytes <= PACKED_BYTES_MAX && whole {
+            return (from, value);
+        }
+        let calm = if to == model.lines { after_trouble(model) } else { None };
+        if let (None, Some(line)) = (model.violation, calm) {
+            to = line;
+            from = to.saturating_sub(LINES_MAX);
+            continue;
+        }
         if bytes <= PACKED_BYTES_MAX {
             return (from, value);
         }
         let keep = (to - from) as f64 * PACKED_BYTES_MAX as f64 / bytes as f64 * 0.95;
         from = to - (keep as usize).max(1).min(to - from - 1);
     }
+}
+
+/// The line a little after the end of the last trouble, if the run goes on for long after it.
+fn after_trouble(model: &Model) -> Option<usize> {
+    let ends = model.faults.iter().map(|fault| fault.until).filter(|until| *until < model.end);
+    let end = ends.max()?;
+    let line = model.happenings.iter().find(|it| end < it.mark.at)?.mark.line + TAIL_LINES;
+    (line < model.lines).then_some(line)
 }
 
 /// The window's rows, and the state of each member at its beginning.
@@ -139,12 +158,19 @@ fn happening(it: &Happening, pool: &mut Pool, line: i64, at: i64) -> Value {
         .change
         .iter()
         .map(|(name, value)| match value.as_str() {
-            // Of a hash the beginning tells enough.
-            Some(text) if name == "state" => (name.clone(), Value::from(&text[..text.len().min(8)])),
+            Some(text) if name == "state" => (name.clone(), Value::from(short(text))),
             _ => (name.clone(), value.clone()),
         })
         .collect();
     json!([line, at, it.node, pool.place(&it.kind), pool.place(&it.text), it.ops, change])
+}
+
+/// A hash of a state as the oracles write it: both halves as one.
+fn short(hash: &str) -> String {
+    match u128::from_str_radix(hash, 16) {
+        Ok(hash) => format!("{:016x}", hash as u64 ^ (hash >> 64) as u64),
+        Err(_) => hash.to_owned(),
+    }
 }
 
 /// Distances between places.

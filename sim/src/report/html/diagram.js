@@ -22,22 +22,29 @@ function look(from, to) {
   Object.assign(view, { from, to: from + wide });
   redraw();
 }
-function zoom(by, around = (view.from + view.to) / 2) {
+// Round the selected event, if it is in sight.
+function middle() {
+  const at = chosen.mark?.at;
+  return view.from <= at && at <= view.to ? at : (view.from + view.to) / 2;
+}
+function zoom(by, around = middle()) {
   look(around - (around - view.from) * by, around + (view.to - around) * by);
 }
 const pan = (share) => look(view.from + share * (view.to - view.from), view.to + share * (view.to - view.from));
 const lookAll = () => look(WHOLE[0], WHOLE[1]);
 
+const FEWEST = 24;
+
 // The last dozens of events that say something, and a little after.
 function lookAround(mark, count = 90) {
-  let left = count, from = mark.at;
+  // What the failure is about began with the operations it names, if that is not too long ago.
+  const about = mark === failing ? operations.filter((o) => named.has("op" + o.op) && o.line >= 0 && mark.at - o.at < 4e9) : [];
+  let left = about.length ? FEWEST : count, from = Math.min(mark.at, ...about.map((o) => o.at));
   for (let i = mark.i; i >= 0 && left > 0; i--) {
     if (!isQuiet(marks[i])) left--;
-    from = marks[i].at;
-  }
-  // What the failure is about began with the operations it names, if that is not too long ago.
-  if (mark === failing) {
-    for (const o of operations) if (named.has("op" + o.op) && o.line >= 0 && mark.at - o.at < 4e9) from = Math.min(from, o.at);
+    // Rather less to see than much of it in which nothing happens.
+    if (count - left >= FEWEST && mark.at - marks[i].at > 4 * Math.max(1e6, mark.at - from)) break;
+    from = Math.min(from, marks[i].at);
   }
   const wide = Math.max((mark.at - from) * 1.06, 2e6);
   look(mark.at - wide, mark.at + wide * 0.1);

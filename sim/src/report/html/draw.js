@@ -106,7 +106,7 @@ function line(x1, y1, x2, y2) {
 
 function drawAxis() {
   const wide = view.to - view.from;
-  const rough = wide / Math.max(3, view.width / 130);
+  const rough = wide / Math.max(4, view.width / 130);
   const unit = 10 ** Math.floor(Math.log10(rough));
   const step = [1, 2, 5, 10].map((by) => by * unit).find((by) => by >= rough);
   const digits = Math.max(0, Math.min(6, 9 - Math.floor(Math.log10(step))));
@@ -135,20 +135,27 @@ function drawFaults() {
     clipped(`${fault.what} ${fault.nodes.length === 1 && !fault.text.startsWith("n") ? "n" + fault.nodes[0] : ""} ${fault.text}`.replace(/ +/g, " "), from + 6, y + 7, to - from - 8);
     for (const node of fault.nodes) {
       const lane = yOfNode(node);
-      if (lane === null || (fault.what !== "pause" && fault.what !== "disk" && fault.nodes.length > 2)) continue;
+      if (lane === null || fault.nodes.length > 2) continue;
       pen.fillStyle = paint["fault-wash"];
       pen.fillRect(from, lane - 13, Math.max(2, to - from), 26);
     }
   }
 }
 
-function clipped(text, px, py, room) {
+// Text in so much room; with a halo, where lines cross it.
+function clipped(text, px, py, room, halo = 0) {
   if (room < 18) return;
   pen.textAlign = "left";
   let cut = text;
   if (pen.measureText(cut).width > room) {
     while (cut.length > 1 && pen.measureText(cut + "…").width > room) cut = cut.slice(0, -1);
     cut = cut.length > 1 ? cut + "…" : "";
+  }
+  if (halo) {
+    pen.lineWidth = halo;
+    pen.lineJoin = "round";
+    pen.strokeText(cut, px, py);
+    pen.lineWidth = 1;
   }
   pen.fillText(cut, px, py);
 }
@@ -158,8 +165,9 @@ function drawMember(node) {
   const y = yOfNode(node), past = history.get(node);
   for (let i = 0; i < past.length; i++) {
     const { role, term, paused } = past[i].state;
+    const same = (other) => other.role === role && other.term === term && Boolean(other.paused) === Boolean(paused);
     let next = i + 1;
-    while (next < past.length && past[next].state.role === role && past[next].state.term === term && past[next].state.paused === paused) next++;
+    while (next < past.length && same(past[next].state)) next++;
     const begin = i === 0 ? -1e18 : past[i].at;
     const end = next < past.length ? past[next].at : 1e18;
     i = next - 1;
@@ -182,7 +190,8 @@ function drawMember(node) {
     pen.globalAlpha = 1;
     if (term) {
       pen.fillStyle = role === "leader" ? paint.leader : paint.soft;
-      clipped(role === "follower" ? `t${term}` : `t${term} ${role}`, from + 3, y - 11, to - from - 4);
+      pen.strokeStyle = paint.panel;
+      clipped(role === "follower" ? `t${term}` : `t${term} ${role}`, from + 3, y - 11, to - from - 4, 3);
     }
   }
 }
@@ -203,7 +212,7 @@ function drawClients() {
       pen.lineWidth = 2;
       pen.strokeRect(from - 1, y - 1, Math.max(4, to - from + 2), OP_ROW);
     }
-    if (to - from > 60) {
+    if (to - from > 60 && !o.shared) {
       pen.fillStyle = o.result === "ok" && o.writes ? paint.panel : paint.ink;
       clipped(o.text, from + 4, y + 6, to - from - 6);
     } else if (isNamed && !dim) {

@@ -21,10 +21,13 @@ use serde_json::{Value, json};
 use self::model::understand;
 use super::trace::Line;
 use super::{RunReport, Verdict};
+use crate::repro::story::promise;
 
 const PAGE: &str = include_str!("page.html");
 const STYLE: &str = include_str!("style.css");
+const BASE: &str = include_str!("base.js");
 const SCRIPTS: &[&str] = &[
+    BASE,
     include_str!("data.js"),
     include_str!("cause.js"),
     include_str!("draw.js"),
@@ -65,7 +68,7 @@ pub fn render(source: &Source<'_>) -> String {
     let verdict = match &report.verdict {
         Verdict::Pass => json!({"kind": "pass"}),
         Verdict::Violation { what, at_ns, message, .. } => {
-            json!({"kind": "violation", "what": what, "at_ns": at_ns, "message": message})
+            json!({"kind": "violation", "what": what, "at_ns": at_ns, "message": message, "promise": promise(what)})
         }
         Verdict::Panic { message, at_ns, .. } => {
             json!({"kind": "panic", "what": "panic", "at_ns": at_ns, "message": message})

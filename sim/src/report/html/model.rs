@@ -296,6 +296,15 @@ impl Faults {
             "resumed" => self.end_of(node, "pause", line.at_ns),
             "disk_trouble" => self.begin(node, "disk", line.text("what").to_owned(), line.at_ns),
             "disk_relief" => self.end_of(node, "disk", line.at_ns),
+            "clock" => {
+                let drift = line.get("drift").as_f64();
+                if drift.is_some() {
+                    self.end_of(node, "clock", line.at_ns);
+                }
+                if drift.is_some_and(|drift| drift != 0.0) {
+                    self.begin(node, "clock", words::clock(line).replace("its clock ", ""), line.at_ns);
+                }
+            }
             "booted" => self.end_of(node, "down", line.at_ns),
             "fatal" | "refused" => self.begin(node, "down", "stopped by itself".to_owned(), line.at_ns),
             "happened" => match line.text("what") {

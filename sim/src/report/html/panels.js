@@ -1,25 +1,10 @@
 // What stands beside the diagram: the selected event, its neighbours, the members, the twin, the curve, the facts.
-function element(name, content = "", kind = "") {
-  const made = document.createElement(name);
-  if (kind) made.className = kind;
-  made.append(...[content].flat());
-  return made;
-}
 function link(text, does) {
   const made = element("button", text, "link");
   made.type = "button";
   made.addEventListener("click", does);
   return made;
 }
-const $ = (id) => document.getElementById(id);
-const svgNS = "http://www.w3.org/2000/svg";
-function svg(name, attributes, content = "") {
-  const made = document.createElementNS(svgNS, name);
-  for (const [key, value] of Object.entries(attributes)) made.setAttribute(key, value);
-  made.append(...[content].flat());
-  return made;
-}
-
 function details(mark) {
   const { m, o } = mark;
   const parts = [seconds(mark.at), "event " + eventNumber(mark.line)];
@@ -75,17 +60,22 @@ function showNear(mark) {
     return found;
   };
   for (const one of [...take(-1, 9).reverse(), mark, ...take(1, 6)]) {
-    const row = element("tr", [element("td", seconds(one.at), "t"), element("td", lane(one)), element("td", words(one))]);
+    const go = () => { choose(one); bringIntoView(one); };
+    const said = one === mark ? words(one) : link(words(one), go);
+    const row = element("tr", [element("td", seconds(one.at), "t"), element("td", lane(one)), element("td", said)]);
     row.classList.toggle("here", one === mark);
     row.classList.toggle("bad", one.what === "violation");
-    row.addEventListener("click", () => { choose(one); bringIntoView(one); });
+    row.addEventListener("click", (event) => { if (!event.target.closest("button")) go(); });
     rows.push(row);
   }
-  $("near").replaceChildren(element("table", element("tbody", rows)));
+  const near = $("near");
+  near.replaceChildren(element("table", element("tbody", rows)));
+  const here = near.querySelector(".here");
+  near.scrollTop = here.offsetTop - (near.clientHeight - here.offsetHeight) / 2;
 }
 
 const COLUMNS = [["role", "role"], ["term", "term"], ["vote", "voted"], ["leader", "leader"], ["last", "log ends"], ["durable", "on disk"], ["commit", "commit"],
-  ["applied", "applied"], ["revision", "revision"], ["state", "state"], ["checkpoint", "checkpoint"], ["storage", "level"], ["disk", "disk"]];
+  ["applied", "applied"], ["revision", "revision"], ["state", "state's hash"], ["checkpoint", "checkpoint"], ["storage", "storage level"], ["disk", "disk"]];
 function showStrip(mark) {
   if (!mark) return;
   const used = COLUMNS.filter(([name]) => NODES.some((node) => ![undefined, ""].includes(stateBefore(node, mark.i)[name])));
@@ -149,6 +139,7 @@ function showVerdict() {
   });
   box.replaceChildren(
     element("p", run, "soft"), element("h1", what),
+    ...(verdict.promise ? [element("p", ["The promise that is broken: ", verdict.promise, "."])] : []),
     ...(verdict.message ? messageOf(verdict.message) : [element("p", D.about, "soft")]),
     element("div", [element("code", D.command), copy], "command"),
   );
@@ -165,10 +156,14 @@ function showStory() {
   const list = $("story");
   for (const [place, sentence] of D.story.entries()) {
     const found = /^(?:At )?(\d+(?:\.\d+)?) ?s\b/.exec(sentence);
-    const go = element("button", tidy(sentence));
+    const go = element("button", tidy(sentence)), at = found && Number(found[1]) * 1e9 - W.from_ns;
+    if (found && (at < -1e6 || at > WHOLE[1] + 1e6)) {
+      go.disabled = true;
+      go.title = "This page does not hold that part of the run.";
+    }
     go.addEventListener("click", () => {
       if (!found) return toFailure();
-      const mark = storyMark(Number(found[1]) * 1e9 - W.from_ns, sentence);
+      const mark = storyMark(at, sentence);
       if (mark) {
         choose(mark, true);
         lookAround(mark, 60);
@@ -233,18 +228,24 @@ function showCurve() {
   const text = `From ${curve.points.length} moments of the run, every later choice was drawn anew, ${each} times each: which share of these runs fails like this one. `;
   const box = $("curve");
   box.append(element("p", text + (curve.turn_ns === null ? "" : `Between ${(curve.turn_ns[0] / 1e9).toFixed(3)} s and ${(curve.turn_ns[1] / 1e9).toFixed(3)} s it becomes likely: look there.`)));
-  const width = 1000, height = 190, left = 46, bottom = 26, top = 12;
+  const chart = element("div");
+  box.append(chart);
+  onWidth(chart, (width) => drawCurve(curve, width));
+}
+
+function drawCurve(curve, width) {
+  const height = 190, left = 46, bottom = 26, top = 12, ticks = width < 600 ? 3 : 6;
   const end = Math.max(...curve.points.map(([at]) => at), D.verdict.at_ns ?? 0) || 1;
   const begin = Math.min(...curve.points.map(([at]) => at), 0);
   const px = (at) => left + ((at - begin) / (end - begin)) * (width - left - 14), py = (share) => top + (1 - share) * (height - top - bottom);
-  const chart = svg("svg", { viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": "Share of continuations that fail, over time" });
+  const chart = svg("svg", { width, height, viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": "Share of continuations that fail, over time" });
   for (const share of [0, 0.5, 1]) {
     chart.append(svg("line", { x1: left, x2: width - 14, y1: py(share), y2: py(share), stroke: "var(--line)" }),
       svg("text", { x: left - 8, y: py(share) + 4, "text-anchor": "end", fill: "var(--soft)", "font-size": 12 }, share * 100 + " %"));
   }
-  for (let i = 0; i <= 6; i++) {
-    const at = begin + ((end - begin) * i) / 6;
-    chart.append(svg("text", { x: px(at), y: height - 8, "text-anchor": i === 6 ? "end" : "middle", fill: "var(--soft)", "font-size": 12 }, (at / 1e9).toFixed(2) + " s"));
+  for (let i = 0; i <= ticks; i++) {
+    const at = begin + ((end - begin) * i) / ticks;
+    chart.append(svg("text", { x: px(at), y: height - 8, "text-anchor": i === ticks ? "end" : "middle", fill: "var(--soft)", "font-size": 12 }, (at / 1e9).toFixed(2) + " s"));
   }
   const share = ([, failed, runs]) => failed / Math.max(1, runs);
   const steps = curve.points.map((p, i) => `${i ? "L" : "M"}${px(p[0])} ${py(share(p))}`).join("");
@@ -266,7 +267,7 @@ function showCurve() {
     dot.addEventListener("keydown", (event) => { if (event.key === "Enter") go(); });
     chart.append(dot);
   }
-  box.append(chart);
+  return chart;
 }
 
 function showFacts() {
@@ -275,7 +276,7 @@ function showFacts() {
   const size = (bytes) => (bytes / 2 ** 20).toFixed(0) + " MiB";
   const run = [["file", D.file], ["seed", String(D.seed)], ["simulated", (D.run.simulated_ns / 1e9).toFixed(3) + " s"], ["core time", span(D.run.cpu_ns)],
     ["memory", size(D.run.memory_bytes)], ["events", D.run.events.toLocaleString("en")], ["hash", D.run.hash], ...D.build];
-  if (W.skipped) run.push(["on this page", `the last ${W.lines.toLocaleString("en")} lines of the trace, from ${seconds(0, 3)} on`]);
+  if (isPart) run.push(["on this page", `${W.lines.toLocaleString("en")} lines of the trace, from ${seconds(0, 3)} to ${seconds(WHOLE[1], 3)}`]);
   const outcome = (value) => (typeof value === "string" ? value : Object.keys(value)[0].replace("_", " ") + (value.violated ? ": " + value.violated.message : ""));
   const count = (prefix) => Object.entries(D.counters).filter(([name]) => name.startsWith(prefix) && (prefix || !name.includes(" ")))
     .map(([name, value]) => [name.slice(prefix.length), value.toLocaleString("en")]);

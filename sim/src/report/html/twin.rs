@@ -41,7 +41,10 @@ fn rows(lines: &[Line], at: usize) -> (Vec<Value>, usize) {
             "call" => {
                 format!("a client asks n{}: {} (op{})", line.number("node"), line.text("text"), line.number("op"))
             }
-            "return" => format!("op{} {}: {}", line.number("op"), line.text("result"), line.text("text")),
+            "return" => match line.text("result") {
+                "ok" => format!("op{} is told: {}", line.number("op"), line.text("text")),
+                _ => format!("op{} ends: {}", line.number("op"), line.text("text")),
+            },
             "happened" => format!("{} {}", node(line), words::happening(line.text("what"), line)),
             kind => format!("{} {}", node(line), words::happening(kind, line)),
         };

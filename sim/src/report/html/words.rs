@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use serde_json::Value;
 
 use super::super::trace::Line;
+use crate::repro::deed;
 
 /// Of a longer list of links only so many are named.
 const LINKS_MAX: usize = 4;
@@ -70,18 +71,30 @@ pub fn happening(kind: &str, line: &Line) -> String {
         "relief" => "link trouble ends".to_owned(),
         "disk_trouble" => format!("disk trouble: {}", text("what")),
         "disk_relief" => "disk trouble ends".to_owned(),
-        "clock" => format!("clock: offset {} ns, drift {}", line.get("offset_ns"), line.get("drift")),
+        "clock" => clock(line),
         "bound" => format!("is called ${} from here on", text("name")),
         "watch_open" => {
             format!("c{} watches {} from r{}", number("client"), text("keys"), line.get("from"))
         }
         "watch_events" => format!("watch{} sees {}", number("watch"), text("text")),
+        "acts" => format!("the script: {}", deed::in_words(text("verb"), text("arguments"), &[])),
+        "chosen" => format!("{} is {} now ({})", text("selector"), text("members"), text("step")),
         "violation" => format!("{}: {}", text("what"), text("message")),
         other => match text("step") {
             "" => other.replace('_', " "),
             step => format!("{} ({step})", other.replace('_', " ")),
         },
     }
+}
+
+/// What was done to a clock.
+pub fn clock(line: &Line) -> String {
+    let jump = line.get("offset_ns").as_i64().map(|by| format!("jumps by {} ms", by as f64 / 1e6));
+    let drift = line.get("drift").as_f64().map(|drift| match drift {
+        0.0 => "runs right again".to_owned(),
+        drift => format!("runs {:.2} % too {}", drift.abs() * 100.0, if drift < 0.0 { "slowly" } else { "fast" }),
+    });
+    format!("its clock {}", [jump, drift].into_iter().flatten().collect::<Vec<_>>().join(" and "))
 }
 
 fn written(key: &Value, value: &Value) -> String {
