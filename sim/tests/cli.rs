@@ -282,6 +282,7 @@ fn what_depends_on_the_salt_of_maps_is_found() {
 fn the_schema_is_printed() {
     let files = Files::new(&[]);
     assert_eq!(files.sim("schema"), (0, evenkeel_scenario::schema::text()));
+    assert_eq!(files.sim("schema --repro"), (0, evenkeel_sim::repro::schema::text()));
 }
 
 /// Runs the program as a process of its own.

@@ -54,6 +54,37 @@ fn every_committed_scenario_passes() {
     assert!(60 < count, "only {count} files were looked at");
 }
 
+/// That schema is made by the simulator, of the types that read these files; `cargo sim schema --repro` prints it.
+#[test]
+fn every_kept_repro_passes_its_own_schema_and_slips_do_not() {
+    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../scenarios/regressions");
+    let schema = fs::read_to_string(directory.join("schema.json")).unwrap();
+    let schema = serde_json::from_str(&schema).expect("it is JSON");
+    jsonschema::draft7::meta::validate(&schema).expect("the schema is one of draft 7");
+    let validator = jsonschema::draft7::new(&schema).expect("the schema can be used");
+    let kept = files("scenarios/regressions");
+    assert!(20 < kept.len(), "only {} files were looked at", kept.len());
+    for path in &kept {
+        assert_eq!(mistakes(&validator, &fs::read_to_string(path).unwrap()), [""; 0], "{}", path.display());
+    }
+    let whole = "repro = 1\nsignature = \"raft\"\n[failure]\nfound_in = \"a\"\nat_ns = 1\nmessage = \"m\"\n[run]\nseed = 3\nscenario = \"\"\n";
+    assert_eq!(mistakes(&validator, whole), [""; 0]);
+    for (from, to, place) in [
+        ("repro = 1", "repro = 2", "/repro"),
+        ("signature", "signatur", ""),
+        ("seed = 3", "seed = -3", "/run/seed"),
+        ("[run]", "[run]\nsede = 3", "/run"),
+        ("[run]", "[run]\noverrides = { \"net/n1>n2\" = \"0x1\" }", "/run/overrides"),
+        ("[run]", "[run]\noverrides = { \"net/n1>n2#1\" = \"1\" }", "/run/overrides/net~1n1>n2#1"),
+        ("[failure]", "today = \"fials\"\n[failure]", "/today"),
+        ("[run]", "[chain]\nhash = \"xyz\"\nevents = 1\n[run]", "/chain/hash"),
+        ("at_ns = 1\n", "", "/failure"),
+    ] {
+        let found = mistakes(&validator, &whole.replace(from, to));
+        assert!(found.iter().any(|mistake| mistake.starts_with(&format!("{place}:"))), "{to}{found:#?}");
+    }
+}
+
 #[test]
 fn every_resolved_run_passes() {
     let validator = validator();

@@ -1,7 +1,9 @@
 //! The rolling hash.
 
+use std::borrow::Cow;
 use std::fmt;
 
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::Error;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
@@ -25,6 +27,18 @@ impl<'de> Deserialize<'de> for Hash128 {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Hash128, D::Error> {
         let text = String::deserialize(deserializer)?;
         u128::from_str_radix(&text, 16).map(Hash128).map_err(D::Error::custom)
+    }
+}
+
+impl JsonSchema for Hash128 {
+    fn inline_schema() -> bool {
+        true
+    }
+    fn schema_name() -> Cow<'static, str> {
+        "Hash128".into()
+    }
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "type": "string", "pattern": "^[0-9a-fA-F]{1,32}$" })
     }
 }
 

@@ -8,7 +8,7 @@ use super::bench::BenchArgs;
 use super::determinism::CheckArgs;
 use super::export::{CampaignArgs, ExportArgs};
 use super::fuzz::{FuzzArgs, GenerateArgs, MergeArgs};
-use super::lint::LintArgs;
+use super::lint::{LintArgs, SchemaArgs};
 use super::mutants::MutantsArgs;
 use super::replay::{OneRun, ReplayArgs};
 use super::run::RunArgs;
@@ -54,8 +54,8 @@ pub enum Command {
     Bench(BenchArgs),
     /// Checks scenario files without running them
     Lint(LintArgs),
-    /// Prints the JSON Schema of scenario files, for editors
-    Schema,
+    /// Prints the JSON Schema of scenario files, or of repro files, for editors
+    Schema(SchemaArgs),
     /// Names the scenarios in scenarios/
     List,
     /// Names the points in the code that fp(POINT) may mean

@@ -34,9 +34,18 @@ pub fn lint(paths: &[String], world: &World, out: &mut dyn Write) -> Result<bool
     Ok(true)
 }
 
+/// Of which files.
+#[derive(clap::Args, Debug)]
+pub struct SchemaArgs {
+    /// Of repro files instead of scenarios
+    #[arg(long)]
+    pub repro: bool,
+}
+
 /// Prints the schema.
-pub fn schema(out: &mut dyn Write) -> Result<bool, CliError> {
-    out.write_all(evenkeel_scenario::schema::text().as_bytes())?;
+pub fn schema(args: &SchemaArgs, out: &mut dyn Write) -> Result<bool, CliError> {
+    let text = if args.repro { crate::repro::schema::text() } else { evenkeel_scenario::schema::text() };
+    out.write_all(text.as_bytes())?;
     Ok(true)
 }
 

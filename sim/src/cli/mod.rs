@@ -102,7 +102,7 @@ fn obey(command: Command, world: &World, out: &mut dyn Write) -> Result<bool, Cl
         Command::Mutants(args) => mutants::mutants(&args, world, out),
         Command::Bench(args) => bench::bench(&args, world, out),
         Command::Lint(args) => lint::lint(&args.paths, world, out),
-        Command::Schema => lint::schema(out),
+        Command::Schema(args) => lint::schema(&args, out),
         Command::List => lint::list(out),
         Command::Points => lint::points(world, out),
         Command::Worker => worker::work(world, out),

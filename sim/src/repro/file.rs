@@ -10,6 +10,7 @@ use std::sync::OnceLock;
 
 use evenkeel_scenario::decision::parse_point;
 use evenkeel_scenario::{Cell, Decisions, Scenario};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::signature::Signature;
@@ -23,7 +24,7 @@ pub const VERSION: u32 = 1;
 pub const MARK_EVERY: usize = 16;
 
 /// What the file is about today.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Today {
     /// The run fails with the signature: a planted bug, or one that nobody has mended yet.
@@ -34,7 +35,8 @@ pub enum Today {
 }
 
 /// Which build a repro was made by.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
 pub struct Build {
     /// The commit, with `-dirty` when files differed from it.
     pub commit: String,
@@ -84,7 +86,8 @@ fn ask(program: &str, arguments: &[&str]) -> Option<String> {
 }
 
 /// How the failure showed itself.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
 pub struct Failure {
     /// The scenario file in which it was found.
     pub found_in: String,
@@ -98,7 +101,8 @@ pub struct Failure {
 }
 
 /// How large a run is.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
 pub struct Size {
     /// Members at the start.
     pub members: u64,
@@ -118,7 +122,8 @@ impl Size {
 }
 
 /// The size before and after shrinking.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
 pub struct Shrunk {
     /// As found.
     pub from: Size,
@@ -127,7 +132,8 @@ pub struct Shrunk {
 }
 
 /// The identity of the run in the build that made the file.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
 pub struct Chain {
     /// The hash over all events.
     pub hash: Hash128,
@@ -157,22 +163,25 @@ pub fn mark(lines: &[String]) -> String {
 }
 
 /// The run.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
 pub struct Played {
     /// The seed.
     pub seed: u64,
     /// Draws that are not the seed's: `label#occurrence`, and the number drawn.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(extend("propertyNames" = { "pattern": "^.+#[0-9]+$" }, "additionalProperties" = { "type": "string", "pattern": "^0x[0-9a-fA-F]{1,16}$" }))]
     pub overrides: BTreeMap<String, String>,
     /// A scenario of one cell, everything in it fixed.
     pub scenario: String,
 }
 
 /// A repro file. [`Repro::to_toml`] and [`Repro::parse`] are its text.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Repro {
     /// The version of the format.
+    #[schemars(extend("const" = VERSION))]
     pub repro: u32,
     /// Which failure.
     pub signature: Signature,
