@@ -36,6 +36,7 @@ const PROMISES: &[(&str, &str)] = &[
     ("lease_ok", "a lease ends neither early nor late, and its keys with it"),
     ("state-hash", "members that have applied the same entries have the same state"),
     ("hash_agree", "members that have applied the same entries have the same state"),
+    ("overstays", "who was removed ends by itself"),
     ("availability", "a cluster that nothing troubles answers"),
     ("converged", "once all faults are over, all members come to the same state"),
     ("heals", "once all faults are over, every client gets on"),

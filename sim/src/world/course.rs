@@ -52,6 +52,9 @@ const AUDITS_MAX: usize = 3;
 /// How long the last events may take to arrive.
 const LAST_EVENTS_MAX: Duration = Duration::from_secs(5);
 
+/// A removed member's process does not end.
+const OVERSTAYS: &str = "overstays";
+
 /// A promise of the system, or an expectation of the scenario, that was broken.
 #[derive(Clone, Debug)]
 pub struct Broken {
@@ -283,7 +286,7 @@ impl Course {
             return false;
         }
         let since = *self.calm_since.get_or_insert(now);
-        since + settle.to_std() <= now && !self.monitors.iter().any(Monitor::waits)
+        since + settle.to_std() <= now && !self.monitors.iter().any(Monitor::waits) && !self.stage.anybody_leaves()
     }
 
     /// Which choices were made since it was told last, for who wants to change one of them.
@@ -304,6 +307,9 @@ impl Course {
         }
         if let Some(violation) = self.feed.violation() {
             return Some(Broken::by(&violation));
+        }
+        if let Some(message) = self.stage.overstays() {
+            return Some(Broken { what: OVERSTAYS.to_owned(), at: self.feed.now(), message });
         }
         for monitor in &mut self.monitors {
             match monitor.observe(&self.view) {

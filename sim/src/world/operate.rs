@@ -30,7 +30,7 @@ const RETRY_INTERVAL: Duration = Duration::from_millis(250);
 const AGREEMENT_PATIENCE: Duration = Duration::from_secs(10);
 /// An operator that insists gives up after this.
 const OPERATOR_PATIENCE: Duration = Duration::from_secs(40);
-/// A removed member has so long to stop by itself.
+/// A removed member's process ends so soon after that, and after the end of all faults: whoever is asked tells it.
 const REMOVED_PATIENCE: Duration = Duration::from_secs(15);
 
 /// Swaps in one roll: members that crash may have to be taken more than once.
@@ -262,8 +262,8 @@ impl Stage {
         }
     }
 
-    /// The member leaves; its process should notice.
-    async fn remove(self: &Arc<Self>, number: u64, insist: bool) -> Result<(), String> {
+    /// The member leaves; its process ends by itself.
+    async fn remove(&self, number: u64, insist: bool) -> Result<(), String> {
         let id = self.cluster.names.id(number);
         let ask = |connection: Connection| async move {
             connection.cluster().member_remove(pb::MemberRemoveRequest { id }).await
@@ -275,12 +275,30 @@ impl Stage {
             (Err(reason), _) => return Err(reason),
         }
         self.cluster.names.left(number);
-        let stage = Arc::clone(self);
-        tokio::spawn(async move {
-            stage.feed.time().sleep(REMOVED_PATIENCE).await;
-            stage.cluster.stop(number).await;
-        });
+        self.leaving.lock().expect("one thread").insert(number, self.feed.now());
         Ok(())
+    }
+
+    /// Whether some member's process has still to find out that it was removed.
+    pub fn anybody_leaves(&self) -> bool {
+        self.leaving.lock().expect("one thread").keys().any(|number| self.cluster.machine(*number).is_up())
+    }
+
+    /// Who should have ended long ago, once it is calm, in a sentence.
+    pub fn overstays(&self) -> Option<String> {
+        if !self.is_calm() {
+            return None;
+        }
+        let now = self.feed.now();
+        let leaving = self.leaving.lock().expect("one thread");
+        let stays = |(number, since): &(&u64, &Duration)| {
+            self.cluster.machine(**number).is_up() && **since + REMOVED_PATIENCE < now
+        };
+        let (number, since) = leaving.iter().find(stays)?;
+        let (patience, since) = (REMOVED_PATIENCE.as_secs(), since.as_secs_f64());
+        Some(format!(
+            "n{number} was removed, and its process still runs {patience} s after {since:.3} s, when it could know"
+        ))
     }
 
     async fn update(&self, number: u64, insist: bool) -> Result<(), String> {

@@ -61,6 +61,8 @@ pub struct Stage {
     subjects: Mutex<BTreeMap<String, u64>>,
     /// Held by the step that operates the cluster.
     pub(super) operator: tokio::sync::Mutex<()>,
+    /// Members that were removed, and since when they can find that out.
+    pub(super) leaving: Mutex<BTreeMap<u64, Duration>>,
 }
 
 /// What a power loss does.
@@ -91,9 +93,9 @@ impl Stage {
         view: View,
         power: Power,
     ) -> Stage {
-        let (troubles, subjects, operator) = Default::default();
+        let (troubles, subjects, operator, leaving) = Default::default();
         let power = Mutex::new(power);
-        Stage { cluster, feed, draws, connections, bound, view, power, troubles, subjects, operator }
+        Stage { cluster, feed, draws, connections, bound, view, power, troubles, subjects, operator, leaving }
     }
 
     /// A fault begins.
@@ -185,7 +187,9 @@ impl Stage {
         self.heal_all(rules);
         for machine in &self.cluster.machines {
             self.cluster.resume(machine.number);
-            if !self.cluster.names.present().contains(&machine.number) {
+            if let Some(since) = self.leaving.lock().expect("one thread").get_mut(&machine.number) {
+                *since = self.feed.now();
+            } else if !self.cluster.names.present().contains(&machine.number) {
                 self.cluster.kill(machine.number, Crash::Kill);
             } else if !machine.is_meant_to_run() {
                 self.cluster.start(machine.number);
