@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use evenkeel_mvcc::Store;
 use evenkeel_raft::types::SnapshotMeta;
-use evenkeel_raft::{Entry, HardState, Index, Payload, Raft, Restored, Term};
+use evenkeel_raft::{HardState, Index, Raft, Restored, Term};
 use evenkeel_storage::checkpoint::stored_identity;
 use evenkeel_storage::wal::{Identity, Options};
 use evenkeel_storage::{LogStart, Place, Wal};
@@ -151,7 +151,8 @@ pub async fn boot(config: &Config, env: &Env) -> Result<Booted, ServeError> {
                 return Err(ServeError::Data(membership::REMOVED.into()));
             }
             let logged = recovered.entries.iter().map(|(entry, _)| entry);
-            check_directory(config, ids, logged_cluster(&found.state, logged))?;
+            let known = membership::apply::logged(&found.state, logged).last().expect("the applied one at least");
+            check_directory(config, ids, known)?;
             let places = recovered.entries.iter().map(|(entry, place)| (entry.index, *place)).collect();
             let restored = Restored {
                 hard_state: recovered.hard_state,
@@ -181,18 +182,6 @@ pub async fn boot(config: &Config, env: &Env) -> Result<Booted, ServeError> {
             Ok(Booted { ids, raft, wal, state, storage, places: Vec::new() })
         }
     }
-}
-
-/// The cluster as the whole log describes it, whether applied yet or not.
-fn logged_cluster<'a>(state: &State, log: impl Iterator<Item = &'a Entry>) -> Cluster {
-    let mut cluster = state.cluster().clone();
-    for entry in log.filter(|entry| state.store.applied().0 < entry.index.0) {
-        if let Payload::Config(change) = &entry.payload {
-            // What is refused changes nothing; applying it for good says why.
-            let _ = membership::apply::apply(&mut cluster, change);
-        }
-    }
-    cluster
 }
 
 /// A directory that is clearly another member's is refused. Addresses may have changed since the cluster was founded,

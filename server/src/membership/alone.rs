@@ -18,7 +18,7 @@ use super::{MembershipChange, apply};
 use crate::ServeError;
 use crate::config::Config;
 use crate::member::Ids;
-use crate::state::{Cluster, State};
+use crate::state::State;
 
 /// Makes this member the whole cluster.
 pub async fn begin(
@@ -43,7 +43,7 @@ pub async fn begin(
     let last = recovered.entries.last().map_or(Index(applied), |(entry, _)| entry.index.max(Index(applied)));
     let term = recovered.hard_state.term.0.max(applied_term) + 1;
     let hard_state = HardState { term: evenkeel_raft::Term(term), vote: Some(own) };
-    let record = record(ids.member, config, state.cluster(), recovered, applied);
+    let record = record(ids.member, config, state, recovered);
     let told = MembershipChange { request_id: 0, change: Some(Change::Alone(record)) };
     let payload = ConfigEntry { configuration: alone, data: told.encode_to_vec().into() };
     let entry = Entry { term: hard_state.term, index: last.next(), payload: Payload::Config(payload.into()) };
@@ -66,16 +66,9 @@ pub fn newest_configuration<'a>(state: &'a State, recovered: &'a Recovered) -> &
 }
 
 /// The member as the log knew it last: the newest entries may remove it. As the flags say when no log knows.
-fn record(own: u64, config: &Config, applied: &Cluster, recovered: &Recovered, applied_index: u64) -> Member {
-    let mut cluster = applied.clone();
-    let mut newest = cluster.members.get(&own).cloned();
-    for (entry, _) in recovered.entries.iter().filter(|(entry, _)| applied_index < entry.index.0) {
-        if let Payload::Config(change) = &entry.payload {
-            // What is refused changes nothing.
-            let _ = apply::apply(&mut cluster, change);
-            newest = cluster.members.get(&own).cloned().or(newest);
-        }
-    }
+fn record(own: u64, config: &Config, state: &State, recovered: &Recovered) -> Member {
+    let log = recovered.entries.iter().map(|(entry, _)| entry);
+    let newest = apply::logged(state, log).filter_map(|mut cluster| cluster.members.remove(&own)).last();
     let by_flags = || Member {
         id: own,
         name: config.name.clone(),

@@ -1,12 +1,14 @@
 //! The state machine's half of a change. Reads nothing but the state and the entry.
 
+use std::iter;
+
 use evenkeel_proto::store as pb;
-use evenkeel_raft::ConfigEntry;
+use evenkeel_raft::{ConfigEntry, Entry, Payload};
 use prost::Message;
 
 use super::{Change, MembershipChange, rules};
 use crate::error::RequestError;
-use crate::state::{Cluster, MemberInfo};
+use crate::state::{Cluster, MemberInfo, State};
 
 /// What applying a configuration did.
 #[derive(Debug, PartialEq, Eq)]
@@ -15,6 +17,21 @@ pub struct Outcome {
     pub request_id: u64,
     /// Whether the change was made.
     pub result: Result<(), RequestError>,
+}
+
+/// The cluster as it was applied, and then as each entry of the log behind that makes it, committed or not.
+pub fn logged<'a>(state: &State, log: impl Iterator<Item = &'a Entry>) -> impl Iterator<Item = Cluster> {
+    let (applied, _) = state.store.applied();
+    let changes = log.filter(move |entry| applied < entry.index.0).filter_map(|entry| match &entry.payload {
+        Payload::Config(change) => Some(change),
+        _ => None,
+    });
+    let known = state.cluster().clone();
+    iter::once(known.clone()).chain(changes.scan(known, |cluster, change| {
+        // What is refused changes nothing; applying it for good says why.
+        let _ = apply(cluster, change);
+        Some(cluster.clone())
+    }))
 }
 
 /// Applies an entry that puts a configuration in force. An error means that this member's copy cannot be trusted.
