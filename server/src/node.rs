@@ -11,11 +11,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use evenkeel_proto::etcdserverpb as pb;
 use evenkeel_raft::message::{Body, Message};
 use evenkeel_raft::ready::{Input as RaftInput, ProposeError, Ready, Role, WriteSeq};
 use evenkeel_raft::{ChangeError, Configuration, Data, Entry, Index, Mutant, NodeId, Raft, Term};
-use prost::Message as _;
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -32,7 +30,7 @@ use crate::queue::{Limits, Receiver, Weigh};
 use crate::reads::Reads;
 use crate::retention::{self, Retention};
 use crate::wal::LogWork;
-use crate::{ask, handover, peer, snapshot_receive, snapshot_send};
+use crate::{ask, handover, peer, snapshot_receive, snapshot_send, version};
 
 /// Requests and completions waiting for the driver: as many bytes as the core takes in before it refuses.
 pub const INPUT_QUEUE: Limits = Limits { items: 16_384, bytes: 256 << 20 };
@@ -370,7 +368,9 @@ impl Node {
         };
         self.member.contacts().heard(from, now);
         match content {
-            peer::Content::Raft(Message { body: Body::Propose { data }, .. }) if !Self::can_be_applied(&data) => {
+            peer::Content::Raft(Message { body: Body::Propose { data }, .. })
+                if !version::may_be_forwarded(Arc::clone(&data)) =>
+            {
                 if self.roster.may_log_refusal(now) {
                     tracing::warn!(peer = %from, bytes = data.len(), "dropped a proposal that no member could apply");
                 }
@@ -537,14 +537,6 @@ impl Node {
         if self.member.transferring().send_if_modified(changed) && transferring.is_none() {
             self.unpark();
         }
-    }
-
-    /// Whether what another member proposes may enter the log: an entry that cannot be decoded, or raises the cluster
-    /// version above a member's release, would end every member, and again after each start. Only a leader sets the
-    /// version.
-    fn can_be_applied(data: &Data) -> bool {
-        let request = pb::InternalRaftRequest::decode(Bytes::from_owner(Arc::clone(data)));
-        request.is_ok_and(|request| request.cluster_version_set.is_none())
     }
 
     /// Whether a proposal that was forwarded to the leader of `term` may still be taken here, but not now.

@@ -20,8 +20,10 @@ pub mod storage;
 
 pub use release::Release;
 
+use bytes::Bytes;
 use evenkeel_proto::etcdserverpb as pb;
 use evenkeel_raft::Index;
+use prost::Message as _;
 
 use crate::env::Event;
 use crate::member::Member;
@@ -42,5 +44,29 @@ pub(crate) fn applied(member: &Member, request: &pb::InternalRaftRequest) {
     }
 }
 
+/// Whether what another member proposes may enter the log: an entry that cannot be decoded, or raises the cluster version
+/// above a member's release, would end every member, and again after each start. Only a leader sets the version.
+pub(crate) fn may_be_forwarded(data: impl AsRef<[u8]> + Send + 'static) -> bool {
+    let request = pb::InternalRaftRequest::decode(Bytes::from_owner(data));
+    request.is_ok_and(|request| request.cluster_version_set.is_none())
+}
+
 /// Our own version.
 pub const EVENKEEL: &str = env!("CARGO_PKG_VERSION");
+
+#[cfg(test)]
+mod tests {
+    use evenkeel_proto::membershippb::ClusterVersionSetRequest;
+
+    use super::*;
+
+    #[test]
+    fn another_member_proposes_neither_what_nobody_can_read_nor_a_cluster_version() {
+        let put = pb::InternalRaftRequest { put: Some(pb::PutRequest::default()), ..Default::default() };
+        let cluster_version_set = Some(ClusterVersionSetRequest { ver: "9.9.0".to_owned() });
+        let version = pb::InternalRaftRequest { cluster_version_set, ..Default::default() };
+        assert!(may_be_forwarded(put.encode_to_vec()));
+        assert!(!may_be_forwarded(version.encode_to_vec()));
+        assert!(!may_be_forwarded(vec![0xff; 4]));
+    }
+}

@@ -213,9 +213,7 @@ impl Member {
 
     async fn make(&self, change: MembershipChange, term: u64) -> Outcome {
         let deadline = self.now() + self.request_timeout();
-        // Nobody is asked to begin anew.
-        let told = change.change.clone().filter(|change| !matches!(change, Change::Alone(_)));
-        let told = told.ok_or(RequestError::MemberNotFound)?;
+        let told = askable(&change).ok_or(RequestError::MemberNotFound)?;
         let limits = self.limits();
         let applied = self.await_answer(change.request_id);
         let index = loop {
@@ -315,6 +313,11 @@ impl Member {
     }
 }
 
+/// What may be asked of a leader. To begin anew is none of it: a member that stands alone does that by itself.
+fn askable(change: &MembershipChange) -> Option<Change> {
+    change.change.clone().filter(|change| !matches!(change, Change::Alone(_)))
+}
+
 /// What became of an entry that was waited for. [`RequestError::NotLeader`] when it is lost with its leader's term.
 fn known(answer: Result<Answer, RecvError>) -> Result<(), RequestError> {
     match answer {
@@ -348,5 +351,13 @@ mod tests {
         assert_eq!(is_new(7, 13), Ok(false));
         assert_eq!(is_new(8, 14), Ok(true), "nobody asks for the first again");
         assert_eq!(changes.asked.lock().unwrap().outcomes.len(), REMEMBERED_MAX);
+    }
+
+    #[test]
+    fn no_leader_is_asked_to_begin_anew() {
+        let asked = |change| askable(&MembershipChange { request_id: 1, change });
+        assert_eq!(asked(Some(Change::Alone(pb::Member { id: 1, ..Default::default() }))), None);
+        assert_eq!(asked(None), None);
+        assert_eq!(asked(Some(Change::Remove(2))), Some(Change::Remove(2)));
     }
 }
