@@ -277,12 +277,22 @@ pub enum Event<'a> {
         /// The state after this entry.
         index: Index,
     },
-    /// A snapshot is about to replace this member's log and state.
+    /// A snapshot replaces this member's log, and will replace its state once what was handed to it before is applied:
+    /// see [`Event::StateReplaced`].
     SnapshotInstalled {
         /// The state after this entry.
         index: Index,
         /// That entry's term.
         term: Term,
+        /// Its revision.
+        revision: i64,
+        /// The state hash.
+        state_hash: u128,
+    },
+    /// A snapshot's state has taken the place of this member's.
+    StateReplaced {
+        /// The last entry it contains.
+        index: Index,
         /// Its revision.
         revision: i64,
         /// The state hash.

@@ -251,7 +251,7 @@ pub enum Observation {
         /// The member.
         member: MemberId,
     },
-    /// White box: a snapshot replaced the member's log and state.
+    /// White box: a snapshot replaced the member's log; its state follows ([`Observation::StateReplaced`]).
     SnapshotInstalled {
         /// The member.
         member: MemberId,
@@ -259,6 +259,13 @@ pub enum Observation {
         index: Index,
         /// That entry's term.
         term: Term,
+    },
+    /// White box: a snapshot's state took the place of the member's.
+    StateReplaced {
+        /// The member.
+        member: MemberId,
+        /// The last entry it contains.
+        index: Index,
     },
     /// White box: the member's commit index grew.
     Committed {
@@ -303,6 +310,7 @@ impl Observation {
                 | Configured { .. }
                 | Replaced { .. }
                 | SnapshotInstalled { .. }
+                | StateReplaced { .. }
                 | Committed { .. }
                 | Applied { .. }
                 | Durable { .. }

@@ -254,6 +254,17 @@ impl Raft {
         life.log.restart(index.0);
         life.base_term = term;
         life.commit = index;
+        Ok(())
+    }
+
+    /// A snapshot's state took the place of the member's. What was committed before the snapshot came may have been
+    /// applied in between.
+    pub fn state_replaced(&mut self, at: Moment, member: MemberId, index: Index) -> Verdict {
+        let life = self.life(member);
+        if let Some(applied) = life.applied.filter(|applied| index < *applied) {
+            let message = format!("replaces its state at {applied} by an older one at {index}");
+            return Err(fail(at, member, message).with([Related::Index(index)]));
+        }
         life.applied = Some(index);
         Ok(())
     }

@@ -284,6 +284,9 @@ impl Oracles {
                 self.ledger.snapshot_installed(member, index);
                 self.ask(raft::NAME, |all| all.raft.snapshot_installed(at, member, index, term));
             }
+            StateReplaced { member, index } => {
+                self.ask(raft::NAME, |all| all.raft.state_replaced(at, member, index));
+            }
             Committed { member, index } => {
                 self.ask(raft::NAME, |all| all.raft.committed(at, member, index));
                 self.ask(ledger::NAME, |all| all.ledger.committed(at, member, index));

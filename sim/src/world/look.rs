@@ -277,13 +277,8 @@ impl Observer for Look {
                 self.feed.log("snapshot_sent", &[node, ("to", Value::U64(to)), ("index", Value::U64(index.0))]);
                 self.change(|seen| seen.snapshots_sent += 1);
             }
-            Event::SnapshotInstalled { index, term, revision, state_hash } => {
-                self.change(|seen| {
-                    seen.applied = index.0;
-                    seen.committed = seen.committed.max(index.0);
-                    seen.revision = revision;
-                    seen.state_hash = state_hash;
-                });
+            Event::SnapshotInstalled { index, term, revision, .. } => {
+                self.change(|seen| seen.committed = seen.committed.max(index.0));
                 let fields = [node, ("index", Value::U64(index.0))];
                 self.feed.log_with("snapshot_installed", &fields, || json!({"revision": revision, "term": term.0}));
                 let (to, leader) = self.with(|seen| (seen.release, seen.standing.leader));
@@ -291,6 +286,14 @@ impl Observer for Look {
                 let text = |release: Option<&str>| Told::Text(release.unwrap_or_default().to_owned());
                 self.happened("snapshot", [("from", text(from)), ("to", text(to))]);
                 self.feed.observe(Observation::SnapshotInstalled { member, index: Index(index.0), term: Term(term.0) });
+            }
+            Event::StateReplaced { index, revision, state_hash } => {
+                self.change(|seen| {
+                    seen.applied = index.0;
+                    seen.revision = revision;
+                    seen.state_hash = state_hash;
+                });
+                self.feed.observe(Observation::StateReplaced { member, index: Index(index.0) });
             }
             Event::LeaseExpired { lease } => {
                 self.feed.log("lease_expired", &[node, ("lease", Value::I64(lease))]);

@@ -149,9 +149,26 @@ fn a_snapshot_jumps_forward_over_what_is_committed() {
     let install =
         |index, term| SnapshotInstalled { member: MemberId(3), index: Index(index), term: evenkeel_check::Term(term) };
     let committed = [append(1, 1, 1), append(1, 2, 1), append(1, 3, 1), commit(1, 3)];
-    let after = [install(2, 1), append(3, 3, 1), commit(3, 3), apply(3, 3, 1)];
+    let after = [install(2, 1), replaced(3, 2), append(3, 3, 1), commit(3, 3), apply(3, 3, 1)];
     check(committed.clone().into_iter().chain(after), "");
     check(committed.into_iter().chain([install(2, 9)]), "but t1 is committed there");
+}
+
+fn replaced(member: u64, index: u64) -> Observation {
+    StateReplaced { member: MemberId(member), index: Index(index) }
+}
+
+#[test]
+fn what_was_committed_before_a_snapshot_came_may_be_applied_until_it_replaces_the_state() {
+    let committed = [append(1, 1, 1), append(1, 2, 1), append(1, 3, 1), append(1, 4, 1), commit(1, 4)];
+    let holds = [append(3, 1, 1), append(3, 2, 1), commit(3, 2)];
+    let install = SnapshotInstalled { member: MemberId(3), index: Index(3), term: Term(1) };
+    let begun: Vec<Observation> = committed.into_iter().chain(holds).chain([install]).collect();
+    let then = |after: &[Observation]| begun.clone().into_iter().chain(after.to_vec()).collect::<Vec<_>>();
+    let late = [apply(3, 1, 1), apply(3, 2, 1), replaced(3, 3), append(3, 4, 1), commit(3, 4), apply(3, 4, 1)];
+    check(then(&late), "");
+    check(then(&[replaced(3, 3), apply(3, 2, 1)]), "applies i2 after i3");
+    check(then(&[apply(3, 1, 1), apply(3, 2, 1), replaced(3, 1)]), "by an older one at i1");
 }
 
 #[test]
