@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use evenkeel_mvcc::{Command, Response, Store};
+use evenkeel_mvcc::{Command, Store};
 use evenkeel_proto::etcdserverpb as pb;
 use evenkeel_raft::types::SnapshotMeta;
 use evenkeel_raft::{ConfigEntry, Entry, Mutant, NodeId, Payload, Term};
@@ -84,10 +84,11 @@ impl Applier {
     async fn install(&mut self, staged: Staged) {
         point(self.member.env(), "apply.before_install").await;
         let Staged { meta, state, pins, .. } = staged;
-        let revision = state.store.revision().0;
+        let (index, revision, state_hash) = (meta.index, state.store.revision().0, state.hash());
         pins.into_iter().for_each(Pin::keep);
         self.member.places().forget_upto(meta.index);
         self.member.install(state);
+        self.member.env().observer.observe(Event::StateReplaced { index, revision, state_hash });
         self.checkpointer.installed(meta.index);
         self.member.storage().cluster_changed();
         point(self.member.env(), "apply.installed").await;
@@ -150,7 +151,7 @@ impl Applier {
         let outcome = outcome.map_err(|error| format!("entry {index} cannot be decoded: {error}"))?;
         self.member.membership_changed();
         let revision = self.member.view().revision().0;
-        let answer = outcome.result.map(|()| Reply { result: Ok(Response::Compact), revision });
+        let answer = outcome.result.map(|()| Reply::done(revision));
         Ok(self.member.awaits(outcome.request_id).then_some((outcome.request_id, answer)))
     }
 
@@ -236,13 +237,13 @@ impl Applier {
                 outcome
                     .map(|outcome| {
                         changes.clone_from(&outcome.events);
-                        Ok(self.effects(&command, outcome, &state.store))
+                        Ok(self.effects(&command, outcome, &state.store, member.awaits(id)))
                     })
                     .map_err(|error| format!("entry {index} needs a value that cannot be read: {error}"))
             } else {
                 apply_cluster(state, &request);
                 state.store.note_applied(index.0, term.0);
-                Ok(Ok(Reply { result: Ok(Response::Compact), revision: state.store.revision().0 }))
+                Ok(Ok(Reply::done(state.store.revision().0)))
             };
             (answer, state.store.revision().0, state.hash())
         });
@@ -267,8 +268,11 @@ impl Applier {
     }
 
     /// Watch events, lease deadlines and value accounting of one applied command.
-    fn effects(&self, command: &Command, outcome: evenkeel_mvcc::Outcome, store: &Store) -> Reply {
+    fn effects(&self, command: &Command, outcome: evenkeel_mvcc::Outcome, store: &Store, awaited: bool) -> Reply {
         let member = &self.member;
+        // Before anything is freed: who asked reads the values later, and the log may shrink until then.
+        let shown = outcome.result.as_ref().ok().filter(|_| awaited);
+        let pin = shown.and_then(|response| member.values().pin_shown(response));
         if let Some(events) = &outcome.events {
             for event in &events.events {
                 // A put that keeps the value refers to the bytes that were there before.
@@ -281,7 +285,7 @@ impl Applier {
         member.values().freed(&outcome.freed);
         member.leases().applied(command, store, member.lease_now());
         let misread = matches!(command, Command::Put(_)) && member.config().mutants.on(Mutant::Canary);
-        Reply { result: outcome.result, revision: outcome.revision.0 - i64::from(misread) }
+        Reply { result: outcome.result, revision: outcome.revision.0 - i64::from(misread), pin }
     }
 }
 

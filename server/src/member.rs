@@ -29,7 +29,7 @@ use crate::peer;
 use crate::places::Places;
 use crate::queue::Sender;
 use crate::quota::Quota;
-use crate::reader::Reader;
+use crate::reader::{Pin, Reader};
 use crate::service::watch_hub::WatchHub;
 use crate::snapshot_send::Transfers;
 use crate::state::State;
@@ -62,6 +62,15 @@ pub struct Reply {
     pub result: Result<Response, Error>,
     /// The revision after it.
     pub revision: i64,
+    /// What it shows can be read as long as this lives, whatever compaction frees.
+    pub pin: Option<Pin>,
+}
+
+impl Reply {
+    /// Says that it is done, and shows nothing.
+    pub(crate) fn done(revision: i64) -> Reply {
+        Reply { result: Ok(Response::Compact), revision, pin: None }
+    }
 }
 
 /// Where the member stands in the log.

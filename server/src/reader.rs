@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use evenkeel_mvcc::{Store, ValueRef, Values, VersionKind};
+use evenkeel_mvcc::{Response, Store, ValueRef, Values, VersionKind};
 use evenkeel_storage::{Hold, Place, ValueError, ValueLog};
 
 /// Reads values and keeps count of how many bytes of each segment still live.
@@ -72,6 +72,18 @@ impl Reader {
         Pin { log: Arc::clone(&self.log), places: places.to_vec() }
     }
 
+    /// Keeps the segments with the values that an answer shows, which may be read long after the state has moved on.
+    pub fn pin_shown(&self, answer: &Response) -> Option<Pin> {
+        let mut places: Vec<Place> = Vec::new();
+        answer.each_row(&mut |row| {
+            let segment = row.value.segment;
+            if row.value.len > 0 && places.iter().all(|place| place.segment != segment) {
+                places.push(Place { segment, offset: 0, len: 1 });
+            }
+        });
+        (!places.is_empty()).then(|| self.pin(&places))
+    }
+
     /// The state `old` was replaced by one whose values were pinned.
     pub fn replaced(&self, old: &Store) {
         for at in values_of(old) {
@@ -119,6 +131,12 @@ impl Pin {
     /// A version refers to the values now.
     pub fn keep(mut self) {
         self.places.clear();
+    }
+}
+
+impl std::fmt::Debug for Pin {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_list().entries(&self.places).finish()
     }
 }
 

@@ -299,6 +299,20 @@ pub enum Response {
     LeaseCheckpoint,
 }
 
+impl Response {
+    /// Calls `each` with every row that the answer shows.
+    pub fn each_row(&self, each: &mut impl FnMut(&Row)) {
+        match self {
+            Response::Put { prev } => prev.iter().for_each(each),
+            Response::DeleteRange { prev, .. } => prev.iter().for_each(each),
+            Response::Range(result) => result.rows.iter().for_each(each),
+            Response::Txn { responses, .. } => responses.iter().for_each(|(response, _)| response.each_row(each)),
+            Response::Compact | Response::LeaseGrant { .. } | Response::LeaseRevoke { .. } => {}
+            Response::LeaseCheckpoint => {}
+        }
+    }
+}
+
 /// All that came of a command.
 #[must_use]
 #[derive(Clone, Debug, PartialEq)]

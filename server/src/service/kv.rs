@@ -3,10 +3,9 @@
 
 use std::sync::Arc;
 
-use evenkeel_mvcc::{Error, RangeQuery, RangeResult, Response as Applied, Store};
+use evenkeel_mvcc::{Error, RangeQuery, Response as Applied, Store};
 use evenkeel_proto::etcdserverpb as pb;
 use evenkeel_proto::etcdserverpb::kv_server::Kv;
-use evenkeel_storage::ValueError;
 use tonic::{Request, Response, Status};
 
 use super::range_stream::RangeStream;
@@ -15,18 +14,18 @@ use super::{compose, translate};
 use crate::env::point;
 use crate::error::RequestError;
 use crate::member::{Member, Reply};
+use crate::reader::Pin;
 use crate::version::Release;
 
 const SERVICE: &str = "etcdserverpb.KV";
+
+type Written = (Applied, pb::ResponseHeader, Option<Pin>);
 
 /// `etcdserverpb.KV`.
 #[derive(Clone)]
 pub struct KvService {
     member: Arc<Member>,
 }
-
-/// How often a read is repeated because a value it looked at was moved.
-const MOVED_MAX: usize = 3;
 
 impl KvService {
     /// The service of `member`.
@@ -39,29 +38,31 @@ impl KvService {
         if serializable { Ok(()) } else { self.member.read_barrier().await }
     }
 
-    /// The present state's answer. When a value was moved while it was looked at, the state that knows where answers.
-    fn read(&self, query: &RangeQuery) -> Result<RangeResult, RequestError> {
-        let mut result = self.member.view().range(query, self.member.values());
-        for _ in 0..MOVED_MAX {
-            let Err(ValueError::Gone { .. }) = result else { break };
-            result = self.member.view().range(query, self.member.values());
-        }
-        Ok(result.map_err(|error| compose::unreadable_pinned(&error))??)
-    }
-
-    pub(super) async fn answer_range(&self, request: pb::RangeRequest) -> Result<pb::RangeResponse, Status> {
-        let query = translate::range_query(&request).map_err(RequestError::from)?;
-        if !request.serializable && self.member.raft_status().is_learner {
-            return Err(RequestError::NotSupportedForLearner.into());
-        }
-        self.barrier(request.serializable).await?;
-        let result = self.read(&query)?;
+    async fn ranged(&self, query: &RangeQuery) -> Result<pb::RangeResponse, RequestError> {
+        let result = self.member.view().range(query, self.member.values());
+        let result = result.map_err(|error| compose::unreadable_pinned(&error))??;
         Ok(pb::RangeResponse {
             header: Some(self.member.header(result.revision.0)),
             kvs: compose::key_values_in_turns(&result.rows, &*self.member).await?,
             more: result.more,
             count: result.count,
         })
+    }
+
+    /// A value may be freed or moved while it is looked at. Then the present state is asked once more, with all values
+    /// held: so `Compacted` is the answer only where the request names a revision that is.
+    pub(super) async fn answer_range(&self, request: pb::RangeRequest) -> Result<pb::RangeResponse, Status> {
+        let query = translate::range_query(&request).map_err(RequestError::from)?;
+        if !request.serializable && self.member.raft_status().is_learner {
+            return Err(RequestError::NotSupportedForLearner.into());
+        }
+        self.barrier(request.serializable).await?;
+        let first = self.ranged(&query).await;
+        if !matches!(first, Err(RequestError::Compacted)) {
+            return Ok(first?);
+        }
+        let _hold = self.member.values().hold();
+        Ok(self.ranged(&query).await?)
     }
 
     async fn open_range(&self, request: pb::RangeRequest) -> Result<RangeStream, Status> {
@@ -71,18 +72,18 @@ impl KvService {
         Ok(RangeStream::new(Arc::clone(&self.member), query))
     }
 
-    /// Proposes a write, and answers with what came of it.
-    async fn write(&self, request: pb::InternalRaftRequest) -> Result<(Applied, pb::ResponseHeader), RequestError> {
-        let Reply { result, revision } = self.member.propose(request).await?;
-        Ok((result?, self.member.header(revision)))
+    /// Proposes a write, and answers with what came of it. What that shows can be read while the pin lives.
+    async fn write(&self, request: pb::InternalRaftRequest) -> Result<Written, RequestError> {
+        let Reply { result, revision, pin } = self.member.propose(request).await?;
+        Ok((result?, self.member.header(revision), pin))
     }
 
     pub(super) async fn answer_put(&self, request: pb::PutRequest) -> Result<pb::PutResponse, Status> {
         Store::check_put(&translate::put(&request, &translate::unplaced)).map_err(RequestError::from)?;
         let request = pb::InternalRaftRequest { put: Some(request), ..Default::default() };
         match self.write(request).await? {
-            (Applied::Put { prev }, header) => Ok(compose::put(prev.as_ref(), Some(header), &*self.member)?),
-            (other, _) => unreachable!("{other:?} does not answer a put"),
+            (Applied::Put { prev }, header, _pin) => Ok(compose::put(prev.as_ref(), Some(header), &*self.member)?),
+            (other, ..) => unreachable!("{other:?} does not answer a put"),
         }
     }
 
@@ -93,34 +94,41 @@ impl KvService {
         Store::check_delete(&translate::delete_range(&request)).map_err(RequestError::from)?;
         let request = pb::InternalRaftRequest { delete_range: Some(request), ..Default::default() };
         match self.write(request).await? {
-            (Applied::DeleteRange { deleted, prev }, header) => {
+            (Applied::DeleteRange { deleted, prev }, header, _pin) => {
                 Ok(compose::delete_range(deleted, &prev, Some(header), &*self.member)?)
             }
-            (other, _) => unreachable!("{other:?} does not answer a deletion"),
+            (other, ..) => unreachable!("{other:?} does not answer a deletion"),
         }
     }
 
     pub(super) async fn answer_txn(&self, request: pb::TxnRequest) -> Result<pb::TxnResponse, Status> {
         let txn = self.checked_txn(&request).map_err(RequestError::from)?;
-        let (response, header) = if txn.is_read_only() {
+        if txn.is_read_only() {
             self.barrier(translate::is_serializable(&request)).await?;
-            let mut store = self.member.view();
-            let mut result = store.read_only_txn(&txn, self.member.values());
-            for _ in 0..MOVED_MAX {
-                let Err(ValueError::Gone { .. }) = result else { break };
-                store = self.member.view();
-                result = store.read_only_txn(&txn, self.member.values());
+            let first = self.looked_up(&txn);
+            if !matches!(first, Err(RequestError::Compacted)) {
+                return Ok(first?);
             }
-            let result = result.map_err(|e| compose::unreadable_pinned(&e))?;
-            (result.map_err(RequestError::from)?, self.member.header(store.revision().0))
-        } else {
-            drop(txn);
-            self.write(pb::InternalRaftRequest { txn: Some(request), ..Default::default() }).await?
-        };
+            let _hold = self.member.values().hold();
+            return Ok(self.looked_up(&txn)?);
+        }
+        drop(txn);
+        let (response, header, _pin) =
+            self.write(pb::InternalRaftRequest { txn: Some(request), ..Default::default() }).await?;
+        Ok(self.answered_txn(&response, header)?)
+    }
+
+    /// The present state's answer to a transaction that writes nothing.
+    fn looked_up(&self, txn: &evenkeel_mvcc::Txn) -> Result<pb::TxnResponse, RequestError> {
+        let store = self.member.view();
+        let result = store.read_only_txn(txn, self.member.values());
+        let response = result.map_err(|error| compose::unreadable_pinned(&error))??;
+        self.answered_txn(&response, self.member.header(store.revision().0))
+    }
+
+    fn answered_txn(&self, response: &Applied, header: pb::ResponseHeader) -> Result<pb::TxnResponse, RequestError> {
         match response {
-            Applied::Txn { succeeded, responses } => {
-                Ok(compose::txn(succeeded, &responses, Some(header), &*self.member)?)
-            }
+            Applied::Txn { succeeded, responses } => compose::txn(*succeeded, responses, Some(header), &*self.member),
             other => unreachable!("{other:?} does not answer a transaction"),
         }
     }
@@ -143,7 +151,7 @@ impl KvService {
     ) -> Result<pb::CompactionResponse, Status> {
         let request = pb::InternalRaftRequest { compaction: Some(request), ..Default::default() };
         point(self.member.env(), "compaction.before_propose").await;
-        let (_, header) = self.write(request).await?;
+        let (_, header, _) = self.write(request).await?;
         Ok(pb::CompactionResponse { header: Some(header) })
     }
 }

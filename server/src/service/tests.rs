@@ -156,6 +156,51 @@ async fn bad_requests_are_refused_with_etcds_texts_and_log_nothing() {
 }
 
 #[tokio::test]
+async fn what_an_answer_shows_outlives_compaction_until_it_is_sent() {
+    let rig = Rig::start_with(|config| {
+        config.wal_segment_bytes = 16 << 10;
+        config.value_cache_bytes = 0;
+        (config.snapshot_count, config.snapshot_catchup_entries) = (10, 0);
+    })
+    .await;
+    let (kv, member) = (&rig.services.kv, &rig.member);
+    let segments = || member.values().log().segments().into_iter().map(|known| known.segment).collect::<Vec<u32>>();
+    let goes_on = async || {
+        kv.answer_put(rig::put("b", &"x".repeat(2_000))).await.unwrap();
+        let revision = member.view().revision().0;
+        kv.answer_compact(pb::CompactionRequest { revision, physical: false }).await.unwrap();
+    };
+    kv.answer_put(rig::put("a", "before")).await.unwrap();
+    let put = pb::PutRequest { prev_kv: true, ..rig::put("a", "now") };
+    let reply = member.propose(pb::InternalRaftRequest { put: Some(put), ..Default::default() }).await.unwrap();
+    let Ok(evenkeel_mvcc::Response::Put { prev: Some(row) }) = &reply.result else { panic!("{reply:?}") };
+    let segment = row.value.segment;
+
+    // Nobody needs the value but the answer: later segments go, its own stays.
+    let mut later = None;
+    for round in 0.. {
+        assert!(round < 1_000, "the log never shrinks");
+        goes_on().await;
+        later = later.or_else(|| segments().into_iter().find(|known| segment < *known));
+        if later.is_some_and(|later| !segments().contains(&later)) {
+            break;
+        }
+    }
+    assert!(segments().contains(&segment));
+    assert_eq!(&super::compose::key_value(row, &**member).unwrap().value[..], b"before");
+    drop(reply);
+    kv.answer_delete(delete("a", "")).await.unwrap();
+    for round in 0.. {
+        assert!(round < 1_000, "the segment is never freed");
+        goes_on().await;
+        if !segments().contains(&segment) {
+            break;
+        }
+    }
+    rig.stop();
+}
+
+#[tokio::test]
 async fn a_range_in_pieces_is_the_same_range() {
     let rig = Rig::start().await;
     for n in 0..100 {
