@@ -52,6 +52,30 @@ words! {
     }
 }
 
+words! {
+    /// What keys look like.
+    pub enum KeyForm, "key form" {
+        /// All as long, and none the beginning of another.
+        Plain = "plain",
+        /// Many are the beginning of others.
+        Nested = "nested",
+        /// As short as can be, of bytes such as 0x00 and 0xff.
+        Bytes = "bytes",
+        /// Hundreds of bytes.
+        Long = "long",
+    }
+}
+
+words! {
+    /// What values hold besides the name of their writer.
+    pub enum ValueForm, "value form" {
+        /// Dots.
+        Dots = "dots",
+        /// Any bytes.
+        Bytes = "bytes",
+    }
+}
+
 /// Operations with their weights, in the order of `Operation`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Mix(pub Vec<(Operation, f64)>);
@@ -102,8 +126,12 @@ section! {
         keys: u64 = Some(16),
         /// How keys are chosen.
         key_shape: KeyShape = Some(KeyShape::Uniform),
+        /// What keys look like.
+        key_form: KeyForm = Some(KeyForm::Plain),
         /// Size of a value, drawn for each write.
         value_size: Spread<Bytes> = Some(Spread { low: Bytes(8), high: Bytes(64) }),
+        /// What values hold.
+        value_form: ValueForm = Some(ValueForm::Dots),
         /// Operations per simulated second, of the whole group.
         rate: f64 = Some(10.0),
         /// How many clients at once.
@@ -114,6 +142,8 @@ section! {
         serializable: Share = Some(Share(0.0)),
         /// How long they wait for an answer.
         timeout: Nanos = Some(Nanos::from_secs(5)),
+        /// Whether a read that fails is sent again, to another member, as clients usually do; a write never is.
+        retry: bool = Some(false),
         /// Leases that each keeps at once, at most.
         leases: u64 = Some(3),
         /// How long a lease is asked to live, in whole seconds, drawn for each.

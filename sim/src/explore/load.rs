@@ -83,6 +83,14 @@ fn group(number: usize, rate: f64, keys: u64, profile: &Profile, frame: &Frame, 
     if choices.chance(&at("serializable"), 0.3) {
         table.set("serializable", share(choices.log(&at("serializable/share"), 0.05, 1.0)));
     }
+    let forms = [("plain", 4.0), ("nested", 1.5), ("bytes", 1.0), ("long", 0.5)];
+    table.set("key_form", format!("\"{}\"", choices.weighted("key_form", &forms)));
+    if choices.chance(&at("value_form"), 0.3) {
+        table.set("value_form", "\"bytes\"");
+    }
+    if choices.chance(&at("retry"), 0.4) {
+        table.set("retry", true);
+    }
     let on = choices.weighted(&at("on"), &[("any", 6.0), ("leader", 1.0), ("n1", 0.5)]);
     table.set("on", format!("\"{on}\""));
     table

@@ -10,7 +10,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use evenkeel_check::history::*;
 use evenkeel_check::{ClientId, LeaseId, MemberId, OpId, Revision};
-use evenkeel_scenario::client::{Client as Group, KeyShape, Operation};
+use evenkeel_scenario::client::{Client as Group, KeyForm, KeyShape, Operation, ValueForm};
 use evenkeel_scenario::decision::unit;
 use evenkeel_scenario::{Label, Scalar, Selector, Spread};
 
@@ -18,7 +18,7 @@ use super::connection::Connection;
 use super::feed::Feed;
 use super::look::Look;
 use super::names::Names;
-use super::{leases, watcher};
+use super::{keys, leases, watcher};
 use crate::draw::Draws;
 
 /// Watches that one client keeps open at most.
@@ -29,6 +29,10 @@ const MOVES: f64 = 0.05;
 const LATE_AFTER: Duration = Duration::from_millis(50);
 /// So many requests of one group at most are unanswered; shared out among its clients.
 const LATE_MAX: u64 = 64;
+/// Times a read is sent again.
+const RETRIES_MAX: u32 = 5;
+/// So long after it has failed, about.
+const RETRY_AFTER: Duration = Duration::from_millis(50);
 /// Between the numbers of a client that goes on as another one.
 const LINE: u64 = 10_000;
 
@@ -146,7 +150,7 @@ impl Client {
                 (home * 7 + self.below("key", 3)) % keys
             }
         };
-        key_name(place)
+        keys::name(self.group.knobs.key_form, place)
     }
 
     /// Some neighbouring keys, or all.
@@ -154,11 +158,14 @@ impl Client {
         let keys = self.group.knobs.keys;
         match self.below("span", 4) {
             0 => KeyRange::all(),
-            1 => KeyRange::span(key_name(0), key_name(keys)),
+            1 => keys::between(self.group.knobs.key_form, 0, keys),
             _ => {
                 let from = self.below("span", keys);
                 let width = 1 + self.below("span", keys.min(8));
-                KeyRange::span(key_name(from), key_name(from + width))
+                if self.group.knobs.key_form != KeyForm::Plain && self.chance("beginning", 0.4) {
+                    return keys::beginning_with(&keys::name(self.group.knobs.key_form, from));
+                }
+                keys::between(self.group.knobs.key_form, from, from + width)
             }
         }
     }
@@ -167,7 +174,11 @@ impl Client {
     pub fn value(&self) -> Bytes {
         let sequence = self.values.fetch_add(1, Ordering::Relaxed);
         let size = self.group.knobs.value_size.at(self.shared.draws.draw(self.about("size"))).0;
-        super::wire::unique_value(self.id.0, sequence, size as usize)
+        let value = super::wire::unique_value(self.id.0, sequence, size as usize);
+        match self.group.knobs.value_form {
+            ValueForm::Dots => value,
+            ValueForm::Bytes => keys::noisy(&value, self.shared.draws.draw(self.about("noise"))),
+        }
     }
 
     /// A member to talk to.
@@ -198,7 +209,7 @@ impl Client {
         shared.names.called(op, &request);
         let connection = &shared.connections[member.0 as usize - 1];
         let patience = self.group.knobs.timeout.to_std();
-        let outcome = connection.call(&request, patience, &|id| shared.names.member(id)).await;
+        let outcome = connection.call(&request, patience, &|header| shared.names.signer(header)).await;
         if let Outcome::Ok(header, _) = &outcome {
             shared.newest.fetch_max(header.revision.0, Ordering::Relaxed);
         }
@@ -301,7 +312,25 @@ impl Client {
                 Request::Range(self.read(KeyRange::one(self.key())))
             }
         };
-        self.call(member, request).await.1
+        self.call_again(member, request).await
+    }
+
+    /// As clients usually do: a read that a member does not answer goes to others, for a while. Of a write nobody knows
+    /// whether it was done, so it is not sent again. Each attempt is an operation of its own.
+    async fn call_again(&self, member: MemberId, request: Request) -> Outcome {
+        let mut outcome = self.call(member, request.clone()).await.1;
+        if !self.group.knobs.retry || !matches!(request, Request::Range(_)) {
+            return outcome;
+        }
+        for _ in 0..RETRIES_MAX {
+            let gone = matches!(&outcome, Outcome::Unknown(doubt) if !matches!(doubt, Doubt::Timeout | Doubt::Other));
+            if !gone || self.stopped() {
+                break;
+            }
+            self.pause(self.between("retry", RETRY_AFTER / 2, RETRY_AFTER * 3 / 2)).await;
+            outcome = self.call(self.member(), request.clone()).await.1;
+        }
+        outcome
     }
 
     fn put(&self, prev_kv: bool) -> Put {
@@ -329,9 +358,25 @@ impl Client {
             }
             5 => range.min_modified = past(self.below("range", 30)),
             6 => range.max_created = past(self.below("range", 30)),
+            7 => self.sorted(&mut range),
+            8 => {
+                range.max_modified = past(self.below("range-bound", 30));
+                range.min_created = past(self.below("range-bound", 60));
+                range.limit = self.below("range-bound", 3) as i64;
+            }
             _ => {}
         }
         range
+    }
+
+    /// In any order, and sometimes cut off: but not without an order, for then the limit comes before the target.
+    fn sorted(&self, range: &mut Range) {
+        use SortTarget::*;
+        range.sort_order = [SortOrder::None, SortOrder::Ascend, SortOrder::Descend][self.below("sort", 3) as usize];
+        range.sort_target = [Key, Version, Created, Modified, Value][self.below("sort", 5) as usize];
+        let limit = self.below("sort", 4) as i64;
+        range.limit = if range.sort_order == SortOrder::None { 0 } else { limit };
+        range.keys_only = self.chance("sort", 0.2);
     }
 
     fn txn(&self) -> Txn {
@@ -385,8 +430,4 @@ impl Client {
         let before = self.shared.compacted.fetch_max(revision, Ordering::Relaxed);
         (before < revision && revision > 1).then_some(Revision(revision))
     }
-}
-
-fn key_name(place: u64) -> Bytes {
-    format!("k/{place:04}").into()
 }

@@ -81,7 +81,7 @@ impl Connection {
         &self,
         request: &Request,
         patience: Duration,
-        member: &(impl Fn(u64) -> MemberId + Sync),
+        member: &(impl Fn(&pb::ResponseHeader) -> MemberId + Sync),
     ) -> Outcome {
         let bounded = self.bounded(self.send(request, member), patience).await;
         match bounded {
@@ -103,7 +103,7 @@ impl Connection {
     async fn send(
         &self,
         request: &Request,
-        member: &(impl Fn(u64) -> MemberId + Sync),
+        member: &(impl Fn(&pb::ResponseHeader) -> MemberId + Sync),
     ) -> Result<(Header, Body), tonic::Status> {
         let channel = self.channel();
         let (mut kv, mut lease) = (KvClient::new(channel.clone()), LeaseClient::new(channel));

@@ -305,6 +305,10 @@ impl Course {
         if let Some((oracle, message)) = self.cluster.broken() {
             return Some(Broken { what: oracle.to_owned(), at: self.feed.now(), message });
         }
+        if let Some((stray, cluster)) = self.shared.names.stray() {
+            let message = format!("an answer is signed by the cluster {stray:x}, and the first one was by {cluster:x}");
+            return Some(Broken { what: "cluster id".into(), at: self.feed.now(), message });
+        }
         if let Some(violation) = self.feed.violation() {
             return Some(Broken::by(&violation));
         }
@@ -400,7 +404,7 @@ impl Course {
         // Not part of the history: the order of these reads is no client's, and leases may end between them.
         let outcome = self.last_answer(number, |connection, names| async move {
             let everything = Request::Range(Range::of(KeyRange::all()));
-            match connection.call(&everything, LAST_READ_PATIENCE, &move |id| names.member(id)).await {
+            match connection.call(&everything, LAST_READ_PATIENCE, &move |header| names.signer(header)).await {
                 Outcome::Ok(header, Body::Range(reply)) => Ok(FinalRead { header, kvs: reply.kvs }),
                 other => Err(format!("{other:?}")),
             }

@@ -24,6 +24,7 @@ pub mod coverage;
 mod faults;
 pub mod feed;
 pub mod figures;
+mod keys;
 pub mod leases;
 #[cfg(madsim)]
 pub mod look;

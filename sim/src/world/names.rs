@@ -12,6 +12,7 @@ use evenkeel_check::history::Request;
 use evenkeel_check::model::Write;
 use evenkeel_check::observation::Cause;
 use evenkeel_check::{MemberId, OpId};
+use evenkeel_proto::etcdserverpb::ResponseHeader;
 
 /// See the module's text.
 #[derive(Clone, Default)]
@@ -30,6 +31,10 @@ struct People {
     present: BTreeSet<u64>,
     /// Machines that the newest configuration has as learners.
     learners: BTreeSet<u64>,
+    /// The id of the cluster, as the first answer had it.
+    cluster: Option<u64>,
+    /// Another one, of a later answer.
+    stray: Option<u64>,
 }
 
 impl Names {
@@ -55,6 +60,22 @@ impl Names {
     /// The same as the history names it.
     pub fn member(&self, id: u64) -> MemberId {
         MemberId(self.number(id))
+    }
+
+    /// Who signed an answer. All answers of a run are one cluster's.
+    pub fn signer(&self, header: &ResponseHeader) -> MemberId {
+        let mut people = self.people();
+        if *people.cluster.get_or_insert(header.cluster_id) != header.cluster_id {
+            people.stray = Some(header.cluster_id);
+        }
+        drop(people);
+        self.member(header.member_id)
+    }
+
+    /// The id of a cluster, in some answer, that is not the one of the first answer; with that.
+    pub fn stray(&self) -> Option<(u64, u64)> {
+        let people = self.people();
+        people.stray.zip(people.cluster)
     }
 
     /// As [`Names::member`], but whoever has been replaced on its machine is told apart from who is there now.

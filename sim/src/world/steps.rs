@@ -340,7 +340,7 @@ impl Stage {
             let op = self.feed.call(0, evenkeel_check::ClientId(0), evenkeel_check::MemberId(leader), &request);
             let names = self.cluster.names.clone();
             let outcome = self.connections[leader as usize - 1]
-                .call(&request, Duration::from_secs(5), &move |id| names.member(id))
+                .call(&request, Duration::from_secs(5), &move |header| names.signer(header))
                 .await;
             self.feed.returned(op, outcome);
         }

@@ -288,7 +288,7 @@ impl<'a> Follow<'a> {
     fn note(&mut self, message: pb::WatchResponse) -> Option<End> {
         let client = self.client;
         let (feed, names) = (&client.shared.feed, &client.shared.names);
-        let header = wire::header(message.header.as_ref(), |id| names.member(id));
+        let header = wire::header(message.header.as_ref(), |header| names.signer(header));
         if message.created
             && let Some(place) = self.created.pop_front()
         {

@@ -146,10 +146,10 @@ pub fn event(event: mvccpb::Event) -> Event {
     Event { deleted, kv: event.kv.map(key_value).unwrap_or_default(), prev_kv: event.prev_kv.map(key_value) }
 }
 
-/// A header from the wire. `member` maps the server's id to the member's number.
-pub fn header(header: Option<&pb::ResponseHeader>, member: impl Fn(u64) -> MemberId) -> Header {
+/// A header from the wire. `member` tells the number of the member that signed it.
+pub fn header(header: Option<&pb::ResponseHeader>, member: impl Fn(&pb::ResponseHeader) -> MemberId) -> Header {
     let header = header.cloned().unwrap_or_default();
-    Header { member: member(header.member_id), revision: Revision(header.revision), term: Term(header.raft_term) }
+    Header { member: member(&header), revision: Revision(header.revision), term: Term(header.raft_term) }
 }
 
 /// How an error ends an operation: most leave the client in doubt, few are certain to have had no effect.
