@@ -206,6 +206,33 @@ fn a_cell_can_be_chosen_and_then_cells_are_not_compared() {
     assert_eq!(files.sim("run @/b.toml --cell pre_vote=maybe").0, 2);
 }
 
+fn a_repro_file_is_run_and_exported_like_a_scenario() {
+    let files = Files::new(&[("a", &planted("toy-violation"))]);
+    assert_eq!(files.sim("shrink @/a.toml --seed 1 --seconds 1 --out @/repro.toml").0, 0);
+    let (code, out) = files.sim("run @/repro.toml");
+    assert_eq!(code, 1, "{out}");
+    assert!(out.contains("FAILED @/repro.toml seed 1\n  toy at 2.999000s: a toy must not be odd"), "{out}");
+    assert_eq!(files.sim("run @/repro.toml --seed 2").0, 0, "another seed of its scenario");
+    assert_eq!(files.sim("lint @/repro.toml").0, 0);
+
+    // Draws that are not the seed's belong to the run.
+    let repro = fs::read_to_string(files.path("repro.toml")).unwrap();
+    let changed = repro.replacen("\nscenario = ", "\noverrides = { \"toy#7\" = \"0x2a\" }\nscenario = ", 1);
+    fs::write(files.path("changed.toml"), changed).unwrap();
+    let (code, out) = files.sim("export @/changed.toml --format ndjson --out @/seen.ndjson");
+    assert_eq!(code, 0, "{out}");
+    assert_eq!(files.sim("run @/changed.toml --trace @/trace.ndjson").0, 1);
+    assert!(fs::read_to_string(files.path("trace.ndjson")).unwrap().contains("\"number\":7,\"drawn\":42}"));
+
+    let (_, out) = files.sim("replay @/repro.toml");
+    assert!(out.contains("@/repro.toml: the same to the last event (3000)"), "{out}");
+    let (_, out) = files.sim("replay @/changed.toml");
+    assert!(out.contains("@/changed.toml: another run from event 0 to 15 on"), "{out}");
+
+    fs::write(files.path("broken.toml"), repro.replacen("repro = 1", "repro = 2", 1)).unwrap();
+    assert_eq!(files.sim("run @/broken.toml").0, 2);
+}
+
 fn one_seed_says_nothing_about_shares() {
     let files = Files::new(&[("b", MATRIX)]);
     let (code, out) = files.sim("run @/b.toml --seed 2");
@@ -381,6 +408,7 @@ fn main() -> ExitCode {
         ("a_panic_and_an_abort_fail_their_run_only", a_panic_and_an_abort_fail_their_run_only),
         ("json_is_one_object_per_run_and_a_summary", json_is_one_object_per_run_and_a_summary),
         ("a_cell_can_be_chosen_and_then_cells_are_not_compared", a_cell_can_be_chosen_and_then_cells_are_not_compared),
+        ("a_repro_file_is_run_and_exported_like_a_scenario", a_repro_file_is_run_and_exported_like_a_scenario),
         ("one_seed_says_nothing_about_shares", one_seed_says_nothing_about_shares),
         ("a_trace_holds_every_event_of_the_only_run", a_trace_holds_every_event_of_the_only_run),
         (

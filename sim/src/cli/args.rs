@@ -81,7 +81,7 @@ pub enum Format {
 /// Which runs.
 #[derive(Args, Clone, Debug, Default, PartialEq, Eq)]
 pub struct Selection {
-    /// A scenario file, or a directory of them
+    /// A scenario file or a repro file, or a directory of them
     #[arg(value_name = "PATH")]
     pub paths: Vec<String>,
     /// The seeds from A up to, not including, B; by default as many as each file says

@@ -17,15 +17,15 @@ use crate::report::{World, trace};
 /// What to export.
 #[derive(clap::Args, Debug)]
 pub struct ExportArgs {
-    /// A trace, as `run --trace` writes it, or a scenario (*.toml)
+    /// A trace, as `run --trace` writes it, or a scenario or repro file (*.toml)
     #[arg(value_name = "FILE")]
     file: PathBuf,
     /// The tool it is for
     #[arg(long, value_enum)]
     format: Format,
-    /// The seed, of a scenario
-    #[arg(long, value_name = "N", default_value_t = 0)]
-    seed: u64,
+    /// The seed; by default that of a repro file, and the first one of a scenario
+    #[arg(long, value_name = "N")]
+    seed: Option<u64>,
     /// The cell, of a scenario with a matrix
     #[arg(long, value_name = "NAME=VALUE,…", value_parser = super::args::cell)]
     cell: Option<CellChoice>,
@@ -59,9 +59,12 @@ pub fn export(args: &ExportArgs, world: &World, out: &mut dyn Write) -> Result<b
 
 fn play(args: &ExportArgs, path: &Path, world: &World) -> Result<(), CliError> {
     let mut selection = Selection::of(vec![args.file.display().to_string()]);
-    selection.seed = Some(args.seed);
+    selection.seed = args.seed;
     let plan = Plan::of_cells(&selection, &args.cell.clone().unwrap_or_default(), world)?;
-    let [job] = plan.jobs()[..] else {
+    let (file, jobs) = (&plan.files[0], plan.jobs());
+    // A repro file has one seed; of a scenario it is the first.
+    let jobs: Vec<_> = jobs.into_iter().filter(|job| args.seed.is_some() || job.seed == file.seeds.start).collect();
+    let [job] = jobs[..] else {
         return Err(CliError::Usage("this scenario has a matrix: give --cell".to_owned()));
     };
     let extras = Extras { trace: Some(path.to_owned()), ..Extras::default() };

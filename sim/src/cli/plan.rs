@@ -3,11 +3,12 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use evenkeel_scenario::{Cell, Problem, Scenario};
+use evenkeel_scenario::{Cell, Decisions, Problem, Scenario};
 
 use super::CliError;
 use super::args::{CellChoice, Selection};
 use crate::report::World;
+use crate::repro::Repro;
 
 /// Where scenarios are when nobody says.
 pub const SCENARIOS_DIR: &str = "scenarios";
@@ -35,6 +36,16 @@ pub struct PlannedFile {
     pub chosen: Vec<usize>,
     /// Seeds that were asked for.
     pub seeds: std::ops::Range<u64>,
+    /// Of a repro file: the choices of its run, which are not all its seed's.
+    pub recorded: Option<Decisions>,
+}
+
+impl PlannedFile {
+    /// The choices of the run of a seed.
+    pub fn decisions(&self, seed: u64) -> Decisions {
+        let recorded = self.recorded.as_ref().filter(|recorded| recorded.seed() == seed);
+        recorded.cloned().unwrap_or_else(|| Decisions::new(seed))
+    }
 }
 
 /// Everything that is to be run.
@@ -54,7 +65,8 @@ impl Plan {
         let mut files = Vec::new();
         let mut problems = Vec::new();
         for path in find(&selection.paths)? {
-            match load(&path, world)? {
+            let (text, recorded) = read(&path)?;
+            match check(&text, &path, world) {
                 Ok(scenario) => {
                     let cells = scenario.cells();
                     let fits = |known: &Cell| {
@@ -64,8 +76,9 @@ impl Plan {
                         cell.0.iter().all(same)
                     };
                     let chosen: Vec<usize> = (0..cells.len()).filter(|at| fits(&cells[*at])).collect();
-                    let seeds = selection.seeds().unwrap_or_else(|| scenario.seed_range());
-                    files.push(PlannedFile { path, scenario, cells, chosen, seeds });
+                    let own = recorded.as_ref().map(|it| it.seed()..it.seed() + 1);
+                    let seeds = selection.seeds().or(own).unwrap_or_else(|| scenario.seed_range());
+                    files.push(PlannedFile { path, scenario, cells, chosen, seeds, recorded });
                 }
                 Err(found) => problems.extend(found),
             }
@@ -114,15 +127,25 @@ pub fn find(paths: &[String]) -> Result<Vec<String>, CliError> {
     Ok(files)
 }
 
-/// Reads one file. Refused files come back as their problems.
+/// Reads one file, a scenario or a repro. Refused files come back as their problems.
 pub fn load(path: &str, world: &World) -> Result<Result<Scenario, Vec<Problem>>, CliError> {
+    Ok(check(&read(path)?.0, path, world))
+}
+
+/// The text of the scenario in a file, and if it is a repro file, the choices of its run.
+fn read(path: &str) -> Result<(String, Option<Decisions>), CliError> {
     let text = fs::read_to_string(path).map_err(|error| match path {
         SCENARIOS_DIR => {
             CliError::Usage("there is no directory scenarios/ here: run from the repository's root".into())
         }
         _ => CliError::Usage(format!("cannot read {path}: {error}")),
     })?;
-    Ok(check(&text, path, world))
+    if !Repro::is_repro(&text) {
+        return Ok((text, None));
+    }
+    let repro = Repro::parse(&text).and_then(|repro| Ok((repro.decisions()?, repro.run.scenario)));
+    let (decisions, scenario) = repro.map_err(|error| CliError::Usage(format!("{path} is no repro file: {error}")))?;
+    Ok((scenario, Some(decisions)))
 }
 
 /// Reads and checks the text of a scenario.

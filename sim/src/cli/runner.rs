@@ -46,7 +46,7 @@ pub fn run_jobs(
 ) {
     let work = |job: &Job| {
         let file = &files[job.file];
-        run_here(&file.scenario, &file.cells[job.cell], Decisions::new(job.seed), extras, world)
+        run_here(&file.scenario, &file.cells[job.cell], file.decisions(job.seed), extras, world)
     };
     run_all(jobs, Limits { jobs: parallel, wall: WALL_LIMIT }, work, |job, finished| {
         let file = &files[job.file];
