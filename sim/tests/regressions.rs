@@ -95,6 +95,25 @@ fn a_shrunk_failure_is_small_the_same_and_replays_to_the_last_event() {
 }
 
 #[test]
+fn the_page_of_a_repro_has_its_passing_twin_and_how_likely_the_failure_was() {
+    let folder = tempfile::tempdir().expect("a temporary directory");
+    let (repro, page) = (scenarios().join("regressions/watch-time-travel.toml"), folder.path().join("page.html"));
+    let (repro, to) = (repro.to_str().expect("a plain path"), page.to_str().expect("a plain path"));
+    let output = sim(&["replay", repro, "--report", to, "--report-seconds", "10"]);
+    assert_eq!(output.status.code(), Some(0), "{}", told(&output));
+
+    let html = std::fs::read_to_string(&page).expect("the page");
+    let (_, rest) = html.split_once("<script type=\"application/json\" id=\"data\">").expect("the page holds data");
+    let (data, _) = rest.split_once("</script>").expect("the data ends");
+    let data: serde_json::Value = serde_json::from_str(data).expect("the data is JSON");
+    assert_eq!(data["command"], format!("cargo sim replay {repro}"));
+    assert_eq!(data["twin"]["found"], true, "{}", data["twin"]);
+    assert_eq!(data["twin"]["change"], "The planted bug (watch-time-travel) is left out");
+    let points = data["curve"]["points"].as_array().expect("a curve");
+    assert!(points.len() >= 2 && points.iter().all(|point| point[2].as_u64() >= Some(10)), "{}", data["curve"]);
+}
+
+#[test]
 fn another_run_is_told_with_the_place_where_it_parts() {
     let folder = tempfile::tempdir().expect("a temporary directory");
     let repro = shrunk(folder.path(), "vote-not-durable");

@@ -7,6 +7,7 @@
 pub mod args;
 mod bench;
 mod campaign;
+mod curve;
 mod determinism;
 mod export;
 pub mod fuzz;
@@ -29,6 +30,7 @@ mod shrink;
 mod table;
 mod text;
 mod trial;
+mod twin;
 pub mod worker;
 
 use std::io::{self, Write};

@@ -5,28 +5,19 @@ use std::io::BufReader;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use evenkeel_scenario::{Cell, Decisions, Resolved, Scenario};
-use serde_json::{Value, json};
+use evenkeel_scenario::{Cell, Decisions, Scenario};
+use serde_json::Value;
 
 use super::CliError;
+use super::curve::likelihood;
 use super::plan::{Job, PlannedFile};
 use super::runner::{Extras, default_parallel, run_jobs};
-use super::trial::{Change, Ground};
-use crate::report::html::{Source, render, search, twin};
-use crate::report::trace::{self, Line};
+use super::trial::Ground;
+use super::twin::find_twin;
+use crate::report::html::{Source, render, search};
+use crate::report::trace;
 use crate::report::{RunReport, Verdict, World};
 use crate::repro::{self, Signature, events, file::Build};
-
-/// Moments from which a failing run is continued in other ways.
-const MOMENTS: usize = 24;
-/// Continuations from each, at most.
-const CONTINUATIONS: u64 = 12;
-/// Draws before the failure of which another value is tried.
-const DRAWS: usize = 60;
-/// They are chosen from so many.
-const DRAWS_SEEN: usize = 2_000;
-/// Share by which the failure must become more likely to be called a turn.
-const TURN: f64 = 0.2;
 
 /// What a page is to hold.
 #[derive(clap::Args, Clone, Debug)]
@@ -34,7 +25,7 @@ pub struct PageArgs {
     /// Show the run, or the first one that fails, as a page for a browser in this file
     #[arg(long, value_name = "FILE")]
     pub report: Option<PathBuf>,
-    /// So many seconds at most are spent on a passing twin, and as many on the moments at which the failure became likely
+    /// So many seconds at most are spent on a passing twin, and as many on when the failure became likely
     #[arg(long, value_name = "N", default_value_t = 15, requires = "report")]
     pub report_seconds: u64,
 }
@@ -57,7 +48,7 @@ pub fn write(files: &[PlannedFile], job: Job, path: &Path, seconds: u64, world: 
     let shown = Shown {
         scenario: &file.scenario,
         cell: &file.cells[job.cell],
-        decisions: Decisions::new(job.seed),
+        decisions: file.decisions(job.seed),
         report: &report,
         traced: &traced,
         command: command(&report),
@@ -101,11 +92,10 @@ fn page(shown: &Shown<'_>, world: &World) -> Result<String, CliError> {
         let decisions = shown.decisions.clone();
         let ground = Ground { scenario, cell, decisions, signature, at, world, jobs: default_parallel() };
         let drawn = search::drawn(&lines);
-        let patience = Duration::from_secs(shown.seconds);
-        let scratch = tempfile::tempdir()?;
-        let other = scratch.path().join("twin.ndjson");
-        twin = find_twin(&ground, &resolved, &lines, &drawn, Instant::now() + patience, &other)?;
-        curve = likelihood(&ground, &drawn, Instant::now() + patience);
+        let (begun, patience) = (Instant::now(), Duration::from_secs(shown.seconds));
+        twin = find_twin(&ground, &resolved, &lines, &drawn, begun + patience)?;
+        // What the twin left of its time is the curve's.
+        curve = likelihood(&ground, &drawn, begun + 2 * patience);
     }
     let build = Build::current();
     Ok(render(&Source {
@@ -127,74 +117,4 @@ fn failed_at(verdict: &Verdict) -> Option<Duration> {
         Verdict::Violation { at_ns, .. } | Verdict::Panic { at_ns, .. } => Some(Duration::from_nanos(*at_ns)),
         Verdict::Pass | Verdict::Error { .. } => None,
     }
-}
-
-/// The passing run nearest to the failing one: the one that parts from it last. First single draws are changed, the
-/// last ones first; a run can part no later than at the draw that was changed. Then steps and operations are left out.
-fn find_twin(
-    ground: &Ground<'_>,
-    resolved: &Resolved,
-    lines: &[Line],
-    drawn: &[search::Drawn],
-    until: Instant,
-    path: &PathBuf,
-) -> Result<Value, CliError> {
-    let failed = ground.at.as_nanos() as u64;
-    let latest = drawn.iter().rev().filter(|it| it.at_ns <= failed + 50_000_000).flat_map(|it| it.new.iter().rev());
-    let draws: Vec<_> = latest.filter(|(label, _)| !label.starts_with("node/")).take(DRAWS_SEEN).collect();
-    // All of the last ones, and fewer and fewer of those before.
-    let places = (0..DRAWS).map(|i| i + i * i * i / (DRAWS * 4)).take_while(|place| *place < draws.len());
-    let places: Vec<usize> = places.collect();
-    let change = |place: usize, value| Change::Draw(draws[place].0.clone(), draws[place].1, value);
-    let changes = [u64::MAX, 0].into_iter().flat_map(|value| places.iter().map(move |place| (*place, value)));
-    let draws: Vec<Change> = changes.map(|(place, value)| change(place, value)).collect();
-    let (mut tried, mut found) = (0, None);
-    for candidates in [draws, ground.removals()] {
-        // The first half of the time for the draws.
-        let half = Instant::now() + until.saturating_duration_since(Instant::now()) / if tried == 0 { 2 } else { 1 };
-        let mut passing: Vec<usize> = Vec::new();
-        let places = 0..candidates.len();
-        ground.try_all(
-            places,
-            |place| vec![candidates[*place].clone()],
-            half,
-            |place, verdict, _| {
-                tried += 1;
-                if verdict.passed() {
-                    passing.push(place);
-                }
-                passing.is_empty()
-            },
-        );
-        found = passing.into_iter().min().map(|place| candidates[place].clone());
-        if found.is_some() {
-            break;
-        }
-    }
-    let Some(change) = found else {
-        return Ok(json!({"found": false, "tried": tried}));
-    };
-    ground.trace(std::slice::from_ref(&change), path);
-    let theirs = trace::read(path)?;
-    let at = search::parting(lines, &theirs).unwrap_or(lines.len());
-    Ok(twin::side_by_side(lines, &theirs, at, &change.words(resolved), tried))
-}
-
-/// How many continuations from each moment fail like the original.
-fn likelihood(ground: &Ground<'_>, drawn: &[search::Drawn], until: Instant) -> Value {
-    let moments = search::moments(drawn, ground.at.as_nanos() as u64, MOMENTS);
-    let mut points: Vec<(u64, u64, u64)> = moments.iter().map(|it| (it.at_ns, 0, 0)).collect();
-    let jobs = (1..=CONTINUATIONS).flat_map(|round| (0..points.len()).map(move |place| (round, place)));
-    let jobs: Vec<(u64, usize)> = jobs.collect();
-    let anew = |(round, place): &(u64, usize)| vec![Change::Anew(moments[*place].count, *round)];
-    ground.try_all(jobs, anew, until, |(_, place), _, same| {
-        points[place].1 += u64::from(same);
-        points[place].2 += 1;
-        true
-    });
-    points.retain(|(_, _, runs)| *runs > 0);
-    let share = |point: &(u64, u64, u64)| point.1 as f64 / point.2 as f64;
-    let steps = points.windows(2).map(|pair| (share(&pair[1]) - share(&pair[0]), pair[0].0, pair[1].0));
-    let turn = steps.filter(|(rise, ..)| TURN <= *rise).max_by(|a, b| a.0.total_cmp(&b.0));
-    json!({"points": points, "turn_ns": turn.map(|(_, from, to)| [from, to])})
 }

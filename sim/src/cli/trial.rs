@@ -5,7 +5,9 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use evenkeel_scenario::cluster::Planted;
 use evenkeel_scenario::ops::Op;
+use evenkeel_scenario::step::Trigger;
 use evenkeel_scenario::verb::{Action, Mark, Name};
 use evenkeel_scenario::{Cell, Decisions, Nanos, Resolved, RunLength, Scenario};
 
@@ -23,13 +25,26 @@ const GRACE: Duration = Duration::from_secs(2);
 /// After the end of every run.
 const NEVER: Nanos = Nanos::from_secs(1_000_000);
 
+/// Something that happens at a time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Item {
+    /// A step of the script: its place.
+    Step(usize),
+    /// An operation of a group's list: their places.
+    Operation(usize, usize),
+}
+
 /// What is changed.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Change {
-    /// A step of the script is left out: its place.
-    Step(usize),
-    /// An operation of a group's list is left out: their places.
-    Operation(usize, usize),
+    /// No bug is planted.
+    Unplanted,
+    /// One thing is left out.
+    Without(Item),
+    /// One thing comes later by this, or earlier.
+    Moved(Item, Nanos),
+    /// Everything is drawn with another seed.
+    Seed(u64),
     /// One draw has another value: label, occurrence, value.
     Draw(String, u64, u64),
     /// Everything after so many draws is drawn with another seed.
@@ -40,15 +55,43 @@ impl Change {
     /// In words, as the beginning of a sentence.
     pub fn words(&self, resolved: &Resolved) -> String {
         match self {
-            Change::Step(place) => {
-                let step = &resolved.steps[*place];
-                format!("Step {} ({} {}) is left out", step.id, step.action.verb(), step.action.arguments())
+            Change::Unplanted => {
+                let names = |planted: &Planted| planted.0.iter().map(|plant| plant.name.clone()).collect::<Vec<_>>();
+                format!("The planted bug ({}) is left out", names(&resolved.cluster.mutants).join(", "))
             }
-            Change::Operation(group, place) => {
-                format!("The operation \"{}\" is left out", resolved.clients[*group].knobs.ops.0[*place])
+            Change::Without(item) => format!("{} is left out", item.words(resolved)),
+            Change::Moved(item, by) => {
+                let direction = if by.0 < 0 { "earlier" } else { "later" };
+                format!("{} comes {} {direction}", item.words(resolved), Nanos(by.0.abs()))
             }
+            Change::Seed(seed) => format!("Everything is drawn with seed {seed}"),
             Change::Draw(label, occurrence, value) => draw_words(label, *occurrence, *value),
             Change::Anew(count, seed) => format!("Everything after {count} draws is drawn anew ({seed})"),
+        }
+    }
+}
+
+impl Item {
+    fn words(self, resolved: &Resolved) -> String {
+        match self {
+            Item::Step(place) => {
+                let step = &resolved.steps[place];
+                format!("Step {} ({} {})", step.id, step.action.verb(), step.action.arguments())
+            }
+            Item::Operation(group, place) => {
+                format!("The operation \"{}\"", resolved.clients[group].knobs.ops.0[place])
+            }
+        }
+    }
+
+    /// When, if a time says when.
+    fn time(self, resolved: &mut Resolved) -> Option<&mut Nanos> {
+        match self {
+            Item::Step(place) => match &mut resolved.steps[place].trigger {
+                Trigger::At(at) => Some(at),
+                _ => None,
+            },
+            Item::Operation(group, place) => Some(&mut resolved.clients[group].knobs.ops.0[place].at),
         }
     }
 }
@@ -96,14 +139,19 @@ impl Ground<'_> {
     /// The scenario as it was drawn, changed, and the choices that are left to make.
     fn prepare(&self, changes: &[Change]) -> (Resolved, Decisions) {
         let mut decisions = self.decisions.clone();
+        for change in changes {
+            if let Change::Seed(seed) = change {
+                decisions = Decisions::new(*seed);
+            }
+        }
         let mut resolved = self.scenario.resolve(self.cell, &mut decisions);
         for change in changes {
             match change {
                 // The step comes, and does nothing: a task less would be another run from the first moment on.
-                Change::Step(place) => {
+                Change::Without(Item::Step(place)) => {
                     resolved.steps[*place].action = Action::Mark(Mark { name: Name("left out".into()) })
                 }
-                Change::Operation(group, place) => {
+                Change::Without(Item::Operation(group, place)) => {
                     let ops = &mut resolved.clients[*group].knobs.ops.0;
                     let left_out = ops.remove(*place);
                     // Without a list a client would make up its operations.
@@ -111,6 +159,13 @@ impl Ground<'_> {
                         ops.push(Op { at: NEVER, ..left_out });
                     }
                 }
+                Change::Moved(item, by) => {
+                    if let Some(at) = item.time(&mut resolved) {
+                        *at = Nanos(at.0.saturating_add(by.0).max(0));
+                    }
+                }
+                Change::Unplanted => resolved.cluster.mutants = Planted::default(),
+                Change::Seed(_) => {}
                 Change::Draw(label, occurrence, value) => decisions.set_override(label, *occurrence, *value),
                 Change::Anew(count, seed) => decisions.anew_after(*count, *seed),
             }
@@ -173,15 +228,16 @@ impl Ground<'_> {
         run_all([()], limits, |()| self.play(changes, Some(path)), |(), _| {});
     }
 
-    /// Every change that leaves something out, the last first.
-    pub fn removals(&self) -> Vec<Change> {
-        let (resolved, _) = self.prepare(&[]);
-        let operations = (resolved.clients.iter().enumerate()).flat_map(|(group, client)| {
-            (0..client.knobs.ops.0.len()).map(move |place| Change::Operation(group, place))
-        });
-        let steps = (0..resolved.steps.len()).map(Change::Step);
-        let mut all: Vec<Change> = steps.chain(operations).collect();
-        all.reverse();
-        all
+    /// What happens at its time before the failure, the last first, and then what waits for something.
+    pub fn items(&self) -> Vec<Item> {
+        let (mut resolved, _) = self.prepare(&[]);
+        let operations = (resolved.clients.iter().enumerate())
+            .flat_map(|(group, client)| (0..client.knobs.ops.0.len()).map(move |place| Item::Operation(group, place)));
+        let all: Vec<Item> = (0..resolved.steps.len()).map(Item::Step).chain(operations).collect();
+        let timed = all.into_iter().map(|item| (item.time(&mut resolved).map(|at| *at), item));
+        let failed = Nanos(self.at.as_nanos() as i64);
+        let mut timed: Vec<(Option<Nanos>, Item)> = timed.filter(|(at, _)| at.is_none_or(|at| at <= failed)).collect();
+        timed.sort_by_key(|(at, _)| std::cmp::Reverse(*at));
+        timed.into_iter().map(|(_, item)| item).collect()
     }
 }

@@ -225,7 +225,7 @@ function showCurve() {
   if (!curve || curve.points.length === 0) return;
   $("curve-section").hidden = false;
   const each = curve.points[0][2];
-  const text = `From ${curve.points.length} moments of the run, every later choice was drawn anew, ${each} times each: which share of these runs fails like this one. `;
+  const text = `From ${curve.points.length} moments of the run, every later choice was drawn anew, ${each} times each (${curve.replays} replays): which share of these runs fails like this one. `;
   const box = $("curve");
   box.append(element("p", text + (curve.turn_ns === null ? "" : `Between ${(curve.turn_ns[0] / 1e9).toFixed(3)} s and ${(curve.turn_ns[1] / 1e9).toFixed(3)} s it becomes likely: look there.`)));
   const chart = element("div");
