@@ -1,19 +1,20 @@
 //! The story of a failing run in plain sentences, told from its event log.
 //!
-//! Everything that happens before the failure is a fact with a weight: what the failure's own message names weighs
-//! most, then faults, leaders, and the operations of clients. The heaviest facts are told in their order, between one
-//! sentence about who takes part and the last ones about which promise broke and what stands against what.
+//! Everything that happens before the failure is a fact with a weight ([`tell`]): what the failure's own message names
+//! weighs most, then faults, leaders, and the operations of clients. Equal facts become one, and the heaviest are told
+//! in their order ([`facts`]), between one sentence about who takes part and the last ones about which promise broke and
+//! what stands against what.
 
-use std::collections::{BTreeMap, BTreeSet};
+mod facts;
+mod tell;
+
+use std::collections::BTreeSet;
 use std::time::Duration;
 
-use super::deed;
+use self::tell::Teller;
 use super::events::Event;
 use super::signature::Signature;
 use crate::report::{RunReport, Verdict};
-
-/// So many facts are told between the first sentence and the last ones.
-const FACTS_MAX: usize = 10;
 
 /// So many characters of a failure's message are told.
 const MESSAGE_MAX: usize = 300;
@@ -49,13 +50,10 @@ pub fn story(events: &[Event], report: &RunReport) -> Vec<String> {
         Verdict::Pass => (u64::MAX, "nothing is wrong"),
         Verdict::Error { message } => (u64::MAX, message.as_str()),
     };
-    let mut teller = Teller { named: named(message), facts: Vec::new() };
     let before: Vec<&Event> = events.iter().filter(|event| event.at_ns <= at_ns).collect();
-    teller.clients(&before);
-    teller.members(&before);
-    teller.script(&before);
+    let facts = Teller::new(named(message)).told(&before);
     let mut sentences = vec![opening(&before)];
-    sentences.extend(teller.chosen());
+    sentences.extend(facts::chosen(facts, report.verdict.passed()));
     sentences.extend(closing(report, at_ns, message));
     sentences
 }
@@ -68,179 +66,6 @@ fn named(message: &str) -> BTreeSet<String> {
         digits.len() < word.len() && !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit())
     };
     words.filter(is_name).map(str::to_owned).collect()
-}
-
-struct Fact {
-    n: u64,
-    weight: u32,
-    text: String,
-}
-
-struct Teller {
-    named: BTreeSet<String>,
-    facts: Vec<Fact>,
-}
-
-impl Teller {
-    fn tell(&mut self, event: &Event, weight: u32, text: String) {
-        let text = format!("At {} {text}.", seconds(event.at_ns));
-        self.facts.push(Fact { n: event.n, weight, text });
-    }
-
-    fn names(&self, prefix: &str, number: u64) -> bool {
-        self.named.contains(&format!("{prefix}{number}"))
-    }
-
-    /// Later facts weigh a little more than earlier ones of their kind.
-    fn chosen(mut self) -> Vec<String> {
-        self.facts.sort_by_key(|fact| (std::cmp::Reverse(fact.weight), std::cmp::Reverse(fact.n)));
-        self.facts.truncate(FACTS_MAX);
-        self.facts.sort_by_key(|fact| fact.n);
-        self.facts.into_iter().map(|fact| fact.text).collect()
-    }
-
-    fn clients(&mut self, events: &[&Event]) {
-        let returns: BTreeMap<u64, &&Event> =
-            events.iter().filter(|event| event.kind == "return").map(|event| (event.number("op"), event)).collect();
-        for call in events.iter().filter(|event| event.kind == "call") {
-            let (op, node) = (call.number("op"), call.number("node"));
-            let ended = match returns.get(&op) {
-                None => "no answer comes".to_owned(),
-                Some(ended) => {
-                    let later = duration(ended.at_ns - call.at_ns);
-                    match ended.text("result") {
-                        "ok" if ended.text("answer") == "ok" => {
-                            format!(
-                                "{later} later it is told that this is done, at revision {}",
-                                ended.signed("revision")
-                            )
-                        }
-                        "ok" => format!(
-                            "{later} later it is told `{}`, at revision {}",
-                            ended.text("answer"),
-                            ended.signed("revision")
-                        ),
-                        "refused" => format!("{later} later it is refused: {}", ended.text("answer")),
-                        doubt => format!("{later} later it gives up, and nobody told it what came of that ({doubt})"),
-                    }
-                }
-            };
-            let weight = match returns.get(&op).map(|ended| ended.text("result")) {
-                _ if self.names("op", op) => 10,
-                Some("ok") => 4,
-                Some(_) => 1,
-                None => 3,
-            };
-            self.tell(call, weight, format!("a client asks n{node} `{}` (op{op}); {ended}", call.text("what")));
-        }
-        for event in events {
-            let watch = event.number("watch");
-            let weight = if self.named.iter().any(|name| *name == format!("w{watch}")) { 10 } else { 3 };
-            match event.kind.as_str() {
-                "watch" if event.number("resumes") > 0 => {
-                    let text =
-                        format!("watch {watch} goes on at n{} from `{}`", event.number("node"), event.text("what"));
-                    self.tell(event, weight, text);
-                }
-                "watch" => {
-                    let text =
-                        format!("a client opens watch {watch} at n{}: `{}`", event.number("node"), event.text("what"));
-                    self.tell(event, weight, text);
-                }
-                "watch_canceled" => {
-                    let text = format!("watch {watch} is cancelled: {}", event.text("reason"));
-                    self.tell(event, weight, text);
-                }
-                _ => {}
-            }
-        }
-    }
-
-    fn members(&mut self, events: &[&Event]) {
-        let mut booted = BTreeSet::new();
-        let mut leader = BTreeMap::new();
-        for event in events {
-            let node = event.number("node");
-            let about = if self.names("n", node) { 2 } else { 0 };
-            match event.kind.as_str() {
-                "booted" if !booted.insert(node) => {
-                    let text = format!(
-                        "n{node} starts again: term {}, log up to entry {}",
-                        event.number("term"),
-                        event.number("last")
-                    );
-                    self.tell(event, 5 + about, text);
-                }
-                "standing"
-                    if event.text("role") == "leader" && leader.insert(event.number("term"), node) != Some(node) =>
-                {
-                    let term = event.number("term");
-                    let known = if self.names("t", term) { 2 } else { 0 };
-                    self.tell(event, 6 + about + known, format!("n{node} becomes the leader of term {term}"));
-                }
-                "standing" if event.text("role") == "candidate" => {
-                    self.tell(event, 2 + about, format!("n{node} asks for votes in term {}", event.number("term")));
-                }
-                "happened" if event.text("what") == "step_down" => {
-                    self.tell(event, 3 + about, format!("n{node} no longer leads"));
-                }
-                "snapshot_installed" => {
-                    let text = format!("n{node} takes a snapshot up to entry {}", event.number("index"));
-                    self.tell(event, 6 + about, text);
-                }
-                "lease_expired" => {
-                    let text = format!("n{node} takes lease L{} for expired", event.signed("lease"));
-                    self.tell(event, 6 + about, text);
-                }
-                "configured" if event.number("index") > 1 && event.n > 0 => {
-                    let text = format!("n{node} has a new configuration from entry {} on", event.number("index"));
-                    self.tell(event, 2 + about, text);
-                }
-                "fatal" | "refused" => {
-                    self.tell(event, 9, format!("the server of n{node} gives up: {}", event.text("reason")));
-                }
-                _ => {}
-            }
-        }
-        // What a member has just heard often explains what it does at once.
-        let last = events.iter().rev().find(|event| event.kind == "arrive" && self.names("n", event.number("to")));
-        if let Some(event) = last {
-            let (from, to, kind) = (event.number("from"), event.number("to"), event.text("kind"));
-            self.tell(event, 5, format!("a message of n{from} arrives at n{to} ({kind})"));
-        }
-    }
-
-    fn script(&mut self, events: &[&Event]) {
-        for event in events {
-            match event.kind.as_str() {
-                "down" => {
-                    let how = match event.text("kind") {
-                        "power_loss" => "loses power",
-                        "clean" => "is asked to stop",
-                        _ => "is killed",
-                    };
-                    // All faults end sooner when calm comes sooner.
-                    let node = event.number("node");
-                    let later = events.iter().skip_while(|other| other.n <= event.n);
-                    let mut back = later.filter(|other| other.kind == "booted" && other.number("node") == node);
-                    let down = back.next().map_or(event.number("down_ns"), |back| back.at_ns - event.at_ns);
-                    let text = format!("n{node} {how}, for {}", duration(down));
-                    self.tell(event, 8, text);
-                }
-                "acts" if event.text("verb") != "restart" => {
-                    let chosen: Vec<(&str, &str)> = (events.iter())
-                        .skip_while(|other| other.n <= event.n)
-                        .take_while(|other| other.at_ns == event.at_ns)
-                        .filter(|other| other.kind == "chosen" && other.text("step") == event.text("step"))
-                        .map(|other| (other.text("selector"), other.text("members")))
-                        .collect();
-                    let text = deed::in_words(event.text("verb"), event.text("arguments"), &chosen);
-                    self.tell(event, 8, text);
-                }
-                _ => {}
-            }
-        }
-    }
 }
 
 fn opening(events: &[&Event]) -> String {
@@ -311,6 +136,8 @@ fn duration(nanos: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::collections::BTreeMap;
+
     use crate::chain::ChainSummary;
     use expect_test::expect;
 
@@ -368,5 +195,94 @@ mod tests {
             The other: only i0 are durable."#]]
         .assert_eq(&story(&events, &report(verdict)).join("\n"));
         assert_eq!(story(&events, &report(Verdict::Pass)).last().unwrap(), "Every promise holds to the end.");
+    }
+
+    fn log(text: &str) -> Vec<Event> {
+        let lines = text.trim().lines().map(str::trim).collect::<Vec<_>>().join("\n");
+        crate::repro::events::read(lines.as_bytes()).unwrap()
+    }
+
+    fn broken(what: &str, at_ns: u64, message: &str) -> RunReport {
+        report(Verdict::Violation { what: what.into(), at_ns, message: message.into(), events: vec![] })
+    }
+
+    #[test]
+    fn the_watch_that_a_failure_names_is_told_and_equal_operations_are_one_sentence() {
+        let mut text = String::from(
+            r#"{"n":0,"at_ns":1000000,"event":"booted","node":1,"term":0,"last":0}
+            {"n":1,"at_ns":200000000,"event":"watch","watch":1,"node":1,"what":"watch a rev=1","resumes":0}
+            {"n":2,"at_ns":300000000,"event":"watch","watch":2,"node":1,"what":"watch a rev=1","resumes":1}
+            "#,
+        );
+        for op in 1..=12_u64 {
+            let (n, at, revision) = (1 + 2 * op, 400_000_000 + op * 10_000_000, op + 20);
+            text += &format!(
+                r#"{{"n":{n},"at_ns":{at},"event":"call","op":{op},"client":1,"node":1,"what":"put a size={op}"}}
+                {{"n":{},"at_ns":{},"event":"return","op":{op},"result":"ok","revision":{revision},"answer":"ok"}}
+                "#,
+                n + 1,
+                at + 5_000_000
+            );
+        }
+        text += r#"{"n":40,"at_ns":700000000,"event":"watch_events","watch":2,"count":1,"revision":3}"#;
+        let report =
+            broken("watch", 700_000_000, "[watch] 0.7s#40: watch2 got b\"a\" at r3 where b\"a\" at r2 was next");
+        expect![[r#"
+            A cluster of one member starts.
+            At 0.200 s a client opens watch 1 at n1: `watch a rev=1`.
+            At 0.300 s watch 2 goes on at n1 from `watch a rev=1`.
+            From 0.410 s to 0.520 s clients ask `put a` 12 times; each time it is done, at revisions 21 to 32.
+            At 0.700 s watch 2 shows an event, revision 3.
+            At 0.700 s a promise is broken: a watch sees every event once, in order.
+            What was seen: watch2 got b"a" at r3 where b"a" at r2 was next."#]]
+        .assert_eq(&story(&log(&text), &report).join("\n"));
+    }
+
+    #[test]
+    fn a_member_is_down_for_as_long_as_it_really_is() {
+        let text = r#"{"n":0,"at_ns":1000000,"event":"booted","node":1,"term":0,"last":0}
+            {"n":1,"at_ns":500000000,"event":"down","step":"r","node":1,"kind":"kill","begin_ns":0,"down_ns":1000000000}
+            {"n":2,"at_ns":626000000,"event":"booted","node":1,"term":1,"last":6}"#;
+        let told = story(&log(text), &broken("raft", 900_000_000, "n1 is wrong"));
+        assert_eq!(told[1], "At 0.500 s n1 is killed, for 126 ms and not for 1.0 s: the script ends then.");
+        let quiet = text.replacen(
+            r#"{"n":2,"#,
+            "{\"n\":2,\"at_ns\":620000000,\"event\":\"acts\",\"step\":\"q\",\"verb\":\"quiesce\",\"arguments\":\"\"}\n{\"n\":3,",
+            1,
+        );
+        let told = story(&log(&quiet), &broken("raft", 900_000_000, "n1 is wrong"));
+        assert_eq!(told[1], "At 0.500 s n1 is killed, for 126 ms and not for 1.0 s: all faults end then.");
+        let told = story(&log(text), &broken("raft", 600_000_000, "n1 is wrong"));
+        assert_eq!(told[1], "At 0.500 s n1 is killed, for 1.0 s.");
+    }
+
+    #[test]
+    fn a_long_run_in_which_nothing_is_wrong_is_told_in_sums() {
+        let mut text = String::from(
+            r#"{"n":0,"at_ns":1000000,"event":"booted","node":1,"term":0,"last":0}
+            {"n":1,"at_ns":200000000,"event":"standing","node":1,"term":1,"role":"leader","leader":1}
+            {"n":99,"at_ns":9000000000,"event":"acts","step":"cut1","verb":"cut","arguments":"link = \"n1 -/- n2\""}
+            "#,
+        );
+        for op in 1..=60_u64 {
+            let (n, at) = (10 + 3 * op, op * 300_000_000);
+            let what = ["put", "get", "delete"][(op % 3) as usize];
+            text += &format!(
+                r#"{{"n":{n},"at_ns":{at},"event":"call","op":{op},"client":1,"node":1,"what":"{what} k/{op}"}}
+                {{"n":{},"at_ns":{at},"event":"return","op":{op},"result":"ok","revision":{op},"answer":"ok"}}
+                {{"n":{},"at_ns":{at},"event":"lease_expired","node":1,"lease":{op}}}
+                "#,
+                n + 1,
+                n + 2
+            );
+        }
+        expect![[r#"
+            A cluster of one member starts.
+            At 0.200 s n1 becomes the leader of term 1.
+            From 0.300 s to 18.000 s clients ask 60 times (20 delete, 20 get, 20 put), at revisions 1 to 60.
+            From 0.300 s to 18.000 s n1 takes 60 leases for expired.
+            At 9.000 s messages are lost between n1 and n2.
+            Every promise holds to the end."#]]
+        .assert_eq(&story(&log(&text), &report(Verdict::Pass)).join("\n"));
     }
 }
