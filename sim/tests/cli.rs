@@ -233,6 +233,19 @@ fn a_repro_file_is_run_and_exported_like_a_scenario() {
     assert_eq!(files.sim("run @/broken.toml").0, 2);
 }
 
+fn what_fuzz_keeps_says_where_another_run_parts() {
+    let files = Files::new(&[]);
+    let (code, out) = files.sim("fuzz --seeds 2 --mutant toy-violation --jobs 1 --out @/f");
+    assert_eq!(code, 1, "{out}");
+    let (code, out) = files.sim("replay @/f/failures/toy-default-1.repro.toml");
+    assert!(code == 0 && out.contains("the same to the last event (3000)"), "{out}");
+    let text = fs::read_to_string(files.path("f/failures/toy-default-1.repro.toml")).unwrap();
+    let overrides = "\noverrides = { \"toy#2000\" = \"0x2a\" }\nscenario = ";
+    fs::write(files.path("changed.toml"), text.replacen("\nscenario = ", overrides, 1)).unwrap();
+    let (_, out) = files.sim("replay @/changed.toml");
+    assert!(out.contains("@/changed.toml: another run from event 2000 to 2015 on"), "{out}");
+}
+
 fn one_seed_says_nothing_about_shares() {
     let files = Files::new(&[("b", MATRIX)]);
     let (code, out) = files.sim("run @/b.toml --seed 2");
@@ -409,6 +422,7 @@ fn main() -> ExitCode {
         ("json_is_one_object_per_run_and_a_summary", json_is_one_object_per_run_and_a_summary),
         ("a_cell_can_be_chosen_and_then_cells_are_not_compared", a_cell_can_be_chosen_and_then_cells_are_not_compared),
         ("a_repro_file_is_run_and_exported_like_a_scenario", a_repro_file_is_run_and_exported_like_a_scenario),
+        ("what_fuzz_keeps_says_where_another_run_parts", what_fuzz_keeps_says_where_another_run_parts),
         ("one_seed_says_nothing_about_shares", one_seed_says_nothing_about_shares),
         ("a_trace_holds_every_event_of_the_only_run", a_trace_holds_every_event_of_the_only_run),
         (

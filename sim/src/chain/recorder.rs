@@ -9,6 +9,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::hash::{Chain, Hash128};
+use super::marks::Marks;
 use super::value::{Decoder, Field};
 
 /// Events between two checkpoints.
@@ -48,6 +49,8 @@ pub struct ChainSummary {
     pub events: u64,
     /// The hash after every [`CHECKPOINT_EVENTS`]th event.
     pub checkpoints: Vec<Hash128>,
+    /// Shorter ones, closer to each other.
+    pub marks: Marks,
 }
 
 #[derive(Default)]
@@ -94,6 +97,7 @@ pub struct Recorder {
     chain: Chain,
     events: u64,
     checkpoints: Vec<Hash128>,
+    marks: Marks,
     /// The last events, oldest first; the slots are used again and again.
     ring: VecDeque<Slot>,
     last: usize,
@@ -111,6 +115,7 @@ impl Recorder {
             chain: Chain::default(),
             events: 0,
             checkpoints: Vec::new(),
+            marks: Marks::default(),
             ring: VecDeque::with_capacity(options.last.max(1)),
             last: options.last.max(1),
             window: window.start..window.end.min(window.start.saturating_add(WINDOW_EVENTS_MAX)),
@@ -162,6 +167,7 @@ impl Recorder {
         if self.events.is_multiple_of(CHECKPOINT_EVENTS) {
             self.checkpoints.push(self.chain.hash());
         }
+        self.marks.take(self.events, || self.chain.hash());
     }
 
     /// Notes something in the trace only: no event, not hashed, not counted. It stands after the event `n`.
@@ -218,7 +224,8 @@ impl Recorder {
 
     /// Who this run was, up to now.
     pub fn summary(&self) -> ChainSummary {
-        ChainSummary { hash: self.chain.hash(), events: self.events, checkpoints: self.checkpoints.clone() }
+        let (checkpoints, marks) = (self.checkpoints.clone(), self.marks.clone());
+        ChainSummary { hash: self.chain.hash(), events: self.events, checkpoints, marks }
     }
 }
 

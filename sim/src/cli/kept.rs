@@ -15,7 +15,7 @@ use super::table::Table;
 use crate::chain::Window;
 use crate::report::{RunReport, World};
 use crate::repro::attempt::LOG_EVENTS_MAX;
-use crate::repro::file::Today;
+use crate::repro::file::{Today, commits_since_change_of};
 use crate::repro::replay::{Sameness, as_expected, compare};
 use crate::repro::{Attempt, Repro, Signature};
 
@@ -85,13 +85,18 @@ impl Kept {
             (Today::Passes, true) => "mended".to_owned(),
             (_, false) => format!("NOT as recorded ({}): {}", self.repro.signature, told(self.planted())),
         };
+        // What is younger than the file is younger than the build it was made by, known or not.
+        let since = match self.repro.build.commits_since() {
+            Some(commits) => commits.to_string(),
+            None => commits_since_change_of(&self.path).map_or("?".to_owned(), |commits| format!("{commits}+")),
+        };
         let same = match compare(&self.repro.chain, self.planted()) {
             Sameness::Same => format!("all {}", self.planted().chain.events),
             Sameness::Parted { from, .. } => format!("{from} of {}", self.repro.chain.events),
         };
         [
             self.path.file_stem().unwrap_or_default().to_string_lossy().into_owned(),
-            self.repro.build.commits_since().map_or("?".to_owned(), |commits| commits.to_string()),
+            since,
             same,
             ends,
             self.unplanted.as_ref().map_or("nothing is planted".to_owned(), told),

@@ -5,6 +5,7 @@
 //! in `[chain]`, and a difference there ends nothing: see [`super::replay`].
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::process::Command;
 use std::sync::OnceLock;
 
@@ -14,14 +15,14 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::signature::Signature;
-use crate::chain::{ChainSummary, Hash128};
+use crate::chain::{ChainSummary, Hash128, Marks};
 use crate::report::{RunReport, Verdict};
 
 /// The version of the format.
 pub const VERSION: u32 = 1;
 
-/// Lines of the event log behind one mark.
-pub const MARK_EVERY: usize = 16;
+/// Lines of the event log behind one mark, in files that do not say how many events are.
+pub const MARK_LINES: usize = 16;
 
 /// What the file is about today.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -65,9 +66,21 @@ impl Build {
 
     /// Commits since then that changed the sources, as far as the history here knows that commit.
     pub fn commits_since(&self) -> Option<u64> {
-        let range = format!("{}..HEAD", self.commit.trim_end_matches(DIRTY));
-        git(&[&["rev-list", "--count", "--first-parent", &range, "--"], &SOURCES[..]].concat())?.parse().ok()
+        commits_since(self.commit.trim_end_matches(DIRTY))
     }
+}
+
+/// Commits that changed the sources since the one that last changed a file: at least so many are younger than what the
+/// file was made by.
+pub fn commits_since_change_of(path: &Path) -> Option<u64> {
+    let path = path.canonicalize().ok()?;
+    let last = git(&["log", "-1", "--format=%H", "--", path.to_str()?])?;
+    if last.is_empty() { None } else { commits_since(&last) }
+}
+
+fn commits_since(commit: &str) -> Option<u64> {
+    let range = format!("{commit}..HEAD");
+    git(&[&["rev-list", "--count", "--first-parent", &range, "--"], &SOURCES[..]].concat())?.parse().ok()
 }
 
 /// Sources that differed from the commit.
@@ -139,23 +152,33 @@ pub struct Chain {
     pub hash: Hash128,
     /// Their number.
     pub events: u64,
-    /// The hash after every 1,024th event.
+    /// Events between two marks; 0 in files whose marks are hashes of 16 lines each.
     #[serde(default)]
-    pub checkpoints: Vec<Hash128>,
-    /// Of shrunk runs: the hash of every 16 lines of the event log, shortened.
+    pub mark_every: u64,
+    /// The hash after every so many events, shortened.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub marks: String,
+    /// Of files without `mark_every`: the hash after every 1,024th event.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub checkpoints: Vec<Hash128>,
 }
 
 impl Chain {
-    /// Of a run, with the whole of its log when that is at hand.
-    pub fn of(chain: &ChainSummary, log: &[String]) -> Chain {
-        let marks = log.chunks(MARK_EVERY).map(mark).collect::<Vec<_>>().join(" ");
-        Chain { hash: chain.hash, events: chain.events, checkpoints: chain.checkpoints.clone(), marks }
+    /// Of a run.
+    pub fn of(chain: &ChainSummary) -> Chain {
+        let marks = chain.marks.hashes.iter().map(|mark| format!("{mark:08x}")).collect::<Vec<_>>().join(" ");
+        let mark_every = chain.marks.every;
+        Chain { hash: chain.hash, events: chain.events, mark_every, marks, checkpoints: Vec::new() }
+    }
+
+    /// The marks, in files that say how many events lie between them.
+    pub fn marks(&self) -> Option<Marks> {
+        let hashes = self.marks.split_whitespace().map(|mark| u32::from_str_radix(mark, 16).unwrap_or(0)).collect();
+        (0 < self.mark_every).then_some(Marks { every: self.mark_every, hashes })
     }
 }
 
-/// A few digits for some lines.
+/// A few digits for some lines, as files without `mark_every` have them.
 pub fn mark(lines: &[String]) -> String {
     let mut chain = crate::chain::Chain::default();
     lines.iter().for_each(|line| chain.bytes(line.as_bytes()));
@@ -241,7 +264,7 @@ impl Repro {
             },
             shrunk: None,
             build: Build::current(),
-            chain: Chain::of(&report.chain, &report.window),
+            chain: Chain::of(&report.chain),
             run: Played { seed: decisions.seed(), overrides, scenario: text },
         })
     }
@@ -308,7 +331,7 @@ mod tests {
             },
             shrunk: Some(Shrunk::default()),
             build: Build::default(),
-            chain: Chain::of(&ChainSummary { checkpoints: vec![Hash128(7)], ..Default::default() }, &["a".into()]),
+            chain: Chain::of(&ChainSummary { marks: Marks { every: 32, hashes: vec![7, 8] }, ..Default::default() }),
             run: Played {
                 seed: 9,
                 overrides: [("net/n1>n2#3".to_owned(), "0xffffffffffffffff".to_owned())].into(),

@@ -1,6 +1,6 @@
 //! Is it still the same run? Event by event as far as the file knows, and in any case: is it still the same failure?
 
-use super::file::{Chain, MARK_EVERY, Repro, Today, mark};
+use super::file::{Chain, MARK_LINES, Repro, Today, mark};
 use super::signature::Signature;
 use crate::chain::CHECKPOINT_EVENTS;
 use crate::report::RunReport;
@@ -26,13 +26,19 @@ pub fn compare(recorded: &Chain, report: &RunReport) -> Sameness {
         return Sameness::Same;
     }
     let last = recorded.events.max(now.events);
+    if let Some(marks) = recorded.marks() {
+        // With equal marks they part after the last one, or where the shorter one ends.
+        let reach = marks.reach(&now.marks);
+        let (from, end) = marks.parting(&now.marks).unwrap_or((reach, last));
+        return Sameness::Parted { from, to: end.min(last).max(1) - 1 };
+    }
     let marks: Vec<&str> = recorded.marks.split_whitespace().collect();
-    let lines: Vec<String> = report.window.chunks(MARK_EVERY).map(mark).collect();
+    let lines: Vec<String> = report.window.chunks(MARK_LINES).map(mark).collect();
     if !marks.is_empty() && !lines.is_empty() {
         let same = marks.iter().zip(&lines).take_while(|(recorded, now)| **recorded == now.as_str()).count();
         if same < marks.len().max(lines.len()) {
-            let from = (same * MARK_EVERY) as u64;
-            return Sameness::Parted { from, to: (from + MARK_EVERY as u64 - 1).min(last.max(1) - 1) };
+            let from = (same * MARK_LINES) as u64;
+            return Sameness::Parted { from, to: (from + MARK_LINES as u64 - 1).min(last.max(1) - 1) };
         }
     }
     let same = recorded.checkpoints.iter().zip(&now.checkpoints).take_while(|(a, b)| a == b).count() as u64;

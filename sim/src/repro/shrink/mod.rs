@@ -339,7 +339,7 @@ impl Shrinker<'_> {
             failure: Failure { found_in: self.file, cell: first.cell.clone(), at_ns, message },
             shrunk: Some(Shrunk { from, to: size(&self.best.resolved, &events, at_ns) }),
             build,
-            chain: Chain::of(&report.chain, &report.window),
+            chain: Chain::of(&report.chain),
             run: Played {
                 seed,
                 overrides: overrides
