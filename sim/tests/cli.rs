@@ -18,10 +18,13 @@ use evenkeel_sim::report::{RunEnd, RunInput, Verdict, World};
 /// A world of 3,000 events that does what its planted bug says.
 const TOY: World = World {
     run: toy,
-    mutants: || vec!["toy-violation", "toy-panic", "toy-abort", "toy-address", "toy-salt"],
+    mutants: || vec!["toy-violation", "toy-panic", "toy-abort", "toy-address", "toy-salt", "toy-late"],
     switches: || vec!["toy-switch"],
     points: &[("toy.before_break", "the toy is whole still"), ("toy.broken", "it is not")],
 };
+
+/// The place of the message that must not be late.
+const LATE: usize = 5;
 
 fn toy(input: RunInput) -> RunEnd {
     let RunInput { resolved, mut decisions, recorder, metrics } = input;
@@ -46,7 +49,16 @@ fn toy(input: RunInput) -> RunEnd {
             recorder.event(at, "salt", &[("of", u64::from(evenkeel_sim::fork::salt().unwrap_or_default()).into())]);
         }
     }
-    let violated = planted("toy-violation") && odd;
+    // A message that takes long breaks the toy; the others do not matter.
+    let times: Vec<u64> = (0..20).map(|_| decisions.draw("net/n1>n2/raft.append")).collect();
+    if planted("toy-late") {
+        recorder.aside(
+            Duration::from_millis(2_900),
+            "draws",
+            || serde_json::json!({"count": decisions.count(), "labels": {"net/n1>n2/raft.append": times.len()}}),
+        );
+    }
+    let violated = planted("toy-violation") && odd || planted("toy-late") && times[LATE] > u64::MAX / 2;
     let verdict = match violated {
         true => Verdict::Violation {
             what: "toy".into(),
@@ -246,6 +258,20 @@ fn what_fuzz_keeps_says_where_another_run_parts() {
     assert!(out.contains("@/changed.toml: another run from event 2000 to 2015 on"), "{out}");
 }
 
+fn a_shrunk_failure_keeps_the_seeds_draws_only_where_it_hangs_on_them() {
+    let files = Files::new(&[("a", &planted("toy-late"))]);
+    let seed = (0..6).find(|seed| files.sim(&format!("run @/a.toml --seed {seed}")).0 == 1).expect("some run is late");
+    let (code, out) = files.sim(&format!("shrink @/a.toml --seed {seed} --seconds 20 --out @/repro.toml"));
+    assert_eq!(code, 0, "{out}");
+    let text = fs::read_to_string(files.path("repro.toml")).unwrap();
+    let point = |place: usize| format!("\"net/n1>n2/raft.append#{place}\" = \"0x0\"");
+    for place in 0..20 {
+        assert_eq!(text.contains(&point(place)), place != LATE, "{place}: {text}");
+    }
+    let (code, out) = files.sim("replay @/repro.toml");
+    assert!(code == 0 && out.contains("the same to the last event"), "{out}");
+}
+
 fn one_seed_says_nothing_about_shares() {
     let files = Files::new(&[("b", MATRIX)]);
     let (code, out) = files.sim("run @/b.toml --seed 2");
@@ -423,6 +449,10 @@ fn main() -> ExitCode {
         ("a_cell_can_be_chosen_and_then_cells_are_not_compared", a_cell_can_be_chosen_and_then_cells_are_not_compared),
         ("a_repro_file_is_run_and_exported_like_a_scenario", a_repro_file_is_run_and_exported_like_a_scenario),
         ("what_fuzz_keeps_says_where_another_run_parts", what_fuzz_keeps_says_where_another_run_parts),
+        (
+            "a_shrunk_failure_keeps_the_seeds_draws_only_where_it_hangs_on_them",
+            a_shrunk_failure_keeps_the_seeds_draws_only_where_it_hangs_on_them,
+        ),
         ("one_seed_says_nothing_about_shares", one_seed_says_nothing_about_shares),
         ("a_trace_holds_every_event_of_the_only_run", a_trace_holds_every_event_of_the_only_run),
         (

@@ -3,7 +3,7 @@
 //! First the run is made explicit (`explicit`): from then on a case is a list of operations and steps, and everything
 //! is taking away. What happens long before the failure goes at once. Each round tries, in this order: an earlier end,
 //! fewer members, fewer operations and steps (delta debugging), settings at their defaults, shorter gaps, round numbers,
-//! plainer operations. Candidates run side by side, each in a process of its own, and the first one that still fails
+//! plainer operations. At the end the `schedule` is made plainer. Candidates run side by side, each in a process of its own, and the first one that still fails
 //! becomes the case.
 //!
 //! Where a bug is planted, a case must also pass without it: one that fails in any case shows something else, such as
@@ -18,6 +18,7 @@
 mod explicit;
 mod items;
 mod passes;
+mod schedule;
 
 use std::cell::Cell as Flag;
 use std::io;
@@ -192,6 +193,7 @@ pub fn shrink_resolved(
         shrinker.tries = tries;
         (0..ROUNDS_MAX).take_while(|_| shrinker.round() && !shrinker.is_late()).for_each(drop);
     }
+    shrinker.plain_schedule();
     shrinker.finish(from, &report, build)
 }
 
