@@ -272,7 +272,7 @@ impl Node {
             }
             Input::SnapshotDone { peer, delivered } => {
                 self.retention.ended(peer, delivered, self.member.now());
-                self.raft.step(RaftInput::SnapshotDone { peer, delivered });
+                self.raft.step(RaftInput::SnapshotDone { peer });
             }
             Input::SnapshotArrived(staged) => {
                 let (from, message) =

@@ -159,7 +159,7 @@ impl Raft {
             }
             Input::Compact { upto } => self.compact(upto),
             Input::Unreachable { peer } => self.unreachable(peer),
-            Input::SnapshotDone { peer, delivered } => self.snapshot_done(peer, delivered),
+            Input::SnapshotDone { peer } => self.snapshot_done(peer),
             Input::Campaign => self.campaign(),
             Input::Suspect { peer } => self.suspect(peer),
             Input::Transfer { to } => self.transfer(to),

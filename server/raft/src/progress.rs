@@ -98,8 +98,9 @@ impl Progress {
         self.matched = self.matched.max(matched);
         self.window.free(self.matched);
         match self.state {
-            // An older answer than the probe's may say less than we know: then the probe is still open.
-            ReplicationState::Probe if self.matched == matched => self.stream(),
+            // An answer to the probe says that the follower holds at least what the probe was sent after. What says less
+            // is older, or answers a message of an older term: the probe is still open.
+            ReplicationState::Probe if self.next.prev() <= matched => self.stream(),
             ReplicationState::Snapshot if base <= self.matched => self.stream(),
             _ => self.next = self.next.max(self.matched.next()),
         }

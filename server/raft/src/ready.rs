@@ -47,12 +47,10 @@ pub enum Input {
         /// The member.
         peer: NodeId,
     },
-    /// The shell's transfer of a snapshot to this member has ended.
+    /// The shell's transfer of a snapshot to this member has ended, well or not: the follower is probed again.
     SnapshotDone {
         /// The member.
         peer: NodeId,
-        /// It arrived. On failure the follower is probed again.
-        delivered: bool,
     },
     /// The connection to this member was refused after it had been up: its process is gone. When it led, an election
     /// need not wait for the timeout. A wrong suspicion costs a pre-vote that fails.

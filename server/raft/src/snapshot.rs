@@ -46,14 +46,16 @@ impl Raft {
         }
     }
 
-    pub(crate) fn snapshot_done(&mut self, peer: NodeId, delivered: bool) {
+    /// However it ended, the follower is asked for what follows our base: it may hold that all the same, and have refused
+    /// the snapshot because it does. If it does not, its refusal brings another snapshot. Asked for what it is known to
+    /// match, which we have forgotten, it could only be sent snapshots it refuses, for ever.
+    pub(crate) fn snapshot_done(&mut self, peer: NodeId) {
         let first = self.log.first();
         let Stand::Leader(leading) = &mut self.stand else { return };
         let Some(progress) = leading.progress.get_mut(&peer) else { return };
         if progress.state == ReplicationState::Snapshot {
             // Its acceptance tells what it holds now, a heartbeat's answer that it lives: wait for either.
-            let next = if delivered { first } else { progress.matched.next() };
-            progress.probe(next, true);
+            progress.probe(first, true);
         }
     }
 

@@ -266,6 +266,6 @@ fn input() -> impl Strategy<Value = Step> {
         1 => peer().prop_map(|to| Step::Input(Input::Transfer { to })),
         1 => peer().prop_map(|peer| Step::Input(Input::Suspect { peer })),
         1 => peer().prop_map(|peer| Step::Input(Input::Unreachable { peer })),
-        1 => (peer(), any::<bool>()).prop_map(|(peer, delivered)| Step::Input(Input::SnapshotDone { peer, delivered })),
+        1 => peer().prop_map(|peer| Step::Input(Input::SnapshotDone { peer })),
     ]
 }

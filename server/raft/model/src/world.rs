@@ -257,7 +257,7 @@ impl World {
                 }
                 for lost in lost.iter().filter(|lost| is_snapshot(lost)) {
                     let sender = Arc::make_mut(&mut self.members[at(lost.from)]);
-                    let input = Input::SnapshotDone { peer: lost.to, delivered: false };
+                    let input = Input::SnapshotDone { peer: lost.to };
                     step.input(lost.from, sender, input);
                 }
                 let receiver = Arc::make_mut(&mut self.members[at(packet.to)]);
@@ -265,7 +265,7 @@ impl World {
                 step.input(packet.to, receiver, Input::Message { from: packet.from, message });
                 if is_snapshot(&packet) {
                     let sender = Arc::make_mut(&mut self.members[at(packet.from)]);
-                    step.input(packet.from, sender, Input::SnapshotDone { peer: packet.to, delivered: true });
+                    step.input(packet.from, sender, Input::SnapshotDone { peer: packet.to });
                 }
                 packet.to
             }

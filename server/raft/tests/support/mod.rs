@@ -255,17 +255,16 @@ impl Cluster {
     pub fn deliver(&mut self, packet: Packet) {
         let Packet { from, to, message } = packet;
         let is_snapshot = matches!(message.body, Body::Snapshot { .. });
-        let is_up = self.members[&to].raft.is_some();
         self.step(to, Input::Message { from, message });
         if is_snapshot {
-            self.step(from, Input::SnapshotDone { peer: to, delivered: is_up });
+            self.step(from, Input::SnapshotDone { peer: to });
         }
     }
 
     /// Loses a packet; only a snapshot's sender hears of it.
     pub fn lose(&mut self, packet: Packet) {
         if matches!(packet.message.body, Body::Snapshot { .. }) {
-            self.step(packet.from, Input::SnapshotDone { peer: packet.to, delivered: false });
+            self.step(packet.from, Input::SnapshotDone { peer: packet.to });
         }
     }
 
