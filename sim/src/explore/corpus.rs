@@ -112,9 +112,9 @@ impl Corpus {
             Some(plants) => child.cluster.set("mutants", plants),
             None => child.cluster.remove("mutants"),
         }
-        let minimum = load::minimum(&child.clients, &timed_verbs(&child.steps));
-        child.expects.retain(|expect| expect.get_text("id") != Some(IDLE));
-        child.expects.push(minimum);
+        let idle = child.expects.iter_mut().find(|expect| expect.get_text("id") == Some(IDLE))?;
+        let within = idle.get("within")?.to_owned();
+        *idle = load::minimum(&child.clients, &timed_verbs(&child.steps), &within);
         Scenario::parse(&child.text(), &child.name).ok().map(|_| child)
     }
 

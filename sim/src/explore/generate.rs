@@ -69,19 +69,17 @@ pub fn draft(profile: &Profile, seed: u64, planted: &Planted) -> Draft {
         let minority = ((frame.nodes - 1) / 2).max(1) as f64;
         cluster.set("snapshot_rate", rate.max(written * minority / 2.0) as u64);
     }
-    let minimum = load::minimum(&clients, &timed_verbs(&steps));
-    steps.push(quiesce(&frame, &steps));
-
     let calm_ms = CALM_ELECTIONS * frame.election_ms * 1.1 + CALM_MORE_MS;
     let rolls_ms = if frame.has(Family::Releases) { ROLL_MS } else { 0.0 };
     let joins_ms = if frame.has(Family::Membership) { JOIN_MS } else { 0.0 };
     let mut run = Table::new().with("for", ms(frame.until_ms + rolls_ms + calm_ms + joins_ms));
-    let mut expects = vec![minimum];
+    let calm_within = ms(calm_ms + joins_ms - 1_000.0);
+    let mut expects = vec![load::minimum(&clients, &timed_verbs(&steps), &calm_within)];
+    steps.push(quiesce(&frame, &steps));
     if frame.has(Family::Membership) {
         for (id, that) in [("converged", "converged"), ("heals", "all(progress)")] {
-            let within = ms(calm_ms + joins_ms - 1_000.0);
-            expects
-                .push(Table::new().text("id", id).text("after", "quiesce").with("within", within).text("that", that));
+            let expect = Table::new().text("id", id).text("after", "quiesce").with("within", calm_within.as_str());
+            expects.push(expect.text("that", that));
         }
     }
     if !choices.chance("patient", PATIENT) {

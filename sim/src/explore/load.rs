@@ -97,10 +97,11 @@ fn group(number: usize, rate: f64, keys: u64, profile: &Profile, frame: &Frame, 
 }
 
 /// Answered operations of a run, at least.
-const ACKS_MIN: u64 = 2;
+const ACKS_MIN: u64 = 15;
 
-/// What a run must have done at least, or it says nothing: answered operations and an elected leader.
-pub(super) fn minimum(clients: &[Table], verbs: &[&str]) -> Table {
+/// What a run must have done at least, or it says nothing: answered operations and an elected leader. The calm phase goes
+/// on until it has, or is over.
+pub(super) fn minimum(clients: &[Table], verbs: &[&str], within: &str) -> Table {
     let acks: Vec<String> =
         clients.iter().filter_map(|client| client.get_text("id")).map(|id| format!("acks({id})")).collect();
     let mut parts = vec![format!("{} >= {ACKS_MIN}", acks.join(" + ")), "count(elected) >= 1".to_owned()];
@@ -108,7 +109,8 @@ pub(super) fn minimum(clients: &[Table], verbs: &[&str]) -> Table {
         let counts: Vec<String> = verbs.iter().map(|verb| format!("count({verb})")).collect();
         parts.push(format!("{} >= 1", counts.join(" + ")));
     }
-    Table::new().text("id", super::generate::IDLE).text("at_end", parts.join(" && "))
+    let table = Table::new().text("id", super::generate::IDLE).text("after", "quiesce");
+    table.with("within", within).text("that", parts.join(" && "))
 }
 
 #[cfg(test)]
@@ -118,10 +120,10 @@ mod tests {
     #[test]
     fn a_run_that_did_nothing_is_named() {
         let client = Table::new().text("id", "w");
-        let expect = minimum(&[client], &["cut", "restart"]);
+        let expect = minimum(&[client], &["cut", "restart"], "\"8s\"");
         assert_eq!(
-            expect.get_text("at_end"),
-            Some("acks(w) >= 2 && count(elected) >= 1 && count(cut) + count(restart) >= 1")
+            expect.get_text("that"),
+            Some("acks(w) >= 15 && count(elected) >= 1 && count(cut) + count(restart) >= 1")
         );
     }
 }

@@ -77,6 +77,8 @@ pub fn noisy(value: &Bytes, seed: u64) -> Bytes {
 mod tests {
     use std::collections::BTreeSet;
 
+    use evenkeel_scenario::Word;
+
     use super::*;
 
     #[test]

@@ -87,7 +87,8 @@ impl Stage {
         };
         if let Some(reason) = refused {
             event.fields.insert("reason".to_owned(), Value::Text(reason.to_owned()));
-            self.feed.log("refused", &[("reason", crate::chain::Value::Text(reason))]);
+            let text = crate::chain::Value::Text;
+            self.feed.log("step_refused", &[("step", text(id)), ("reason", text(reason))]);
         }
         self.feed.note(event);
     }
@@ -191,6 +192,13 @@ impl Stage {
     /// A new machine joins.
     async fn add(&self, learner: bool, insist: bool) -> Result<(), String> {
         let number = self.cluster.spare().ok_or("there is no machine left")?;
+        *self.joining.lock().expect("one thread") = Some(number);
+        let outcome = self.added(number, learner, insist).await;
+        *self.joining.lock().expect("one thread") = None;
+        outcome
+    }
+
+    async fn added(&self, number: u64, learner: bool, insist: bool) -> Result<(), String> {
         let request = pb::MemberAddRequest { peer_urls: vec![self.cluster.peer_url(number)], is_learner: learner };
         let unanswered = &AtomicBool::new(false);
         let ask = |connection: Connection| {

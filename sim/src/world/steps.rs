@@ -63,6 +63,8 @@ pub struct Stage {
     pub(super) operator: tokio::sync::Mutex<()>,
     /// Members that were removed, and since when they can find that out.
     pub(super) leaving: Mutex<BTreeMap<u64, Duration>>,
+    /// The machine that is being added, as long as nobody knows what came of it.
+    pub(super) joining: Mutex<Option<u64>>,
 }
 
 /// What a power loss does.
@@ -93,9 +95,9 @@ impl Stage {
         view: View,
         power: Power,
     ) -> Stage {
-        let (troubles, subjects, operator, leaving) = Default::default();
+        let (troubles, subjects, operator, leaving, joining) = Default::default();
         let power = Mutex::new(power);
-        Stage { cluster, feed, draws, connections, bound, view, power, troubles, subjects, operator, leaving }
+        Stage { cluster, feed, draws, connections, bound, view, power, troubles, subjects, operator, leaving, joining }
     }
 
     /// A fault begins.
@@ -189,6 +191,8 @@ impl Stage {
             self.cluster.resume(machine.number);
             if let Some(since) = self.leaving.lock().expect("one thread").get_mut(&machine.number) {
                 *since = self.feed.now();
+            } else if self.is_joining(machine.number) {
+                // The change may be in a log, and then the machine is needed for a quorum: who asked for it decides.
             } else if !self.cluster.names.present().contains(&machine.number) {
                 self.cluster.kill(machine.number, Crash::Kill);
             } else if !machine.is_meant_to_run() {
@@ -208,11 +212,18 @@ impl Stage {
         if !self.is_calm() {
             return;
         }
-        for machine in self.cluster.members().filter(|machine| machine.is_meant_to_run() && !machine.is_up()) {
-            self.cluster.kill(machine.number, Crash::Kill);
-            self.cluster.rejoin(machine.number);
-            self.cluster.start(machine.number);
+        let joining = self.cluster.machines.iter().filter(|machine| self.is_joining(machine.number));
+        for machine in self.cluster.members().chain(joining) {
+            if machine.is_meant_to_run() && !machine.is_up() {
+                self.cluster.kill(machine.number, Crash::Kill);
+                self.cluster.rejoin(machine.number);
+                self.cluster.start(machine.number);
+            }
         }
+    }
+
+    fn is_joining(&self, number: u64) -> bool {
+        *self.joining.lock().expect("one thread") == Some(number)
     }
 
     fn crash(&self, kind: RestartKind) -> Crash {

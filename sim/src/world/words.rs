@@ -225,7 +225,7 @@ fn core(body: Raft, names: &Names) -> (&'static str, String, Vec<u64>) {
 mod tests {
     use super::*;
     use evenkeel_check::history::Header;
-    use evenkeel_check::{MemberId, Revision, Term};
+    use evenkeel_check::{LeaseId, MemberId, Revision, Term};
 
     #[test]
     fn requests_and_answers_read_like_sentences() {

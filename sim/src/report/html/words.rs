@@ -36,6 +36,7 @@ pub fn happening(kind: &str, line: &Line) -> String {
         "stopping" => "is asked to stop".to_owned(),
         "ready" => "serves clients".to_owned(),
         "fatal" | "refused" => format!("stops by itself: {}", text("reason")),
+        "step_refused" => format!("{} is refused: {}", text("step"), text("reason")),
         "fault.kill" => "process ends".to_owned(),
         "fault.power_loss" => "loses power".to_owned(),
         "paused" => "is paused".to_owned(),

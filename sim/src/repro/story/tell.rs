@@ -214,6 +214,9 @@ impl Teller {
                     let many = "members take new configurations {count} times{numbers}".to_owned();
                     fact.alike = group("configured".to_owned(), many, ENTRIES);
                 }
+                "step_refused" => {
+                    self.tell(event, 6, format!("`{}` is refused: {}", event.text("step"), event.text("reason")));
+                }
                 "fatal" | "refused" => {
                     self.tell(event, 9, format!("the server of n{node} gives up: {}", event.text("reason")));
                 }
