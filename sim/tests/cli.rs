@@ -14,13 +14,14 @@ use std::time::Duration;
 use evenkeel_scenario::{ExpectKind, Outcome, Value};
 use evenkeel_sim::cli;
 use evenkeel_sim::report::{RunEnd, RunInput, Verdict, World};
+use evenkeel_sim::repro::Repro;
 
 /// A world of 3,000 events that does what its planted bug says.
 const TOY: World = World {
     run: toy,
     mutants: || vec!["toy-violation", "toy-panic", "toy-abort", "toy-address", "toy-salt", "toy-late"],
     switches: || vec!["toy-switch"],
-    points: &[("toy.before_break", "the toy is whole still"), ("toy.broken", "it is not")],
+    points: evenkeel::points::POINTS,
 };
 
 /// The place of the message that must not be late.
@@ -361,7 +362,7 @@ fn process(args: &[&str]) -> std::process::Child {
 fn shards_in_processes_are_disjoint_complete_and_merge_to_one_campaign() {
     let files = Files::new(&[]);
     let at = |name: &str| files.0.path().join(name).display().to_string();
-    let campaign = ["fuzz", "--seeds", "41", "--first", "5", "--mutant", "toy-violation", "--jobs", "1"];
+    let campaign = ["fuzz", "--seeds", "41", "--first", "5", "--mutant", "toy-violation", "--shrink-seconds", "0"];
     let shards = [("whole", "0/1"), ("s0", "0/3"), ("s1", "1/3"), ("s2", "2/3")];
     let run = |(dir, shard): (&str, &str)| process(&[&campaign[..], &["--shard", shard, "--out", &at(dir)]].concat());
     for mut child in shards.map(run) {
@@ -370,7 +371,8 @@ fn shards_in_processes_are_disjoint_complete_and_merge_to_one_campaign() {
     let results = |dir: &str| {
         let text = fs::read_to_string(format!("{}/results.ndjson", at(dir))).unwrap();
         let mut lines: Vec<serde_json::Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
-        lines.iter_mut().for_each(|line| line["cpu_ns"] = 0.into());
+        // How long it took, and where the file is, differ.
+        lines.iter_mut().for_each(|line| (line["cpu_ns"], line["scenario"]) = (0.into(), 0.into()));
         lines
     };
     let parts: Vec<_> = ["s0", "s1", "s2"].iter().flat_map(|dir| results(dir)).collect();
@@ -386,6 +388,9 @@ fn shards_in_processes_are_disjoint_complete_and_merge_to_one_campaign() {
     assert_eq!(code, 1, "{out}");
     assert!(out.contains("were in more than one file and count once"), "{out}");
     assert_eq!(results("merged"), results("whole"));
+    let (code, out) = files.sim(&merge.replace("@/merged/", "@/s1/"));
+    assert_eq!(code, 1, "{out}");
+    assert_eq!(results("s1"), results("whole"), "a file may be merged into itself");
     let kept =
         fs::read_dir(at("s1")).unwrap().count() + fs::read_dir(format!("{}/failures", at("s1"))).unwrap().count();
     assert!(kept > 10, "{kept} files");
@@ -424,6 +429,63 @@ fn a_guided_campaign_is_the_same_with_any_number_of_jobs_and_goes_on_from_its_co
     assert!(entries("1/corpus") <= entries("more/corpus"));
     assert_eq!(files.sim("fuzz --seeds 1 --corpus @/1/corpus").0, 2);
     assert_eq!(files.sim("fuzz --seeds 1 --guided --corpus @/none").0, 2);
+}
+
+fn the_first_failure_of_each_kind_is_shrunk_and_shown() {
+    let files = Files::new(&[]);
+    let (code, out) = files.sim("fuzz --seeds 8 --mutant toy-violation --shrink-seconds 2 --out @/f --jobs 2");
+    assert_eq!(code, 1, "{out}");
+    let first = "@/f/failures/toy-default-1";
+    assert!(out.contains(&format!("\ntoy, 4 runs\n  first: cargo sim run {first}.toml\n  shrunk: ")), "{out}");
+    assert!(
+        out.contains(&format!("    cargo sim replay {first}.shrunk.repro.toml\n    {first}.shrunk.html\n")),
+        "{out}"
+    );
+    for seed in [3, 5, 7] {
+        let other = format!("@/f/failures/toy-default-{seed}");
+        let shrink = format!("  another: cargo sim shrink {other}.repro.toml --out {other}.shrunk.repro.toml\n");
+        assert!(out.contains(&shrink), "{out}");
+        assert!(!files.path(&format!("f/failures/toy-default-{seed}.shrunk.repro.toml")).exists());
+    }
+    let shrunk = fs::read_to_string(files.path("f/failures/toy-default-1.shrunk.repro.toml")).unwrap();
+    let shrunk = Repro::parse(&shrunk).unwrap();
+    assert!(shrunk.shrunk.is_some_and(|sizes| sizes.to.events() <= sizes.from.events()) && !shrunk.story.is_empty());
+    assert!(fs::read_to_string(files.path("f/failures/toy-default-1.shrunk.html")).unwrap().contains("</html>"));
+    assert_eq!(files.sim(&format!("replay {first}.shrunk.repro.toml")).0, 0);
+    assert_eq!(files.sim(&format!("replay {first}.repro.toml")).0, 0);
+    assert_eq!(files.sim(&format!("run {first}.toml")).0, 1);
+
+    let (code, out) = files.sim("fuzz --seeds 2 --mutant toy-violation --shrink-seconds 1");
+    assert_eq!(code, 1, "{out}");
+    let path = out.lines().find_map(|line| line.trim().strip_prefix("cargo sim replay ")).expect("it is named");
+    assert_eq!(files.sim(&format!("replay {path}")).0, 0, "without a directory it is kept as well");
+    let own = std::path::Path::new(path).ancestors().nth(2).unwrap();
+    assert!(own.file_name().unwrap().display().to_string().starts_with("evenkeel-fuzz-"));
+    fs::remove_dir_all(own).unwrap();
+}
+
+fn what_a_guided_campaign_finds_is_named_by_a_file_that_plays_it() {
+    let files = Files::new(&[]);
+    let (code, out) = files.sim("fuzz --seeds 160 --guided --mutant toy-violation --shrink-seconds 0 --out @/g");
+    assert_eq!(code, 1, "{out}");
+    let text = fs::read_to_string(files.path("g/results.ndjson")).unwrap();
+    let lines: Vec<serde_json::Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert!(lines.iter().all(|line| line["profile"] == "default" && line["guided"] == true));
+    let kept: Vec<&str> = lines.iter().filter_map(|line| line["scenario"].as_str()).collect();
+    let child = |path: &&&str| fs::read_to_string(files.path(&format!("g/{path}"))).unwrap().contains("-child");
+    assert_eq!(kept.len(), 20, "{out}");
+    assert!(kept.iter().filter(child).count() > 0, "no child was kept");
+    for path in kept.iter().filter(child).take(2).chain([&kept[0]]) {
+        assert_eq!(files.sim(&format!("run @/g/{path}")).0, 1, "{path} fails");
+    }
+    let again = format!("cargo sim run @/g/{}", kept[0]);
+    assert!(out.contains(&again), "{out}");
+    let (_, out) = files.sim("merge @/g/results.ndjson --out @/merged.ndjson");
+    assert!(out.contains(&again) && !out.contains("default-guided --"), "{out}");
+    assert_eq!(files.sim("campaign @/merged.ndjson --report @/page.html").0, 0);
+    let page = fs::read_to_string(files.path("page.html")).unwrap();
+    assert!(page.contains(&again.replace('@', &files.0.path().display().to_string())), "the page names it");
+    assert!(page.contains(&format!("[\"g/{}\",\"scenario\"]", kept[0])), "and leads to it");
 }
 
 /// The first argument of a process that is the program.
@@ -466,6 +528,11 @@ fn main() -> ExitCode {
         (
             "shards_in_processes_are_disjoint_complete_and_merge_to_one_campaign",
             shards_in_processes_are_disjoint_complete_and_merge_to_one_campaign,
+        ),
+        ("the_first_failure_of_each_kind_is_shrunk_and_shown", the_first_failure_of_each_kind_is_shrunk_and_shown),
+        (
+            "what_a_guided_campaign_finds_is_named_by_a_file_that_plays_it",
+            what_a_guided_campaign_finds_is_named_by_a_file_that_plays_it,
         ),
         (
             "a_guided_campaign_is_the_same_with_any_number_of_jobs_and_goes_on_from_its_corpus",

@@ -18,6 +18,8 @@ const WANTED: &[&str] = &[
     "fault.kill",
     "fault.power_loss",
 ];
+/// Moments of a campaign at which the places that were come to are told.
+const GROWTH: usize = 10;
 /// So many things that were never seen are named.
 const UNMET_TOLD: usize = 40;
 
@@ -64,18 +66,15 @@ pub fn tell(summary: &Summary, world: &World, wall: Option<Duration>, out: &mut 
         writeln!(out, "  never: {name}")?;
     }
 
-    let growth: Vec<String> = summary.growth().iter().map(ToString::to_string).collect();
+    let growth: Vec<String> = summary.growth(GROWTH).iter().map(|grown| grown.places.to_string()).collect();
     writeln!(out, "places by tenths of the runs: {}", growth.join(" "))?;
 
     let groups = summary.groups();
     if !groups.is_empty() {
         let mut table = Table::new(&["failure", ">runs", "first", "told"]);
         for group in groups {
-            let (profile, mutants, seed) = group.first;
-            let mutants = if mutants.is_empty() { mutants } else { format!(" --mutant {mutants}") };
             let told: String = group.message.lines().next().unwrap_or_default().chars().take(110).collect();
-            let first = format!("--profile {profile} --seed {seed}{mutants}");
-            table.row([group.signature.chars().take(60).collect(), group.runs.to_string(), first, told]);
+            table.row([group.signature.chars().take(60).collect(), group.runs.to_string(), group.again(), told]);
         }
         write!(out, "\n{}", table.render())?;
     }

@@ -7,9 +7,11 @@ use std::path::{Path, PathBuf};
 use super::CliError;
 use super::args::{CellChoice, Selection};
 use super::campaign::wanted;
+use super::merge;
 use super::plan::Plan;
 use super::runner::{Extras, run_jobs};
 use crate::explore::Summary;
+use crate::explore::result::Group;
 use crate::report::export::{Format, write};
 use crate::report::html::{campaign, model::understand};
 use crate::report::{World, trace};
@@ -90,16 +92,34 @@ pub struct CampaignArgs {
 pub fn campaign(args: &CampaignArgs, world: &World) -> Result<bool, CliError> {
     let mut summary = Summary::default();
     for path in &args.files {
-        for line in objects(path)? {
+        merge::read(path, |line, _| {
             summary.add(line);
-        }
+        })?;
     }
     let gallery = args.gallery.as_deref().map(objects).transpose()?.unwrap_or_default();
-    let seen = summary.seen();
-    let unmet: Vec<String> = wanted(world).into_iter().filter(|name| !seen.contains_key(name.as_str())).collect();
-    fs::write(&args.report, campaign::render(&summary, &unmet, &gallery))
+    let unmet: Vec<String> = wanted(world).into_iter().filter(|name| !summary.seen().contains_key(name)).collect();
+    let links = |group: &Group| match group.scenario.as_deref() {
+        Some(path) => links(Path::new(path), &args.report),
+        None => Vec::new(),
+    };
+    fs::write(&args.report, campaign::render(&summary, &unmet, &gallery, &links))
         .map_err(|error| CliError::Usage(format!("cannot write {}: {error}", args.report.display())))?;
     Ok(true)
+}
+
+/// The files of a failure that are there, with words for them; as they are reached from the page.
+fn links(scenario: &Path, page: &Path) -> Vec<(String, &'static str)> {
+    let whole = |path: &Path| std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    let folder = whole(page).parent().map(Path::to_owned).unwrap_or_default();
+    let files = [
+        ("toml", "scenario"),
+        ("repro.toml", "repro file"),
+        ("shrunk.repro.toml", "shrunk repro file"),
+        ("shrunk.html", "shrunk run as a page"),
+    ];
+    let path = |ending: &str| whole(&scenario.with_extension(ending));
+    let there = files.into_iter().map(|(ending, words)| (path(ending), words)).filter(|(path, _)| path.exists());
+    there.map(|(path, words)| (path.strip_prefix(&folder).unwrap_or(&path).display().to_string(), words)).collect()
 }
 
 fn objects<T: serde::de::DeserializeOwned>(path: &Path) -> Result<Vec<T>, CliError> {

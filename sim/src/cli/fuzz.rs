@@ -1,15 +1,15 @@
-//! `sim fuzz`, `sim merge` and `sim generate`: campaigns of generated scenarios.
+//! `sim fuzz` and `sim generate`: campaigns of generated scenarios.
 //!
 //! A campaign is a list of seeds, and a shard of it those with one remainder: shards are disjoint, together they are
 //! the campaign, and their result files merge to what one run of it would have written. Results are written in the
 //! order of the seeds, so that a campaign writes the same however many runs are under way at once.
 
-mod corpus;
+pub(super) mod corpus;
+mod first;
 mod keep;
 
 use std::cell::RefCell;
-use std::fs::File;
-use std::io::{BufRead, BufReader, BufWriter, Write};
+use std::io::Write;
 use std::ops::Range;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -24,10 +24,11 @@ use super::order::InOrder;
 use super::progress::Progress;
 use super::runner::{Made, run_made};
 use crate::explore::generate::parse;
+use crate::explore::result::Campaign;
 use crate::explore::{Draft, Guide, Guided, Line, Profile, Summary, draft, generate};
 use crate::report::{RunReport, World};
 use crate::repro::file::Build;
-use keep::Keep;
+use keep::{First, Keep};
 
 /// Seeds of a campaign that says neither how many nor how long.
 const SEEDS: u64 = 1_000;
@@ -37,6 +38,8 @@ const SEEDS_MAX: u64 = 1 << 48;
 const CORPUS: &str = "corpus";
 /// A corpus is written so often, in runs, and at the end.
 const SAVED_EVERY: u64 = 1_000;
+/// So many kinds of failures are shrunk in one campaign.
+const SHRUNK_MAX: u64 = 16;
 /// So many runs at most wait for one before them.
 const OPEN_MAX: u64 = 1_024;
 
@@ -113,9 +116,12 @@ pub struct FuzzArgs {
     /// Only the I-th of N parts of the campaign, from 0
     #[arg(long, value_name = "I/N", value_parser = shard, default_value = "0/1")]
     shard: Shard,
-    /// Writes results.ndjson and the scenarios that failed to this directory
+    /// Writes results.ndjson, the scenarios that failed and, when guided, the corpus to this directory
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
+    /// Shrinks the first failure of each kind for at most so long, on top of --minutes; 0 does not
+    #[arg(long, value_name = "N", default_value_t = 60)]
+    shrink_seconds: u64,
     /// Stops at the first failure
     #[arg(long)]
     stop: bool,
@@ -133,29 +139,31 @@ pub fn fuzz(args: &FuzzArgs, world: &World, out: &mut dyn Write) -> Result<bool,
     let profile = args.source.profile;
     let begin = || Ok::<_, CliError>(Guide::new(profile, &planted, corpus::load(&args.corpus)?));
     let guide = args.guided.then(begin).transpose()?;
-    let keep = args.out.as_deref().map(Keep::begin).transpose()?;
+    let keep = Keep::begin(args.out.as_deref())?;
     Build::current(); // What runs here, and not what the sources will be when something fails.
 
-    let start = Instant::now();
     let search = RefCell::new(Search::new(args, guide, keep));
     let make = |job: &Job| match &job.guided {
         Some(Guided { draft, .. }) => Made { scenario: parse(draft), seed: draft.seed },
         None => Made { scenario: generate(profile, job.seed, &planted), seed: job.seed },
     };
     let name = |job: &Job| (format!("{}-{}", profile.name, job.seed), job.seed);
-    let jobs = std::iter::from_fn(|| search.borrow_mut().next());
     let fresh = |seed: u64| draft(profile, seed, &planted);
-    let ended = |job, report| search.borrow_mut().ended(job, report, fresh);
-    run_made(jobs, args.parallel.jobs(), make, name, world, ended);
+    loop {
+        let jobs = std::iter::from_fn(|| search.borrow_mut().next());
+        let ended = |job, report| search.borrow_mut().ended(job, report, fresh);
+        run_made(jobs, args.parallel.jobs(), make, name, world, ended);
+        // What is to be shrunk has made the search pause; without that it is over.
+        if !search.borrow_mut().shrink(world)? {
+            break;
+        }
+    }
     let mut search = search.into_inner();
     search.progress.clear();
     search.save()?;
-    let summary = &search.summary;
-    campaign::tell(summary, world, Some(start.elapsed()), out)?;
-    if let Some(dir) = args.out.as_deref().filter(|_| summary.sums().failed > 0) {
-        writeln!(out, "\nfailed scenarios: {}", dir.join(keep::FAILURES).display())?;
-    }
-    Ok(summary.sums().failed == 0)
+    campaign::tell(&search.summary, world, Some(search.explored()), out)?;
+    search.keep.tell(out)?;
+    Ok(search.summary.sums().failed == 0)
 }
 
 /// A run to be made.
@@ -169,32 +177,40 @@ struct Job {
 /// A campaign under way.
 struct Search<'a> {
     args: &'a FuzzArgs,
-    label: String,
-    mutants: String,
+    campaign: Campaign,
     start: Instant,
+    /// Time that went into shrinking.
+    shrinking: Duration,
     limit: Option<Duration>,
     /// The next seed, and the one that is too many.
     seeds: Range<u64>,
     guide: Option<Guide<'a>>,
     order: InOrder<(Job, RunReport)>,
-    keep: Option<Keep>,
+    keep: Keep,
     summary: Summary,
     progress: Progress,
+    /// Failures that wait to be shrunk: nothing begins as long as there are any.
+    first: Vec<First>,
+    /// So many have been.
+    shrunk: u64,
     over: bool,
     written: Result<(), CliError>,
 }
 
 impl<'a> Search<'a> {
-    fn new(args: &'a FuzzArgs, guide: Option<Guide<'a>>, keep: Option<Keep>) -> Search<'a> {
+    fn new(args: &'a FuzzArgs, guide: Option<Guide<'a>>, keep: Keep) -> Search<'a> {
         let seeds = args.seeds.unwrap_or(if args.minutes.is_some() { SEEDS_MAX } else { SEEDS });
         let seeds = args.first..args.first.saturating_add(seeds);
         let total = if args.minutes.is_some() { 0 } else { args.shard.count(&seeds) };
-        let profile = args.source.profile;
         Search {
             args,
-            label: if args.guided { format!("{}-guided", profile.name) } else { profile.name.to_owned() },
-            mutants: args.source.mutant.join(","),
+            campaign: Campaign {
+                profile: args.source.profile.name.to_owned(),
+                guided: args.guided,
+                mutants: args.source.mutant.join(","),
+            },
             start: Instant::now(),
+            shrinking: Duration::ZERO,
             limit: args.minutes.map(|minutes| Duration::from_secs_f64(minutes * 60.0)),
             seeds,
             guide,
@@ -202,6 +218,8 @@ impl<'a> Search<'a> {
             keep,
             summary: Summary::default(),
             progress: Progress::new("exploring", total),
+            first: Vec::new(),
+            shrunk: 0,
             over: false,
             written: Ok(()),
         }
@@ -210,8 +228,8 @@ impl<'a> Search<'a> {
     /// The next run, if one may begin now.
     fn next(&mut self) -> Option<Job> {
         let seed = self.args.shard.first_from(self.seeds.start);
-        let is_late = self.limit.is_some_and(|limit| limit <= self.start.elapsed());
-        if self.over || is_late || self.seeds.end <= seed || OPEN_MAX <= self.order.open() {
+        let is_late = self.limit.is_some_and(|limit| limit <= self.explored());
+        if self.over || is_late || !self.first.is_empty() || self.seeds.end <= seed || OPEN_MAX <= self.order.open() {
             return None;
         }
         let guided = match &mut self.guide {
@@ -227,10 +245,13 @@ impl<'a> Search<'a> {
         self.progress.step(!report.verdict.passed());
         self.order.put(job.number, (job, report));
         while let Some((job, report)) = self.order.pop() {
-            let line = Line { seed: job.seed, ..Line::of(&report, &self.label, &self.mutants) };
-            if let (Some(keep), Ok(())) = (&mut self.keep, &self.written) {
+            let mut line = Line::of(&report, &self.campaign, job.seed);
+            if self.written.is_ok() {
                 let draft = || job.guided.as_ref().map_or_else(|| fresh(job.seed), |guided| guided.draft.clone());
-                self.written = keep.line(&line, &report, draft);
+                match self.keep.line(&mut line, &report, draft) {
+                    Ok(first) => self.first.extend(first.filter(|_| 0 < self.args.shrink_seconds)),
+                    Err(error) => self.written = Err(error),
+                }
             }
             self.over |= (self.args.stop && line.failure.is_some()) || self.written.is_err();
             self.summary.add(line);
@@ -245,53 +266,39 @@ impl<'a> Search<'a> {
         }
     }
 
+    /// Shrinks what waits for it; whether anything did.
+    fn shrink(&mut self, world: &World) -> Result<bool, CliError> {
+        let began = Instant::now();
+        let waiting = std::mem::take(&mut self.first);
+        let is_any = !waiting.is_empty();
+        for first in waiting {
+            if self.shrunk == SHRUNK_MAX {
+                continue;
+            }
+            self.shrunk += 1;
+            self.progress.clear();
+            let time = Duration::from_secs(self.args.shrink_seconds);
+            let told = first::shrunk(&first, time, self.args.parallel.jobs(), world)?;
+            self.keep.told(&first.signature, told);
+        }
+        self.shrinking += began.elapsed();
+        Ok(is_any)
+    }
+
+    /// Time that went into everything else.
+    fn explored(&self) -> Duration {
+        self.start.elapsed().saturating_sub(self.shrinking)
+    }
+
     /// Writes what is to be kept, when nothing is under way any more.
     fn save(&mut self) -> Result<(), CliError> {
         std::mem::replace(&mut self.written, Ok(()))?;
-        self.keep.as_mut().map_or(Ok(()), Keep::flush)?;
+        self.keep.flush()?;
         match (&self.args.out, &mut self.guide) {
             (Some(dir), Some(guide)) => corpus::save(guide.finish(), &dir.join(CORPUS)),
             _ => Ok(()),
         }
     }
-}
-
-/// What to merge.
-#[derive(clap::Args, Debug)]
-pub struct MergeArgs {
-    /// Results of parts of a campaign
-    #[arg(value_name = "FILE", required = true)]
-    files: Vec<PathBuf>,
-    /// Writes all results to this file, in the order of their seeds
-    #[arg(long, value_name = "FILE")]
-    out: Option<PathBuf>,
-}
-
-/// Puts the results of parts together; true when nothing failed.
-pub fn merge(args: &MergeArgs, world: &World, out: &mut dyn Write) -> Result<bool, CliError> {
-    let mut summary = Summary::default();
-    let mut repeated = 0_u64;
-    for path in &args.files {
-        let refused = |error: String| CliError::Usage(format!("{}: {error}", path.display()));
-        let file = File::open(path).map_err(|error| refused(error.to_string()))?;
-        for (number, line) in (1..).zip(BufReader::new(file).lines()) {
-            let line: Line =
-                serde_json::from_str(&line?).map_err(|error| refused(format!("line {number}: {error}")))?;
-            repeated += u64::from(!summary.add(line));
-        }
-    }
-    if let Some(path) = &args.out {
-        let mut file = BufWriter::new(File::create(path)?);
-        for line in summary.lines() {
-            writeln!(file, "{}", serde_json::to_string(line).expect("a line can be written as JSON"))?;
-        }
-        file.flush()?;
-    }
-    campaign::tell(&summary, world, None, out)?;
-    if repeated > 0 {
-        writeln!(out, "\n{repeated} runs were in more than one file and count once")?;
-    }
-    Ok(summary.sums().failed == 0)
 }
 
 /// What to print.

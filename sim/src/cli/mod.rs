@@ -15,6 +15,7 @@ mod json;
 mod judge;
 mod kept;
 mod lint;
+mod merge;
 mod mutants;
 mod order;
 mod parity;
@@ -96,7 +97,7 @@ fn obey(command: Command, world: &World, out: &mut dyn Write) -> Result<bool, Cl
         Command::Fuzz(args) => fuzz::fuzz(&args, world, out),
         Command::Export(args) => export::export(&args, world, out),
         Command::Campaign(args) => export::campaign(&args, world),
-        Command::Merge(args) => fuzz::merge(&args, world, out),
+        Command::Merge(args) => merge::merge(&args, world, out),
         Command::Generate(args) => fuzz::print(&args, world, out),
         Command::Replay(args) => replay::replay(args, world, out),
         Command::Shrink(args) => shrink::run(args, world, out),

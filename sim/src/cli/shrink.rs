@@ -9,7 +9,7 @@ use super::args::Parallel;
 use super::plan::{check, render_problems};
 use super::replay::{OneRun, attempt};
 use crate::report::World;
-use crate::repro::shrink::{Limits, ShrinkError, shrink};
+use crate::repro::shrink::{Limits, Outcome, ShrinkError, shrink};
 
 /// Which run, and what may be spent.
 #[derive(clap::Args, Debug)]
@@ -40,41 +40,51 @@ pub fn run(args: ShrinkArgs, world: &World, out: &mut dyn Write) -> Result<bool,
     };
     let outcome = match shrink(&scenario, &scenario.cells()[0], &attempt.decisions, world, limits) {
         Ok(outcome) => outcome,
-        Err(ShrinkError::Passes) => {
-            writeln!(out, "{}: this run passes, there is nothing to shrink", args.run.file)?;
-            return Ok(false);
-        }
-        Err(ShrinkError::Unplanted(signature)) => {
-            writeln!(out, "{}: without the planted bug it fails, too ({signature}): shrink it without", args.run.file)?;
-            return Ok(false);
-        }
         Err(ShrinkError::Broken(message)) => return Err(CliError::Usage(message)),
         Err(ShrinkError::Trace(error)) => return Err(CliError::Output(error)),
+        Err(error) => {
+            writeln!(out, "{}: {}", args.run.file, why_not(&error))?;
+            return Ok(false);
+        }
     };
     let text = outcome.repro.to_toml();
     match &args.out {
         Some(path) => std::fs::write(path, &text)?,
         None => out.write_all(text.as_bytes())?,
     }
-    if let Some(sizes) = outcome.repro.shrunk {
-        let (from, to) = (sizes.from, sizes.to);
-        eprintln!(
-            "{}: {} events ({} faults, {} operations) became {} ({} faults, {} operations) on {} members, in {:.1} s and {} runs ({:.1} s of core time)",
-            outcome.repro.signature,
-            from.events(),
-            from.faults,
-            from.operations,
-            to.events(),
-            to.faults,
-            to.operations,
-            to.members,
-            outcome.took.as_secs_f64(),
-            outcome.runs,
-            outcome.cores.as_secs_f64(),
-        );
-    }
+    eprintln!("{}: {}", outcome.repro.signature, sizes(&outcome));
     if let Some(path) = &args.out {
         writeln!(out, "{}: cargo sim replay {0}, cargo sim explain {0}", path.display())?;
     }
     Ok(true)
+}
+
+/// How large the run was and is, and what that took.
+pub fn sizes(outcome: &Outcome) -> String {
+    let (from, to) = outcome.repro.shrunk.map(|sizes| (sizes.from, sizes.to)).unwrap_or_default();
+    format!(
+        "{} events ({} faults, {} operations) became {} ({} faults, {} operations) on {} members, in {:.1} s and {} runs ({:.1} s of core time)",
+        from.events(),
+        from.faults,
+        from.operations,
+        to.events(),
+        to.faults,
+        to.operations,
+        to.members,
+        outcome.took.as_secs_f64(),
+        outcome.runs,
+        outcome.cores.as_secs_f64(),
+    )
+}
+
+/// Why nothing was shrunk.
+pub fn why_not(error: &ShrinkError) -> String {
+    match error {
+        ShrinkError::Passes => "this run passes, there is nothing to shrink".to_owned(),
+        ShrinkError::Unplanted(signature) => {
+            format!("without the planted bug it fails, too ({signature}): shrink it without")
+        }
+        ShrinkError::Broken(message) => message.clone(),
+        ShrinkError::Trace(error) => error.to_string(),
+    }
 }

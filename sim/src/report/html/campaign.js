@@ -20,11 +20,16 @@ $("verdict").append(
   element("p", `${time(sums.simulated_ns)} simulated in ${time(sums.cpu_ns)} of core time: ${many(Math.round(sums.simulated_ns / Math.max(1, sums.cpu_ns)))} times as fast as time, ${many(Math.round(sums.runs * 3.6e12 / Math.max(1, sums.cpu_ns)))} runs per core and hour. ${many(sums.operations)} operations, ${many(sums.events)} events.`),
 );
 
-for (const [signature, runs, again, message] of D.groups) {
+for (const [signature, runs, again, message, links] of D.groups) {
+  const files = links.flatMap(([path, words]) => {
+    const link = element("a", words);
+    link.href = path.split("/").map(encodeURIComponent).join("/");
+    return [" · ", link];
+  });
   const copy = element("button", "Copy");
   copy.addEventListener("click", () => navigator.clipboard.writeText(again).then(() => { copy.textContent = "Copied"; }, () => {}));
   $("groups").append(element("div", [
-    element("p", [element("b", signature), element("span", ` · ${many(runs)} ${runs === 1 ? "run" : "runs"}`, "soft")]),
+    element("p", [element("b", signature), element("span", [` · ${many(runs)} ${runs === 1 ? "run" : "runs"}`, ...files], "soft")]),
     element("p", tidy(message), "mono"), element("div", [element("code", again), copy], "command"),
   ], "panel group"));
 }
@@ -32,11 +37,12 @@ if (D.groups.length === 0) $("groups").append(element("p", "None.", "soft"));
 
 function drawGrowth(width) {
   const height = 220, left = 52, right = 52, top = 14, bottom = 28;
-  const last = D.growth.at(-1) ?? [1, 1, 0], most = Math.max(1, last[1]), kinds = Math.max(1, last[2]);
+  const growth = D.growth.map((p) => [p.runs, p.places, p.failures]);
+  const last = growth.at(-1) ?? [1, 1, 0], most = Math.max(1, last[1]), kinds = Math.max(1, last[2]);
   const px = (runs) => left + (runs / last[0]) * (width - left - right);
   const py = (value, of) => top + (1 - value / of) * (height - top - bottom);
-  const path = (place, of) => D.growth.map((p, i) => `${i ? "L" : "M"}${px(p[0]).toFixed(1)} ${py(p[place], of).toFixed(1)}`).join("");
-  const chart = svg("svg", { width, height, viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": "Kinds of events and points seen, and kinds of failures, over the runs" });
+  const path = (place, of) => growth.map((p, i) => `${i ? "L" : "M"}${px(p[0]).toFixed(1)} ${py(p[place], of).toFixed(1)}`).join("");
+  const chart = svg("svg", { width, height, viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": "Places that were come to, and kinds of failures, over the runs" });
   const word = (x, y, text, colour, anchor = "middle") => chart.append(svg("text", { x, y, fill: `var(--${colour})`, "font-size": 12, "text-anchor": anchor }, text));
   for (const part of width < 600 ? [0, 0.5, 1] : [0, 0.25, 0.5, 0.75, 1]) {
     const runs = Math.round(last[0] * part);
@@ -51,15 +57,13 @@ function drawGrowth(width) {
 }
 {
   const chart = element("div");
-  $("curve").append(element("p", "Solid: kinds of events and points in the code that some run came to. Dashed: kinds of failures."), chart);
+  $("curve").append(element("p", "Solid: places that some run came to: states of the cluster seen from far, pairs of messages, points in the code under a fault. Dashed: kinds of failures."), chart);
   onWidth(chart, drawGrowth);
 }
 
 $("unmet").append(D.unmet.length ? element("ul", D.unmet.map((name) => element("li", name, "mono"))) : element("p", "Everything that is wanted was seen.", "soft"));
 $("rare").append(table(["", "runs"], D.rare.map(([name, runs]) => [name, many(runs)])));
-if (D.gallery.length) {
+if (D.gallery.rows.length) {
   $("gallery-section").hidden = false;
-  const names = [...new Set(D.gallery.flatMap((row) => Object.keys(row)))];
-  const cell = (value) => (value === undefined || value === null ? "–" : value === true ? "yes" : value === false ? "no" : typeof value === "object" ? JSON.stringify(value) : String(value));
-  $("gallery").append(table(names.map((name) => name.replaceAll("_", " ")), D.gallery.map((row) => names.map((name) => cell(row[name])))));
+  $("gallery").append(table(D.gallery.heads, D.gallery.rows));
 }

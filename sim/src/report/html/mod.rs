@@ -11,6 +11,7 @@
 
 pub mod campaign;
 pub mod data;
+mod gallery;
 pub mod model;
 pub mod search;
 pub mod twin;

@@ -1,0 +1,106 @@
+//! `sim merge`: the results of the parts of a campaign, put together.
+//!
+//! No line is held: a campaign may be a million of them. Those that are to be written again, in the order of their seeds,
+//! are read a second time from where they were.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{BufRead, BufReader, BufWriter, Seek, SeekFrom, Write};
+use std::path::{Path, PathBuf, absolute};
+
+use super::CliError;
+use super::campaign;
+use crate::explore::result::Key;
+use crate::explore::{Line, Summary};
+use crate::report::World;
+
+/// What to merge.
+#[derive(clap::Args, Debug)]
+pub struct MergeArgs {
+    /// Results of parts of a campaign
+    #[arg(value_name = "FILE", required = true)]
+    files: Vec<PathBuf>,
+    /// Writes all results to this file, in the order of their seeds
+    #[arg(long, value_name = "FILE")]
+    out: Option<PathBuf>,
+}
+
+/// Puts the results of parts together; true when nothing failed.
+pub fn merge(args: &MergeArgs, world: &World, out: &mut dyn Write) -> Result<bool, CliError> {
+    let mut summary = Summary::default();
+    let mut repeated = 0_u64;
+    // Where each line is: its file, and the byte it begins at.
+    let mut places: BTreeMap<Key, (usize, u64)> = BTreeMap::new();
+    for (file, path) in args.files.iter().enumerate() {
+        read(path, |line, at| match summary.add(line) {
+            Some(key) if args.out.is_some() => _ = places.insert(key, (file, at)),
+            Some(_) => {}
+            None => repeated += 1,
+        })?;
+    }
+    if let Some(path) = &args.out {
+        write(path, &args.files, places.into_values())?;
+    }
+    campaign::tell(&summary, world, None, out)?;
+    if repeated > 0 {
+        writeln!(out, "\n{repeated} runs were in more than one file and count once")?;
+    }
+    Ok(summary.sums().failed == 0)
+}
+
+/// Reads a file of results line by line: each line, and the byte it begins at. Paths in it become those from here.
+pub fn read(path: &Path, mut each: impl FnMut(Line, u64)) -> Result<(), CliError> {
+    let mut file = open(path)?;
+    let (mut text, mut at, mut number) = (String::new(), 0, 0_u64);
+    loop {
+        text.clear();
+        let length = file.read_line(&mut text)?;
+        if length == 0 {
+            return Ok(());
+        }
+        number += 1;
+        let line = parse(&text, path).map_err(|error| refused(path, &format!("line {number}: {error}")))?;
+        each(line, at);
+        at += length as u64;
+    }
+}
+
+/// Writes lines again: from which file, and from where in it. The old file of that name may be one of them.
+fn write(path: &Path, files: &[PathBuf], lines: impl Iterator<Item = (usize, u64)>) -> Result<(), CliError> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let failed = |error| refused(path, &format!("cannot be written: {error}"));
+    let mut out = BufWriter::new(tempfile::NamedTempFile::new_in(folder).map_err(failed)?);
+    let mut open: Vec<(BufReader<File>, u64)> =
+        files.iter().map(|path| Ok((self::open(path)?, 0))).collect::<Result<_, CliError>>()?;
+    let mut text = String::new();
+    for (place, at) in lines {
+        let (file, next) = &mut open[place];
+        if *next != at {
+            file.seek(SeekFrom::Start(at))?;
+        }
+        text.clear();
+        *next = at + file.read_line(&mut text)? as u64;
+        let mut line = parse(&text, &files[place]).map_err(|error| refused(&files[place], &error))?;
+        line.scenario = line.scenario.map(|path| absolute(&path).map_or(path, |whole| whole.display().to_string()));
+        serde_json::to_writer(&mut out, &line).map_err(std::io::Error::from)?;
+        out.write_all(b"\n")?;
+    }
+    let file = out.into_inner().map_err(|error| error.into_error())?;
+    file.persist(path).map_err(|error| failed(error.error))?;
+    Ok(())
+}
+
+fn open(path: &Path) -> Result<BufReader<File>, CliError> {
+    File::open(path).map(BufReader::new).map_err(|error| refused(path, &error.to_string()))
+}
+
+fn parse(text: &str, path: &Path) -> Result<Line, String> {
+    let mut line: Line = serde_json::from_str(text).map_err(|error| error.to_string())?;
+    let folder = path.parent().unwrap_or(Path::new(""));
+    line.scenario = line.scenario.map(|scenario| folder.join(scenario).display().to_string());
+    Ok(line)
+}
+
+fn refused(path: &Path, error: &str) -> CliError {
+    CliError::Usage(format!("{}: {error}", path.display()))
+}
