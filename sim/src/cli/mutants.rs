@@ -8,9 +8,11 @@
 
 mod gate;
 mod repro;
+mod share;
 mod trial;
 
 use std::io::Write;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
@@ -19,13 +21,14 @@ use serde_json::{Value, json};
 
 use super::CliError;
 use super::args::{Format, Parallel};
+use super::fuzz::corpus;
 use super::plan;
 use super::table::{Table, duration};
 use crate::explore::{self, Profile};
 use crate::gallery::{GALLERY, Origin, Plant};
 use crate::report::World;
 use repro::{Shrunk, shrunk};
-use trial::{Box, Effort, Score, try_out};
+use trial::{Box, Effort, Score, Source, try_out};
 
 /// What `sim mutants` is told.
 #[derive(Args, Clone, Debug)]
@@ -48,10 +51,16 @@ pub struct MutantsArgs {
     /// Runs of this scenario instead of the generic swarm's
     #[arg(long, value_name = "PATH", conflicts_with = "profile")]
     scenario: Option<String>,
+    /// Each trial is a guided search, with the bug planted in every run of it
+    #[arg(long, conflicts_with_all = ["scenario", "gate"])]
+    guided: bool,
+    /// Each of them begins with what a guided campaign saw: its DIR/corpus; may be given several times
+    #[arg(long, value_name = "DIR", requires = "guided")]
+    corpus: Vec<PathBuf>,
     /// Also the bugs that are our own design's alone
     #[arg(long)]
     all: bool,
-    /// Shrink the first run that finds a known bug for at most so long; 0 does not
+    /// Shrink the first run that finds a known bug, and the first in which a client could see it, for at most so long; 0 does not
     #[arg(long, value_name = "N", default_value_t = 60)]
     shrink_seconds: u64,
     /// The short version: each known bug once, a canary that must be found, harmless changes that must not
@@ -76,12 +85,14 @@ fn planted(name: &str) -> Result<&'static Plant, String> {
 pub fn mutants(args: &MutantsArgs, world: &World, out: &mut dyn Write) -> Result<bool, CliError> {
     let fixed = args.scenario.as_deref().map(|path| plan::load(path, world)).transpose()?;
     let fixed = fixed.transpose().map_err(|problems| CliError::Usage(plan::render_problems(&problems)))?;
-    let source = |seed: u64| match &fixed {
-        Some(scenario) => Ok(scenario.clone()),
-        None => Ok(explore::generate(args.profile, seed, &Planted::default())),
+    let seeds = |seed: u64| match &fixed {
+        Some(scenario) => scenario.clone(),
+        None => explore::generate(args.profile, seed, &Planted::default()),
     };
+    let corpus = corpus::load(&args.corpus)?;
+    let source = if args.guided { Source::Guided(args.profile, &corpus) } else { Source::Seeds(&seeds) };
     if args.gate {
-        return gate::gate(args.parallel.jobs(), &source, world, out);
+        return gate::gate(args.parallel.jobs(), source, world, out);
     }
     let effort = Effort {
         trials: args.trials,
@@ -96,22 +107,30 @@ pub fn mutants(args: &MutantsArgs, world: &World, out: &mut dyn Write) -> Result
     };
     let mut rows = Vec::new();
     for plant in GALLERY.iter().filter(chosen) {
-        let white = try_out(plant, Box::White, effort, &source, world);
-        let black = try_out(plant, Box::Black, effort, &source, world);
-        let is_known = matches!(plant.origin, Origin::Known { .. });
-        let first = white.trials.iter().find_map(|(_, find)| find.as_ref());
+        let white = try_out(plant, Box::White, effort, source, world);
+        let black = try_out(plant, Box::Black, effort, source, world);
         let time = Duration::from_secs(args.shrink_seconds);
-        let shrunk = first
-            .filter(|_| is_known && !time.is_zero())
-            .and_then(|find| shrunk(plant, find, time, effort.parallel, &source, world));
-        let row = Row { plant, white, black, shrunk };
+        let is_shrunk = matches!(plant.origin, Origin::Known { .. }) && !time.is_zero();
+        let small = |score: &Score, judged| {
+            let first = score.first().filter(|_| is_shrunk)?;
+            shrunk((plant, judged), first, time, effort.parallel, source, world)
+        };
+        let (shrunk, shrunk_black) = (small(&white, Box::White), small(&black, Box::Black));
+        let row = Row { plant, white, black, shrunk, shrunk_black };
         match args.format {
-            Format::Json => writeln!(out, "{}", row.json())?,
+            Format::Json => {
+                let mut line = row.json();
+                line["profile"] = args.scenario.as_deref().unwrap_or(args.profile.name).into();
+                line["guided"] = args.guided.into();
+                writeln!(out, "{line}")?;
+            }
             Format::Text => eprintln!("{}", row.summary()),
         }
         rows.push(row);
     }
     if args.format == Format::Text {
+        let runs = args.scenario.as_deref().unwrap_or(args.profile.name);
+        writeln!(out, "runs of {runs}{}", if args.guided { ", guided" } else { "" })?;
         out.write_all(render(&rows).as_bytes())?;
     }
     Ok(rows.iter().all(Row::holds))
@@ -124,30 +143,34 @@ struct Row {
     black: Score,
     /// The first run that found it, shrunk.
     shrunk: Option<Shrunk>,
+    /// The first run in which a client could see it, shrunk.
+    shrunk_black: Option<Shrunk>,
 }
 
 impl Row {
     fn holds(&self) -> bool {
         match self.plant.origin {
             Origin::Known { .. } => 0 < self.white.found(),
-            Origin::Canary => self.white.share().hits == self.white.runs,
+            Origin::Canary => self.white.hits == self.white.runs,
             Origin::Benign => self.white.hits + self.black.hits == 0,
             Origin::Own => true,
         }
     }
 
     fn summary(&self) -> String {
-        let Row { plant, white, black, shrunk } = self;
+        let Row { plant, white, black, shrunk: shrunk_white, shrunk_black } = self;
         let told = |score: &Score| match (score.found(), score.mostly_by()) {
             (0, _) => "not found".to_owned(),
             (found, by) => format!("{found}/{} by {}", score.trials.len(), by.unwrap_or_default()),
         };
         let reached =
             format!("reached in {} and different in {} of {} runs", white.reached, white.diverged, white.runs);
-        let shrunk = shrunk.map_or(String::new(), |Shrunk { from, to, took }| {
-            format!("; shrunk from {from} events to {to} in {}", duration(took))
-        });
-        format!("{}: {reached}; {}; black box {}{shrunk}", plant.name, told(white), told(black))
+        let shrunk = |shrunk: &Option<Shrunk>| match shrunk {
+            Some(Shrunk { from, to, took }) => format!(", shrunk from {from} events to {to} in {}", duration(*took)),
+            None => String::new(),
+        };
+        let (small, small_black) = (shrunk(shrunk_white), shrunk(shrunk_black));
+        format!("{}: {reached}; {}{small}; black box {}{small_black}", plant.name, told(white), told(black))
     }
 
     fn json(&self) -> Value {
@@ -166,6 +189,7 @@ impl Row {
             "relative": relative,
             "holds": self.holds(),
             "shrunk": self.shrunk.as_ref().map(Shrunk::json),
+            "shrunk_black_box": self.shrunk_black.as_ref().map(Shrunk::json),
             "white_box": score_json(&self.white),
             "black_box": score_json(&self.black),
         })
@@ -209,13 +233,17 @@ fn render(rows: &[Row]) -> String {
         ">p per run",
         "95 %",
         ">core time",
+        ">shrunk to",
+        ">in",
         ">black box",
         "by",
+        ">p per run",
+        "95 %",
         ">core time",
         ">shrunk to",
         ">in",
     ]);
-    for Row { plant, white, black, shrunk } in rows {
+    for Row { plant, white, black, shrunk, shrunk_black } in rows {
         let planted = match plant.origin {
             Origin::Known { relative: "", .. } => "as it was",
             Origin::Known { .. } => "a relative",
@@ -227,23 +255,20 @@ fn render(rows: &[Row]) -> String {
         let share = |part: u64| percent(part as f64 / white.runs.max(1) as f64);
         let median = |score: &Score| score.median().map_or("-".to_owned(), duration);
         let by = |score: &Score| score.mostly_by().unwrap_or("-").to_owned();
-        let (low, high) = white.share().interval();
-        table.row([
-            plant.name.to_owned(),
-            planted.to_owned(),
-            share(white.reached),
-            share(white.diverged),
-            found(white),
-            by(white),
-            percent(white.share().share()),
-            format!("{}..{}", percent(low), percent(high)),
-            median(white),
-            found(black),
-            by(black),
-            median(black),
-            shrunk.map_or("-".to_owned(), |shrunk| shrunk.to.to_string()),
-            shrunk.map_or("-".to_owned(), |shrunk| duration(shrunk.took)),
-        ]);
+        let judged = |score: &Score, shrunk: &Option<Shrunk>| {
+            let (low, high) = score.share().interval();
+            [
+                found(score),
+                by(score),
+                percent(score.share().share()),
+                format!("{}..{}", percent(low), percent(high)),
+                median(score),
+                shrunk.map_or("-".to_owned(), |shrunk| shrunk.to.to_string()),
+                shrunk.map_or("-".to_owned(), |shrunk| duration(shrunk.took)),
+            ]
+        };
+        let what = [plant.name.to_owned(), planted.to_owned(), share(white.reached), share(white.diverged)];
+        table.row(what.into_iter().chain(judged(white, shrunk)).chain(judged(black, shrunk_black)));
     }
     let mut text = table.render();
     let known: Vec<&Row> = rows.iter().filter(|row| matches!(row.plant.origin, Origin::Known { .. })).collect();
@@ -251,18 +276,23 @@ fn render(rows: &[Row]) -> String {
     let (white, black) = (found(|row| &row.white), found(|row| &row.black));
     let all = known.len();
     text.push_str(&format!("{white} of {all} known bugs found by most trials, {black} of them by what clients see\n"));
-    let mut shrunk: Vec<&Shrunk> = known.iter().filter_map(|row| row.shrunk.as_ref()).collect();
-    if !shrunk.is_empty() {
+    let middle = |what: &str, mut shrunk: Vec<&Shrunk>| {
         let middle = shrunk.len() / 2;
         shrunk.sort_unstable_by_key(|shrunk| shrunk.to);
-        let events = shrunk[middle].to;
+        let events = shrunk.get(middle).map(|shrunk| shrunk.to)?;
         shrunk.sort_unstable_by_key(|shrunk| shrunk.took);
         let took = duration(shrunk[middle].took);
-        text.push_str(&format!("{} repros, in the middle {events} events, shrunk in {took}\n", shrunk.len()));
-    }
-    let errors = rows.iter().flat_map(|row| row.white.errors.iter().chain(&row.black.errors));
-    for (row, error) in rows.iter().zip(errors) {
-        text.push_str(&format!("not finished: {}: {error}\n", row.plant.name));
+        Some(format!("{} repros{what}, in the middle {events} events, shrunk in {took}\n", shrunk.len()))
+    };
+    let all = known.iter().filter_map(|row| row.shrunk.as_ref()).collect();
+    let black = known.iter().filter_map(|row| row.shrunk_black.as_ref()).collect();
+    text.extend(middle("", all).into_iter().chain(middle(" of what clients see", black)));
+    text.push_str("p per run: finds by the runs up to them, a little too high (by one part in the number of finds);\n");
+    text.push_str("95 %: exact for trials that each go on until a find\n");
+    for row in rows {
+        for error in row.white.errors.iter().chain(&row.black.errors) {
+            text.push_str(&format!("not finished: {}: {error}\n", row.plant.name));
+        }
     }
     text
 }

@@ -71,8 +71,8 @@ pub fn gate(parallel: usize, source: Source<'_>, world: &World, out: &mut dyn Wr
                 let effort = Effort { trials: 1, budget: BUDGET, first, parallel };
                 let rare = RARE.iter().find(|(name, ..)| *name == plant.name);
                 let own = rare.map(|(_, file, text)| check(text, file, world).expect("a scenario of ours"));
-                let of_its_own = |_| Ok(own.clone().expect("looked at below"));
-                let source = if own.is_some() { &of_its_own } else { source };
+                let of_its_own = |_| own.clone().expect("looked at below");
+                let source = if own.is_some() { Source::Seeds(&of_its_own) } else { source };
                 let score = try_out(plant, Box::White, effort, source, world);
                 let (spent, find) = &score.trials[0];
                 let by = find.as_ref().map_or(String::new(), |find| match find.seed == first {

@@ -1,4 +1,4 @@
-//! How small the first run that found a planted bug becomes.
+//! How small the first run becomes that found a planted bug, and the first in which a client could see it.
 
 use std::time::Duration;
 
@@ -28,19 +28,19 @@ impl Shrunk {
     }
 }
 
-/// Shrinks the run of `find` for at most `time`. None when it does not fail in the same way on its own.
+/// Shrinks the run of `find` for at most `time`, judged as it was. None when it does not fail in the same way on its own.
 pub fn shrunk(
-    plant: &Plant,
+    (plant, judged): (&Plant, Box),
     find: &Find,
     time: Duration,
     parallel: usize,
     source: Source<'_>,
     world: &World,
 ) -> Option<Shrunk> {
-    let scenario = source(find.seed).ok()?;
-    let decisions = Decisions::new(find.seed);
+    let (scenario, seed) = find.job.scenario(source);
+    let decisions = Decisions::new(seed);
     let mut resolved = scenario.resolve(&scenario.cells()[0], &mut decisions.clone());
-    plant_in(&mut resolved, Some(plant), Box::White);
+    plant_in(&mut resolved, Some(plant), judged);
     let limits = Limits { parallel, time, tell: &mut |_| {} };
     let outcome = shrink_resolved(resolved, &decisions, scenario.file(), world, limits).ok()?;
     let sizes = outcome.repro.shrunk?;

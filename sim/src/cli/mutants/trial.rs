@@ -1,15 +1,20 @@
 //! One planted bug against run after run of the generic swarm, until it is found or the time is spent.
+//!
+//! Runs count in the order of their seeds, and a trial ends with the first that finds the bug: what others found that were
+//! under way by then counts as little as what was never run.
 
-use std::cell::Cell;
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use evenkeel_scenario::cluster::Plant as Planted;
-use evenkeel_scenario::stats::Proportion;
-use evenkeel_scenario::{Resolved, Selector, WHITE_BOX};
+use evenkeel_scenario::cluster::{Plant as Planting, Planted};
+use evenkeel_scenario::{Resolved, Scenario, Selector, WHITE_BOX};
 
+use super::super::order::InOrder;
 use super::super::runner::{Extras, MADE_WALL_LIMIT, complete, run_with};
-use crate::cli::CliError;
+use super::share::UntilFound;
+use crate::explore::generate::parse;
+use crate::explore::{Corpus, Guide, Guided, Profile};
 use crate::fork::{Limits, run_all};
 use crate::gallery::{self, Plant};
 use crate::report::{INCONCLUSIVE, RunReport, Verdict, World};
@@ -30,8 +35,38 @@ pub enum Box {
     Black,
 }
 
-/// Where runs come from: the scenario of a seed.
-pub type Source<'a> = &'a dyn Fn(u64) -> Result<evenkeel_scenario::Scenario, CliError>;
+/// Where runs come from.
+#[derive(Clone, Copy)]
+pub enum Source<'a> {
+    /// The scenario of a seed.
+    Seeds(&'a dyn Fn(u64) -> Scenario),
+    /// For each trial a guided search of its own, which begins with this corpus.
+    Guided(&'a Profile, &'a Corpus),
+}
+
+/// A run to be made.
+#[derive(Clone, Debug)]
+pub struct Job {
+    number: u64,
+    seed: u64,
+    guided: Option<Guided>,
+}
+
+impl Job {
+    /// A run of a source that is not guided.
+    fn of(seed: u64) -> Job {
+        Job { number: 0, seed, guided: None }
+    }
+
+    /// What is run, and the seed it is run with.
+    pub fn scenario(&self, source: Source<'_>) -> (Scenario, u64) {
+        match (&self.guided, source) {
+            (Some(guided), _) => (parse(&guided.draft), guided.draft.seed),
+            (None, Source::Seeds(make)) => (make(self.seed), self.seed),
+            (None, Source::Guided(..)) => unreachable!("a guided search says what its runs are"),
+        }
+    }
+}
 
 /// How much is spent on a bug.
 #[derive(Clone, Copy, Debug)]
@@ -51,6 +86,8 @@ pub struct Effort {
 pub struct Find {
     /// Its seed.
     pub seed: u64,
+    /// The run.
+    pub job: Job,
     /// The oracle or expectation, or what else ended it.
     pub by: String,
     /// One sentence.
@@ -83,8 +120,13 @@ impl Score {
     }
 
     /// The share of runs that find it.
-    pub fn share(&self) -> Proportion {
-        Proportion { hits: self.hits, runs: self.runs }
+    pub fn share(&self) -> UntilFound {
+        UntilFound { finds: self.hits, runs: self.runs, given_up: self.found() < self.trials.len() }
+    }
+
+    /// The first find.
+    pub fn first(&self) -> Option<&Find> {
+        self.trials.iter().find_map(|(_, find)| find.as_ref())
     }
 
     /// Core time to the find in the middle trial; none when that one did not find it.
@@ -100,7 +142,7 @@ impl Score {
         self.by.iter().max_by_key(|(_, count)| **count).map(|(by, _)| by.as_str())
     }
 
-    fn add(&mut self, plant: &Plant, report: &RunReport) -> Option<Find> {
+    fn add(&mut self, plant: &Plant, job: Job, report: &RunReport) -> Option<Find> {
         self.runs += 1;
         let counted = |counter: String| u64::from(report.counters.get(&counter).is_some_and(|count| 0 < *count));
         self.reached += counted(gallery::reached_counter(plant.name));
@@ -108,18 +150,18 @@ impl Score {
         let message = match &report.verdict {
             Verdict::Pass => return None,
             Verdict::Error { message } => {
-                self.errors.push(format!("seed {}: {message}", report.seed));
+                self.errors.push(format!("seed {}: {message}", job.seed));
                 return None;
             }
             // An oracle that gave up has found nothing.
             Verdict::Violation { what, message, .. } if what == INCONCLUSIVE => {
-                self.errors.push(format!("seed {}: {message}", report.seed));
+                self.errors.push(format!("seed {}: {message}", job.seed));
                 return None;
             }
             Verdict::Violation { message, .. } | Verdict::Panic { message, .. } => message.clone(),
         };
         let by = broken_by(&report.verdict)?;
-        Some(Find { seed: report.seed, by, message })
+        Some(Find { seed: job.seed, job, by, message })
     }
 
     /// Counts a find, unless the run fails without the bug as well.
@@ -149,88 +191,158 @@ pub fn plant_in(resolved: &mut Resolved, plant: Option<&Plant>, judged: Box) {
     let (seed, nodes) = (resolved.seed, resolved.cluster.nodes);
     let mixed = seed % MIXED_EVERY == MIXED_EVERY - 1 && 1 < nodes;
     let on = if mixed { Selector::Node(1 + seed / MIXED_EVERY % nodes) } else { Selector::All };
-    resolved.cluster.mutants.0.extend(plant.map(|plant| Planted::new(plant.name, on)));
+    resolved.cluster.mutants.0.extend(plant.map(|plant| Planting::new(plant.name, on)));
     if judged == Box::Black {
         resolved.opt_out.push(WHITE_BOX.to_owned());
     }
 }
 
-/// One run with the bug, in this process.
-fn run(plant: Option<&Plant>, judged: Box, seed: u64, source: Source<'_>, world: &World) -> RunReport {
-    let scenario = source(seed).expect("the same source gave other scenarios before");
-    let cell = &scenario.cells()[0];
-    run_with(&scenario, cell, seed, &Extras::default(), |mut input| {
-        plant_in(&mut input.resolved, plant, judged);
-        (world.run)(input)
-    })
+/// Runs these, each in a process of its own, with the bug or without.
+fn run_jobs(
+    (plant, judged): (Option<&Plant>, Box),
+    jobs: impl Iterator<Item = Job>,
+    parallel: usize,
+    source: Source<'_>,
+    world: &World,
+    mut done: impl FnMut(Job, RunReport),
+) {
+    let work = |job: &Job| {
+        let (scenario, seed) = job.scenario(source);
+        let cell = &scenario.cells()[0];
+        run_with(&scenario, cell, seed, &Extras::default(), |mut input| {
+            plant_in(&mut input.resolved, plant, judged);
+            (world.run)(input)
+        })
+    };
+    run_all(jobs, Limits { jobs: parallel, wall: MADE_WALL_LIMIT }, work, |job, finished| {
+        let name = plant.map_or("", |plant| plant.name);
+        let report = complete(finished, name, &Default::default(), job.seed);
+        done(job, report);
+    });
 }
 
-/// Runs these seeds, as long as `go_on` says so before each.
+/// Runs these seeds.
 pub fn run_seeds(
-    (plant, judged): (Option<&Plant>, Box),
+    what: (Option<&Plant>, Box),
     seeds: impl IntoIterator<Item = u64>,
     parallel: usize,
     source: Source<'_>,
     world: &World,
     mut done: impl FnMut(RunReport),
 ) {
-    let work = |seed: &u64| run(plant, judged, *seed, source, world);
-    run_all(seeds, Limits { jobs: parallel, wall: MADE_WALL_LIMIT }, work, |seed, finished| {
-        done(complete(finished, plant.map_or("", |plant| plant.name), &Default::default(), seed));
-    });
-}
-
-/// The first of these seeds whose run does not pass, as long as there is time.
-fn search(
-    what: (&Plant, Box),
-    seeds: std::ops::Range<u64>,
-    effort: Effort,
-    spent: &mut Duration,
-    score: &mut Score,
-    source: Source<'_>,
-    world: &World,
-) -> Option<Find> {
-    let (used, over) = (Cell::new(*spent), Cell::new(false));
-    let mut first: Option<Find> = None;
-    let seeds = seeds.take_while(|_| !over.get() && used.get() < effort.budget);
-    run_seeds((Some(what.0), what.1), seeds, effort.parallel, source, world, |report| {
-        used.set(used.get() + Duration::from_nanos(report.cpu_ns));
-        let found = score.add(what.0, &report);
-        over.set(over.get() || found.is_some());
-        // The lowest seed, so that the next search goes on behind it.
-        if found.as_ref().is_some_and(|found| first.as_ref().is_none_or(|first| found.seed < first.seed)) {
-            first = found;
-        }
-    });
-    *spent = used.get();
-    first
+    run_jobs(what, seeds.into_iter().map(Job::of), parallel, source, world, |_, report| done(report));
 }
 
 /// What the same run breaks without the bug.
-fn control(judged: Box, seed: u64, source: Source<'_>, world: &World) -> Option<String> {
+fn control(judged: Box, job: &Job, source: Source<'_>, world: &World) -> Option<String> {
     let mut broken = None;
-    run_seeds((None, judged), [seed], 1, source, world, |report| broken = broken_by(&report.verdict));
+    let jobs = std::iter::once(job.clone());
+    run_jobs((None, judged), jobs, 1, source, world, |_, report| broken = broken_by(&report.verdict));
     broken
+}
+
+/// A trial under way.
+struct Trial<'a> {
+    seeds: std::ops::Range<u64>,
+    budget: Duration,
+    guide: Option<Guide<'a>>,
+    order: InOrder<(Job, RunReport)>,
+    /// Core time of all runs, and of those that count.
+    used: Duration,
+    spent: Duration,
+    /// A run has found something: nothing more begins until that is looked at.
+    stopped: bool,
+}
+
+impl Trial<'_> {
+    fn is_over(&self) -> bool {
+        self.seeds.is_empty() || self.budget <= self.used
+    }
+
+    fn next(&mut self) -> Option<Job> {
+        if self.stopped || self.is_over() {
+            return None;
+        }
+        let seed = self.seeds.start;
+        let guided = match &mut self.guide {
+            Some(guide) => Some(guide.next(seed)?),
+            None => None,
+        };
+        self.seeds.start += 1;
+        Some(Job { number: self.order.begin(), seed, guided })
+    }
+
+    fn ended(&mut self, job: Job, report: RunReport) {
+        self.used += Duration::from_nanos(report.cpu_ns);
+        self.stopped |= !report.verdict.passed();
+        if let (Some(guide), Some(guided)) = (&mut self.guide, &job.guided) {
+            guide.ended(guided.clone(), &report.coverage);
+        }
+        self.order.put(job.number, (job, report));
+    }
+
+    /// The next find among the runs that have ended.
+    fn find(&mut self, plant: &Plant, score: &mut Score) -> Option<Find> {
+        while let Some((job, report)) = self.order.pop() {
+            self.spent += Duration::from_nanos(report.cpu_ns);
+            let find = score.add(plant, job, &report);
+            if find.is_some() {
+                return find;
+            }
+        }
+        self.stopped = false;
+        None
+    }
+}
+
+/// One trial: the core time until the bug was found, or none, and the find.
+fn trial(
+    (plant, judged): (&Plant, Box),
+    mut trial: Trial<'_>,
+    parallel: usize,
+    source: Source<'_>,
+    world: &World,
+    score: &mut Score,
+) -> (Duration, Option<Find>) {
+    loop {
+        while let Some(find) = trial.find(plant, score) {
+            if score.confirm(&find, control(judged, &find.job, source, world)) {
+                return (trial.spent, Some(find));
+            }
+        }
+        if trial.is_over() {
+            return (trial.spent, None);
+        }
+        let state = RefCell::new(&mut trial);
+        let jobs = std::iter::from_fn(|| state.borrow_mut().next());
+        let ended = |job, report| state.borrow_mut().ended(job, report);
+        run_jobs((Some(plant), judged), jobs, parallel, source, world, ended);
+    }
 }
 
 /// All trials of one bug.
 pub fn try_out(plant: &Plant, judged: Box, effort: Effort, source: Source<'_>, world: &World) -> Score {
+    let unplanted = Planted::default();
     let mut score = Score::default();
-    for trial in 0..effort.trials {
+    for number in 0..effort.trials {
         if score.trials.len() == HOPELESS_TRIALS && score.found() == 0 {
             break;
         }
-        let seeds = effort.first + trial * TRIAL_SEEDS..effort.first + (trial + 1) * TRIAL_SEEDS;
-        let (mut spent, mut first, mut found) = (Duration::ZERO, seeds.start, None);
-        while let Some(find) = search((plant, judged), first..seeds.end, effort, &mut spent, &mut score, source, world)
-        {
-            first = find.seed + 1;
-            if score.confirm(&find, control(judged, find.seed, source, world)) {
-                found = Some(find);
-                break;
-            }
-        }
-        score.trials.push((spent, found));
+        let guide = match source {
+            Source::Guided(profile, corpus) => Some(Guide::new(profile, &unplanted, corpus.clone())),
+            Source::Seeds(_) => None,
+        };
+        let begun = Trial {
+            seeds: effort.first + number * TRIAL_SEEDS..effort.first + (number + 1) * TRIAL_SEEDS,
+            budget: effort.budget,
+            guide,
+            order: InOrder::default(),
+            used: Duration::ZERO,
+            spent: Duration::ZERO,
+            stopped: false,
+        };
+        let ended = trial((plant, judged), begun, effort.parallel, source, world, &mut score);
+        score.trials.push(ended);
     }
     score
 }
@@ -239,8 +351,8 @@ pub fn try_out(plant: &Plant, judged: Box, effort: Effort, source: Source<'_>, w
 mod tests {
     use super::*;
 
-    fn trial(millis: u64, found: bool) -> (Duration, Option<Find>) {
-        let find = || Find { seed: 0, by: "raft".into(), message: String::new() };
+    fn ended(millis: u64, found: bool) -> (Duration, Option<Find>) {
+        let find = || Find { seed: 0, job: Job::of(0), by: "raft".into(), message: String::new() };
         (Duration::from_millis(millis), found.then(find))
     }
 
@@ -248,9 +360,9 @@ mod tests {
     fn a_missed_trial_counts_as_longer_than_any_other() {
         let score = |trials| Score { trials, ..Score::default() };
         assert_eq!(score(vec![]).median(), None);
-        assert_eq!(score(vec![trial(9, false)]).median(), None);
-        let mixed = vec![trial(5, true), trial(1, false), trial(7, true)];
+        assert_eq!(score(vec![ended(9, false)]).median(), None);
+        let mixed = vec![ended(5, true), ended(1, false), ended(7, true)];
         assert_eq!(score(mixed).median(), Some(Duration::from_millis(7)));
-        assert_eq!(score(vec![trial(5, true), trial(1, false), trial(9, false)]).median(), None);
+        assert_eq!(score(vec![ended(5, true), ended(1, false), ended(9, false)]).median(), None);
     }
 }
