@@ -6,13 +6,15 @@
 //! Who asks may meet only members that lag, and have not heard of the start. An answer counts by itself when its giver
 //! has confirmed it with the leader. Other answers count together: a member that has started has its name in the logs of
 //! a majority of the voters, itself perhaps included. So when more than all but a majority of the voters, this one not
-//! included, do not have the name, it was never committed (`Witnesses`).
+//! included, do not have the name, it was never committed (`Witnesses`). A voter that does not even know that this one was
+//! added is one of these, once another's answer shows that it was.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use evenkeel_proto::peer::query::Question;
 use evenkeel_proto::peer::{Query, QueryAnswer, Replace, WhoIsThere};
+use evenkeel_proto::store as pb;
 use evenkeel_raft::Mutant;
 use futures_util::future::join_all;
 
@@ -133,6 +135,7 @@ pub async fn existing(config: &Config, env: &Env) -> Result<(Ids, Cluster), Serv
             env.clock.sleep(ROUND_PAUSE).await;
         }
         let (mut refusal, mut witnesses, mut found) = (None, Witnesses::default(), None);
+        let mut behind = Vec::new();
         for url in others(config) {
             point(env, "membership.before_ask").await;
             let answer = query::ask(&*env.network, url, &question).await;
@@ -153,7 +156,17 @@ pub async fn existing(config: &Config, env: &Env) -> Result<(Ids, Cluster), Serv
                     refusal = refusal.or((!agrees).then(|| in_doubt(matched.0.member)));
                     found = Some(matched);
                 }
+                Err(error) if is_behind(config, &answer) => behind.push((answer, error)),
                 Err(error) => refusal = Some(error),
+            }
+        }
+        // Who has not heard yet that this one was added has not heard of its start either.
+        for (answer, error) in behind {
+            match &found {
+                Some((ids, known)) if ids.cluster == answer.cluster_id && is_voter(known, answer.from) => {
+                    witnesses.add(&answer, ids.member);
+                }
+                _ => refusal = refusal.or(Some(error)),
             }
         }
         verdict = match (refusal, found) {
@@ -170,6 +183,19 @@ pub async fn existing(config: &Config, env: &Env) -> Result<(Ids, Cluster), Serv
         "cannot fetch cluster info from peer urls: could not retrieve cluster information from the given URLs ({reason}); \
          check that the members in --initial-cluster run and can be reached"
     )))
+}
+
+fn is_voter(cluster: &Cluster, id: u64) -> bool {
+    cluster.members.get(&id).is_some_and(|member| !member.is_learner)
+}
+
+/// An answer from before this member was added, perhaps: it knows nobody whom the flags do not name, and not this one.
+fn is_behind(config: &Config, answer: &QueryAnswer) -> bool {
+    let named = |member: &pb::Member| {
+        let urls = sorted(&member.peer_urls);
+        config.initial_cluster.iter().any(|(name, told)| *name != config.name && sorted(told) == urls)
+    };
+    !answer.confirmed && answer.members.iter().all(named)
 }
 
 /// Matches the cluster with the flags by peer URLs, as etcd does.

@@ -11,6 +11,7 @@ use evenkeel::env::{Inbound, MessageKind, Network, Peer, QUERY_TIMEOUT};
 use evenkeel::queue::Sender;
 use evenkeel_raft::NodeId;
 use std::collections::BTreeMap;
+use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::oneshot;
 
 use super::counters::Counters;
@@ -330,7 +331,15 @@ impl Shared {
                 net.ask((to, from), ticket, true, answer);
             }
         });
-        inbox.try_send(Inbound::Query { bytes, reply }).is_ok()
+        match inbox.try_send(Inbound::Query { bytes, reply }) {
+            Ok(()) => true,
+            Err(TrySendError::Full(_)) => false,
+            Err(TrySendError::Closed(_)) => {
+                // Whoever listened there has ended: its port is closed.
+                self.with(|state, _| state.questions.remove(&ticket));
+                false
+            }
+        }
     }
 }
 

@@ -100,6 +100,8 @@ enum Says {
     Unstarted,
     /// Nothing of its start has come here, where there is no leader.
     LagsPerhaps,
+    /// As this, nor that it was added.
+    Unlisted,
     /// As this, and no leader was ever heard.
     KnowsNothing,
     /// As this, from one that has just joined.
@@ -122,7 +124,7 @@ fn world(says: &[Says]) -> (tempfile::TempDir, Config, Env) {
         };
         let answer = QueryAnswer {
             cluster_id: 7,
-            members: (1..=size).map(member).collect(),
+            members: (1..=size).filter(|m| *m != 3 || !matches!(says, Unlisted)).map(member).collect(),
             from: if matches!(says, Joined) { 0 } else { 100 + n },
             confirmed: matches!(says, Unstarted),
             log_is_empty: matches!(says, KnowsNothing),
@@ -171,6 +173,22 @@ async fn an_id_is_taken_only_when_nobody_can_have_seen_it_start() {
         assert!(outcome.as_ref().map_or(true, |(ids, _)| *ids == OURS));
         assert_eq!(refusal(outcome), *expected, "row {row}");
     }
+}
+
+/// Without this one's vote the others may not get a leader who could confirm anything.
+#[tokio::test]
+async fn who_has_not_heard_of_the_addition_is_a_witness_once_another_tells_of_it() {
+    for says in [[LagsPerhaps, Unlisted, Nothing], [Unlisted, LagsPerhaps, Nothing]] {
+        let (_dir, config, env) = world(&says);
+        assert_eq!(existing(&config, &env).await.map_err(|error| error.to_string()).map(|(ids, _)| ids), Ok(OURS));
+    }
+    for says in [[Unlisted, Unlisted, Nothing], [Unlisted, Nothing, Nothing], [Unlisted, Unlisted, Unlisted]] {
+        let (_dir, config, env) = world(&says);
+        let error = existing(&config, &env).await.err().expect("nobody tells who this one is").to_string();
+        assert!(error.contains("member count is unequal"), "{error}");
+    }
+    let (_dir, config, env) = world(&[Started, Unlisted, Nothing]);
+    assert_eq!(refusal(existing(&config, &env).await), KNOWN);
 }
 
 #[tokio::test]
