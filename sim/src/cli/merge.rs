@@ -4,8 +4,9 @@
 //! are read a second time from where they were.
 
 use std::collections::BTreeMap;
-use std::fs::File;
+use std::fs::{File, Permissions};
 use std::io::{BufRead, BufReader, BufWriter, Seek, SeekFrom, Write};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf, absolute};
 
 use super::CliError;
@@ -69,7 +70,7 @@ pub fn read(path: &Path, mut each: impl FnMut(Line, u64)) -> Result<(), CliError
 fn write(path: &Path, files: &[PathBuf], lines: impl Iterator<Item = (usize, u64)>) -> Result<(), CliError> {
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let failed = |error| refused(path, &format!("cannot be written: {error}"));
-    let mut out = BufWriter::new(tempfile::NamedTempFile::new_in(folder).map_err(failed)?);
+    let mut out = BufWriter::new(beside(folder).map_err(failed)?);
     let mut open: Vec<(BufReader<File>, u64)> =
         files.iter().map(|path| Ok((self::open(path)?, 0))).collect::<Result<_, CliError>>()?;
     let mut text = String::new();
@@ -88,6 +89,11 @@ fn write(path: &Path, files: &[PathBuf], lines: impl Iterator<Item = (usize, u64
     let file = out.into_inner().map_err(|error| error.into_error())?;
     file.persist(path).map_err(|error| failed(error.error))?;
     Ok(())
+}
+
+/// A file without a name of its own yet, as readable to others as any: to take another one's place when it is whole.
+pub fn beside(folder: &Path) -> std::io::Result<tempfile::NamedTempFile> {
+    tempfile::Builder::new().permissions(Permissions::from_mode(0o666)).tempfile_in(folder)
 }
 
 fn open(path: &Path) -> Result<BufReader<File>, CliError> {

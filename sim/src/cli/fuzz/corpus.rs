@@ -6,6 +6,7 @@ use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 
 use crate::cli::CliError;
+use crate::cli::merge::beside;
 use crate::explore::Corpus;
 use crate::explore::corpus::Entry;
 
@@ -18,7 +19,7 @@ const PLACES: &str = "places.json";
 pub fn save(corpus: &Corpus, dir: &Path) -> Result<(), CliError> {
     fs::create_dir_all(dir)?;
     let replace = |name: &str, write: &dyn Fn(&mut dyn Write) -> std::io::Result<()>| {
-        let mut file = tempfile::NamedTempFile::new_in(dir)?;
+        let mut file = beside(dir)?;
         write(&mut file)?;
         file.persist(dir.join(name)).map_err(|error| error.error).map(drop)
     };
