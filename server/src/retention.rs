@@ -61,18 +61,25 @@ impl Retention {
             self.receivers.clear();
         }
         let upto = Index(applied.0.saturating_sub(limits.entries));
+        // What goes when nobody is waited for.
+        let alone = || match limits.bytes < raft.log_bytes() {
+            true => upto.max(raft.newest_within(limits.bytes)).min(applied),
+            false => upto,
+        };
         self.receivers.retain(|peer, receiver| {
             let Some(since) = &mut receiver.following_since else { return true };
             let Some((_, progress)) = raft.progress().find(|(id, _)| id == peer) else { return false };
+            // Until it has accepted the snapshot itself, what it matched before says nothing of what it needs.
+            let accepted = receiver.from <= progress.matched;
             if receiver.from < progress.matched {
                 (receiver.from, *since) = (progress.matched, now);
             }
-            progress.matched < upto && now < *since + PATIENCE
+            let needs_more = !accepted || progress.matched < upto || progress.matched < alone();
+            needs_more && now < *since + PATIENCE
         });
         match self.receivers.values().map(|receiver| receiver.from).min() {
             Some(needed) => upto.min(needed),
-            None if limits.bytes < raft.log_bytes() => upto.max(raft.newest_within(limits.bytes)).min(applied),
-            None => upto,
+            None => alone(),
         }
     }
 }

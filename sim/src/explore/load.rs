@@ -99,6 +99,9 @@ fn group(number: usize, rate: f64, keys: u64, profile: &Profile, frame: &Frame, 
 /// Answered operations of a run, at least.
 const ACKS_MIN: u64 = 15;
 
+/// No generated run is longer.
+const RUN_MAX: &str = "3600s";
+
 /// What a run must have done at least, or it says nothing: answered operations and an elected leader. The calm phase goes
 /// on until it has, or is over.
 pub(super) fn minimum(clients: &[Table], verbs: &[&str], within: &str) -> Table {
@@ -110,7 +113,8 @@ pub(super) fn minimum(clients: &[Table], verbs: &[&str], within: &str) -> Table 
         parts.push(format!("{} >= 1", counts.join(" + ")));
     }
     let table = Table::new().text("id", super::generate::IDLE).text("after", "quiesce");
-    table.with("within", within).text("that", parts.join(" && "))
+    // Of the whole run, not of the calm alone.
+    table.with("within", within).text("that", format!("({}) in 0s..{RUN_MAX}", parts.join(" && ")))
 }
 
 #[cfg(test)]
@@ -123,7 +127,7 @@ mod tests {
         let expect = minimum(&[client], &["cut", "restart"], "\"8s\"");
         assert_eq!(
             expect.get_text("that"),
-            Some("acks(w) >= 15 && count(elected) >= 1 && count(cut) + count(restart) >= 1")
+            Some("(acks(w) >= 15 && count(elected) >= 1 && count(cut) + count(restart) >= 1) in 0s..3600s")
         );
     }
 }
