@@ -184,7 +184,7 @@ async fn who_has_not_heard_of_the_addition_is_a_witness_once_another_tells_of_it
     }
     for says in [[Unlisted, Unlisted, Nothing], [Unlisted, Nothing, Nothing], [Unlisted, Unlisted, Unlisted]] {
         let (_dir, config, env) = world(&says);
-        let error = existing(&config, &env).await.err().expect("nobody tells who this one is").to_string();
+        let error = existing(&config, &env).await.expect_err("nobody tells who this one is").to_string();
         assert!(error.contains("member count is unequal"), "{error}");
     }
     let (_dir, config, env) = world(&[Started, Unlisted, Nothing]);
