@@ -46,6 +46,8 @@ const LAST_ROUNDS: usize = 60;
 const LAST_READ_PATIENCE: Duration = Duration::from_secs(8);
 /// After the load has ended, answers may still come for so long.
 const LAST_ANSWERS: Duration = Duration::from_secs(10);
+/// An operator who is at work at the end of a run has so long to find out what came of it.
+const LAST_OPERATION: Duration = Duration::from_secs(100);
 
 /// Members that are watched through the whole run where members' own word does not count.
 const AUDITS_MAX: usize = 3;
@@ -286,7 +288,8 @@ impl Course {
             return false;
         }
         let since = *self.calm_since.get_or_insert(now);
-        since + settle.to_std() <= now && !self.monitors.iter().any(Monitor::waits) && !self.stage.anybody_leaves()
+        let waits = self.monitors.iter().any(Monitor::waits) || self.stage.anybody_leaves() || self.stage.is_operated();
+        since + settle.to_std() <= now && !waits
     }
 
     /// Which choices were made since it was told last, for who wants to change one of them.
@@ -340,6 +343,12 @@ impl Course {
         }
         let give_up = self.feed.now() + LAST_ANSWERS;
         while !self.load.iter().all(|task| task.is_finished()) && self.feed.now() < give_up {
+            self.feed.time().sleep(LOOK_INTERVAL).await;
+        }
+        // Who is asked depends on who belongs.
+        let give_up = self.feed.now() + LAST_OPERATION;
+        while self.stage.is_operated() && self.feed.now() < give_up {
+            self.stage.revive();
             self.feed.time().sleep(LOOK_INTERVAL).await;
         }
         let (reads, hashes) = match self.last_reads().await {

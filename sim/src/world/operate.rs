@@ -287,6 +287,11 @@ impl Stage {
         Ok(())
     }
 
+    /// Whether an operator is at work, perhaps on a change of who belongs.
+    pub fn is_operated(&self) -> bool {
+        self.operator.try_lock().is_err()
+    }
+
     /// Whether some member's process has still to find out that it was removed.
     pub fn anybody_leaves(&self) -> bool {
         self.leaving.lock().expect("one thread").keys().any(|number| self.cluster.machine(*number).is_up())
