@@ -160,11 +160,14 @@ pub async fn existing(config: &Config, env: &Env) -> Result<(Ids, Cluster), Serv
                 Err(error) => refusal = Some(error),
             }
         }
-        // Who has not heard yet that this one was added has not heard of its start either.
+        // Who has not heard yet that this one was added has not heard of its start either. Only a voter's word counts; that
+        // of a learner, or of one that has just joined, is worth as much as silence.
         for (answer, error) in behind {
             match &found {
-                Some((ids, known)) if ids.cluster == answer.cluster_id && is_voter(known, answer.from) => {
-                    witnesses.add(&answer, ids.member);
+                Some((ids, known)) if ids.cluster == answer.cluster_id => {
+                    if is_voter(known, answer.from) {
+                        witnesses.add(&answer, ids.member);
+                    }
                 }
                 _ => refusal = refusal.or(Some(error)),
             }

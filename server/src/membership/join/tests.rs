@@ -102,6 +102,10 @@ enum Says {
     LagsPerhaps,
     /// As this, nor that it was added.
     Unlisted,
+    /// As this, from a learner.
+    UnlistedLearner,
+    /// As this, from one that has just joined.
+    UnlistedJoined,
     /// As this, and no leader was ever heard.
     KnowsNothing,
     /// As this, from one that has just joined.
@@ -115,17 +119,24 @@ use Says::*;
 /// An emptied or fresh third member of as many as there are words and itself.
 fn world(says: &[Says]) -> (tempfile::TempDir, Config, Env) {
     let size = says.len() as u64 + 1;
+    let learns = |says: &Says| matches!(says, UnlistedLearner | UnlistedJoined);
+    let learners: Vec<u64> =
+        (1..=size).filter(|n| *n != 3).zip(says).filter_map(|(n, says)| learns(says).then_some(n)).collect();
     let others = (1..=size).filter(|n| *n != 3).zip(says).filter_map(|(n, says)| {
         let member = |m: u64| pb::Member {
             id: 100 + m,
             name: if m != 3 || matches!(says, Started) { format!("n{m}") } else { String::new() },
             peer_urls: url(m),
+            is_learner: learners.contains(&m),
             ..Default::default()
         };
         let answer = QueryAnswer {
             cluster_id: 7,
-            members: (1..=size).filter(|m| *m != 3 || !matches!(says, Unlisted)).map(member).collect(),
-            from: if matches!(says, Joined) { 0 } else { 100 + n },
+            members: (1..=size)
+                .filter(|m| *m != 3 || !(learns(says) || matches!(says, Unlisted)))
+                .map(member)
+                .collect(),
+            from: if matches!(says, Joined | UnlistedJoined) { 0 } else { 100 + n },
             confirmed: matches!(says, Unstarted),
             log_is_empty: matches!(says, KnowsNothing),
             ..QueryAnswer::default()
@@ -178,17 +189,33 @@ async fn an_id_is_taken_only_when_nobody_can_have_seen_it_start() {
 /// Without this one's vote the others may not get a leader who could confirm anything.
 #[tokio::test]
 async fn who_has_not_heard_of_the_addition_is_a_witness_once_another_tells_of_it() {
-    for says in [[LagsPerhaps, Unlisted, Nothing], [Unlisted, LagsPerhaps, Nothing]] {
-        let (_dir, config, env) = world(&says);
+    let known: [&[Says]; 5] = [
+        &[LagsPerhaps, Unlisted, Nothing],
+        &[Unlisted, LagsPerhaps, Nothing],
+        &[LagsPerhaps, UnlistedLearner],
+        &[UnlistedLearner, LagsPerhaps],
+        &[LagsPerhaps, UnlistedJoined],
+    ];
+    for says in known {
+        let (_dir, config, env) = world(says);
         assert_eq!(existing(&config, &env).await.map_err(|error| error.to_string()).map(|(ids, _)| ids), Ok(OURS));
     }
-    for says in [[Unlisted, Unlisted, Nothing], [Unlisted, Nothing, Nothing], [Unlisted, Unlisted, Unlisted]] {
-        let (_dir, config, env) = world(&says);
+    let unknown: [&[Says]; 4] =
+        [&[Unlisted, Unlisted, Nothing], &[Unlisted, Nothing, Nothing], &[Unlisted; 3], &[UnlistedLearner, Nothing]];
+    for says in unknown {
+        let (_dir, config, env) = world(says);
         let error = existing(&config, &env).await.expect_err("nobody tells who this one is").to_string();
         assert!(error.contains("member count is unequal"), "{error}");
     }
-    let (_dir, config, env) = world(&[Started, Unlisted, Nothing]);
-    assert_eq!(refusal(existing(&config, &env).await), KNOWN);
+    let refused: [(&[Says], _); 3] = [
+        (&[Started, Unlisted, Nothing], KNOWN),
+        (&[Started, UnlistedLearner], KNOWN),
+        (&[LagsPerhaps, Nothing, UnlistedLearner], IN_DOUBT),
+    ];
+    for (says, why) in refused {
+        let (_dir, config, env) = world(says);
+        assert_eq!(refusal(existing(&config, &env).await), why);
+    }
 }
 
 #[tokio::test]
