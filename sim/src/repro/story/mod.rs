@@ -1,8 +1,8 @@
 //! The story of a failing run in plain sentences, told from its event log.
 //!
-//! Everything that happens before the failure is a fact with a weight ([`tell`]): what the failure's own message names
+//! Everything that happens before the failure is a fact with a weight (`tell`): what the failure's own message names
 //! weighs most, then faults, leaders, and the operations of clients. Equal facts become one, and the heaviest are told
-//! in their order ([`facts`]), between one sentence about who takes part and the last ones about which promise broke and
+//! in their order (`facts`), between one sentence about who takes part and the last ones about which promise broke and
 //! what stands against what.
 
 mod facts;
