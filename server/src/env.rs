@@ -286,8 +286,6 @@ pub enum Event<'a> {
         term: Term,
         /// Its revision.
         revision: i64,
-        /// The state hash.
-        state_hash: u128,
     },
     /// A snapshot's state has taken the place of this member's.
     StateReplaced {

@@ -420,7 +420,6 @@ impl Node {
                                 index: meta.index,
                                 term: meta.term,
                                 revision: staged.state.store.revision().0,
-                                state_hash: staged.state.hash(),
                             });
                             Some(staged)
                         }

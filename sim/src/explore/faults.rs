@@ -263,7 +263,8 @@ fn priorities(frame: &Frame, choices: &mut Choices) -> Vec<Table> {
     moments.into_iter().enumerate().zip(ends).map(slowest).collect()
 }
 
-/// Everybody, or some, are slow at one point or in one part of the code; often enough it is the same task of a member every time.
+/// Everybody, or some, are slow at one point or in one part of the code; often enough it is the same task of a member
+/// every time.
 fn stall(frame: &Frame, fault: &Fault, choices: &mut Choices) -> Table {
     let mut point = point(&fault.at("point"), choices).to_owned();
     if choices.chance(&fault.at("part"), 0.3) {

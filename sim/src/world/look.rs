@@ -277,7 +277,7 @@ impl Observer for Look {
                 self.feed.log("snapshot_sent", &[node, ("to", Value::U64(to)), ("index", Value::U64(index.0))]);
                 self.change(|seen| seen.snapshots_sent += 1);
             }
-            Event::SnapshotInstalled { index, term, revision, .. } => {
+            Event::SnapshotInstalled { index, term, revision } => {
                 self.change(|seen| seen.committed = seen.committed.max(index.0));
                 let fields = [node, ("index", Value::U64(index.0))];
                 self.feed.log_with("snapshot_installed", &fields, || json!({"revision": revision, "term": term.0}));
