@@ -97,6 +97,7 @@ pub fn mutants(args: &MutantsArgs, world: &World, out: &mut dyn Write) -> Result
     let effort = Effort {
         trials: args.trials,
         budget: Duration::from_secs(args.seconds),
+        runs: trial::TRIAL_SEEDS,
         first: args.seed,
         parallel: args.parallel.jobs(),
     };

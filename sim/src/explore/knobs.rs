@@ -34,25 +34,20 @@ pub(super) struct Focus {
 }
 
 impl Focus {
-    /// The share of seeds that have one.
-    const SHARE: f64 = 0.3;
     /// The share of faults and operations that it attracts, and of faults whose member it says.
     const PULL: f64 = 0.7;
     const MOMENTS_MAX: u64 = 3;
     /// What gathers around a moment follows it by so many milliseconds at most.
     const NEAR_MS: f64 = 300.0;
 
-    fn draw(nodes: u64, from_ms: f64, until_ms: f64, choices: &mut Choices) -> Option<Focus> {
-        if !choices.chance("focus", Focus::SHARE) {
-            return None;
-        }
+    fn draw(nodes: u64, from_ms: f64, until_ms: f64, choices: &mut Choices) -> Focus {
         let count = choices.range("focus/count", 1, Focus::MOMENTS_MAX);
         let moments = (0..count)
             .map(|number| from_ms + choices.unit(&format!("focus/{number}")) * (until_ms - from_ms))
             .collect();
         let own = choices.range("focus/own", 1, nodes);
         let member = if choices.chance("focus/leader", 0.6) { "leader".to_owned() } else { format!("n{own}") };
-        Some(Focus { moments, member })
+        Focus { moments, member }
     }
 
     fn moment(&self, label: &str, choices: &mut Choices) -> f64 {
@@ -84,7 +79,7 @@ impl Frame {
             families.push(choices.pick("forced", &possible));
         }
         let until_ms = until_ms.max(from_ms + 2_000.0);
-        let focus = profile.swarm.then(|| Focus::draw(nodes, from_ms, until_ms, choices)).flatten();
+        let focus = choices.chance("focus", profile.focus).then(|| Focus::draw(nodes, from_ms, until_ms, choices));
         Frame { nodes, election_ms, from_ms, until_ms, calm, families, focus }
     }
 

@@ -81,6 +81,8 @@ pub struct Profile {
     pub swarm: bool,
     /// Share of seeds with a calm workload.
     pub calm: f64,
+    /// Share of seeds whose faults gather around a few moments and one member.
+    pub focus: f64,
     /// Factors on the weights of operations, by their names.
     pub operations: &'static [(&'static str, f64)],
 }
@@ -93,6 +95,7 @@ const SWARM: Profile = Profile {
     families: &[],
     swarm: true,
     calm: 0.33,
+    focus: 0.3,
     operations: &[],
 };
 
@@ -121,6 +124,20 @@ pub const PROFILES: &[Profile] = &[
         ],
         swarm: false,
         calm: 0.0,
+        focus: 0.0,
+        ..SWARM
+    },
+    Profile { name: "no-focus", about: "everything, but faults do not gather, for comparison", focus: 0.0, ..SWARM },
+    Profile {
+        name: "no-stalls",
+        about: "everything, but no task is held up at a point, for comparison",
+        families: &[(Family::Stalls, 0.0)],
+        ..SWARM
+    },
+    Profile {
+        name: "no-points",
+        about: "everything, but nothing happens at named points, for comparison",
+        families: &[(Family::Stalls, 0.0), (Family::Points, 0.0)],
         ..SWARM
     },
     Profile {

@@ -15,6 +15,7 @@ use evenkeel_scenario::step::Step;
 use evenkeel_scenario::verb::{self, Action, DowngradeAction, MemberChange, Order, Wait};
 use evenkeel_scenario::{Event, Value, Word};
 use pb::downgrade_request::DowngradeAction as Wanted;
+use tokio::sync::MutexGuard;
 
 use super::connection::Connection;
 use super::names::release;
@@ -170,8 +171,18 @@ impl Stage {
         }
     }
 
+    /// The operator's time for one thing. None when it became calm while another was done: then nothing new is begun.
+    async fn turn(&self, id: &str) -> Option<MutexGuard<'_, ()>> {
+        let turn = self.operator.lock().await;
+        if self.is_calm() {
+            self.ended(id, Some("all faults had ended before it was its turn"));
+            return None;
+        }
+        Some(turn)
+    }
+
     pub(super) async fn member(self: &Arc<Self>, step: &verb::Member, id: &str) {
-        let _one_at_a_time = self.operator.lock().await;
+        let Some(_turn) = self.turn(id).await else { return };
         let insist = step.wait == Wait::Healthy;
         let about = step.node.as_ref().and_then(|node| self.members(node, id, &[]).first().copied());
         let outcome = match (step.change, about) {
@@ -377,7 +388,7 @@ impl Stage {
     }
 
     pub(super) async fn roll(&self, step: &verb::Roll, id: &str) {
-        let _one_at_a_time = self.operator.lock().await;
+        let Some(_turn) = self.turn(id).await else { return };
         let to = release(step.to);
         for number in self.cluster.numbers() {
             self.cluster.begin_roll(number, to);

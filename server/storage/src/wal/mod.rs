@@ -167,6 +167,8 @@ pub struct Wal {
     hard_state: HardState,
     last: (Index, Term),
     health: Health,
+    /// Batches are written and not synced ([`Wal::write_planted`]).
+    unsynced: bool,
 }
 
 /// The segment being written.

@@ -67,6 +67,7 @@ impl Wal {
             hard_state: HardState::default(),
             last: (Index(0), Term(0)),
             health: Health::Good,
+            unsynced: false,
         })
     }
 
@@ -147,7 +148,8 @@ impl Wal {
         };
         let spares = Spares::new(options.segment_bytes);
         let hard_state = log.hard_state;
-        let mut wal = Wal { disk, options, values, spares, current, hard_state, last, health: Health::Good };
+        let mut wal =
+            Wal { disk, options, values, spares, current, hard_state, last, health: Health::Good, unsynced: false };
         if disagrees {
             wal.commit(Batch { snapshot: Some((start.index, start.term)), ..Batch::default() }).await?;
         }

@@ -39,6 +39,19 @@ impl Wal {
         self.end(committed)
     }
 
+    /// Planted ([`Mutant::SingleNodeAck`]): like [`Wal::commit`], but durable only after [`Wal::sync_planted`].
+    pub async fn write_planted(&mut self, batch: Batch<'_>) -> Result<Committed, WalError> {
+        self.unsynced = true;
+        let committed = self.commit(batch).await;
+        self.unsynced = false;
+        committed
+    }
+
+    /// Planted: see [`Wal::write_planted`].
+    pub async fn sync_planted(&mut self) -> Result<(), WalError> {
+        self.current.file.sync().await.map_err(WalError::io(&self.current.name, "syncing"))
+    }
+
     async fn write_records<'a>(
         &mut self,
         records: impl Iterator<Item = Record<'a>>,
@@ -97,7 +110,10 @@ impl Wal {
         let end = u64::from(current.end) + u64::from(len);
         let place = Place { segment: current.segment, offset: current.end, len };
         assert!(end <= u64::from(current.file_bytes), "a batch ending at {end} does not fit into its segment");
-        let mut written = current.file.write_at_and_sync(u64::from(current.end), bytes).await;
+        let mut written = match self.unsynced {
+            true => current.file.write_at(u64::from(current.end), bytes).await,
+            false => current.file.write_at_and_sync(u64::from(current.end), bytes).await,
+        };
         if written.is_err() && self.options.mutants.on(Mutant::FsyncRetry) {
             written = current.file.sync().await;
         }
@@ -111,6 +127,9 @@ impl Wal {
 
     /// Goes on in a new segment that has room for a batch of `batch_bytes`.
     async fn next_segment(&mut self, batch_bytes: u64) -> Result<(), WalError> {
+        if self.unsynced {
+            self.sync_planted().await?;
+        }
         let file_bytes = u64::from(self.options.segment_bytes).max(u64::from(SECTOR) + batch_bytes);
         let spare = self.spares.take(&*self.disk, file_bytes).await?;
         let before = &self.current;

@@ -19,8 +19,8 @@ use crate::fork::{Limits, run_all};
 use crate::gallery::{self, Plant};
 use crate::report::{INCONCLUSIVE, RunReport, Verdict, World};
 
-/// Seeds of different trials are so far apart.
-const TRIAL_SEEDS: u64 = 1_000_000;
+/// Seeds of different trials are so far apart: the most runs of one.
+pub const TRIAL_SEEDS: u64 = 1_000_000;
 /// Every so many seeds one plants the bug in a single member: mixed clusters fail differently.
 const MIXED_EVERY: u64 = 4;
 /// Trials without a find after which the others are not begun.
@@ -75,6 +75,8 @@ pub struct Effort {
     pub trials: u64,
     /// Core time after which a trial is given up.
     pub budget: Duration,
+    /// Runs after which it is given up, at most [`TRIAL_SEEDS`].
+    pub runs: u64,
     /// The first seed of the first trial.
     pub first: u64,
     /// Runs at once.
@@ -325,6 +327,7 @@ pub fn try_out(plant: &Plant, judged: Box, effort: Effort, source: Source<'_>, w
     let unplanted = Planted::default();
     let mut score = Score::default();
     for number in 0..effort.trials {
+        let first = effort.first + number * TRIAL_SEEDS;
         if score.trials.len() == HOPELESS_TRIALS && score.found() == 0 {
             break;
         }
@@ -333,7 +336,7 @@ pub fn try_out(plant: &Plant, judged: Box, effort: Effort, source: Source<'_>, w
             Source::Seeds(_) => None,
         };
         let begun = Trial {
-            seeds: effort.first + number * TRIAL_SEEDS..effort.first + (number + 1) * TRIAL_SEEDS,
+            seeds: first..first + effort.runs.min(TRIAL_SEEDS),
             budget: effort.budget,
             guide,
             order: InOrder::default(),
