@@ -29,8 +29,8 @@ impl SimTime {
     pub fn alarm(&self, at: Duration) -> Alarm {
         let now = self.now();
         let deadline = self.0.now_instant() + at.saturating_sub(now);
-        let mut sleep = Box::pin(self.0.sleep(Duration::ZERO));
-        sleep.as_mut().reset(deadline);
+        let mut sleep = self.0.sleep(Duration::ZERO);
+        Pin::new(&mut sleep).reset(deadline);
         Alarm { sleep, waker: None }
     }
 
@@ -43,7 +43,7 @@ impl SimTime {
 /// A moment to wait for.
 #[must_use = "futures do nothing unless polled"]
 pub struct Alarm {
-    sleep: Pin<Box<Sleep>>,
+    sleep: Sleep,
     waker: Option<Waker>,
 }
 
@@ -58,6 +58,6 @@ impl Future for Alarm {
             return Poll::Pending;
         }
         self.waker = Some(cx.waker().clone());
-        self.sleep.as_mut().poll(cx)
+        Pin::new(&mut self.sleep).poll(cx)
     }
 }

@@ -4,6 +4,7 @@
 //! Where there is more to do, a member listens on several ports ([`doors`]), and its clients take turns with them.
 
 use std::future::Future;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -68,7 +69,7 @@ impl Connection {
     /// Asks for the hash of the whole history.
     pub async fn hash_kv(&self, patience: Duration) -> Result<pb::HashKvResponse, String> {
         let mut stub = self.maintenance();
-        match self.bounded(stub.hash_kv(pb::HashKvRequest { revision: 0 }), patience).await {
+        match self.bounded(Box::pin(stub.hash_kv(pb::HashKvRequest { revision: 0 })), patience).await {
             None => Err("no answer to HashKV".to_owned()),
             Some(Err(status)) => Err(status.to_string()),
             Some(Ok(answer)) => Ok(answer.into_inner()),
@@ -83,16 +84,16 @@ impl Connection {
         patience: Duration,
         member: &(impl Fn(&pb::ResponseHeader) -> MemberId + Sync),
     ) -> Outcome {
-        let bounded = self.bounded(self.send(request, member), patience).await;
-        match bounded {
+        // On the heap: by value it would lie in every future above it, twice in some.
+        let sent = Box::pin(self.send(request, member));
+        match self.bounded(sent, patience).await {
             None => Outcome::Unknown(Doubt::Timeout),
             Some(Ok((header, body))) => Outcome::Ok(header, body),
             Some(Err(status)) => wire::failed(&status),
         }
     }
 
-    async fn bounded<T>(&self, work: impl Future<Output = T>, patience: Duration) -> Option<T> {
-        let mut work = std::pin::pin!(work);
+    async fn bounded<T>(&self, mut work: Pin<Box<impl Future<Output = T>>>, patience: Duration) -> Option<T> {
         tokio::select! {
             biased;
             done = &mut work => Some(done),
