@@ -7,7 +7,7 @@
 //!
 //! Nothing here can influence a run.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 
 use evenkeel::env::MessageKind;
@@ -49,7 +49,8 @@ struct Inner {
     last: BTreeMap<(u64, u64), u8>,
     faults: BTreeMap<&'static str, u32>,
     /// Points that were come to under every fault that is on, by where their names lie: most visits are told by this.
-    seen: BTreeSet<(usize, usize)>,
+    /// They are a dozen.
+    seen: Vec<(usize, usize)>,
 }
 
 /// Folds bytes into a place.
@@ -102,9 +103,11 @@ impl Coverage {
     /// A member came to a point.
     pub fn point(&self, name: &'static str) {
         self.with(|inner| {
-            if !inner.seen.insert((name.as_ptr().addr(), name.len())) {
+            let place = (name.as_ptr().addr(), name.len());
+            if inner.seen.contains(&place) {
                 return;
             }
+            inner.seen.push(place);
             let faults: Vec<&'static str> = inner.faults.keys().copied().collect();
             for fault in faults.into_iter().chain([""]) {
                 inner.hit(POINTS, name.bytes().chain([0]).chain(fault.bytes()));

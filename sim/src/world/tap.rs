@@ -3,8 +3,7 @@
 use bytes::Bytes;
 use evenkeel_check::observation::{Observation, Promise};
 use evenkeel_check::{Index, MemberId, Term};
-use evenkeel_proto::peer::raft::Body;
-use evenkeel_proto::peer::{Envelope, envelope};
+use evenkeel_proto::peer::{VoteRequest, VoteResponse};
 use prost::Message;
 
 use super::feed::Feed;
@@ -67,22 +66,100 @@ fn promised(feed: &Feed, names: &Names, member: MemberId, kind: MessageKind, byt
     if matches!(kind, MessageKind::Snapshot | MessageKind::Ask | MessageKind::Propose) {
         return;
     }
-    let Ok(Envelope { to, body: Some(envelope::Body::Raft(raft)), .. }) = Envelope::decode(bytes.clone()) else {
+    let Ok(Glimpse { to, raft: Some(said) }) = Glimpse::decode(&bytes[..]) else {
         return;
     };
-    let term = Term(raft.term);
-    let promise = match raft.body {
+    let term = Term(said.term);
+    let promise = match said {
         // Vouches for no entry: a member that knows a newer term says so to a leader that does not.
-        Some(Body::AppendAccepted(said)) if said.matched == 0 => return,
-        Some(Body::AppendAccepted(said)) => Promise::AppendAccepted { matched: Index(said.matched), term },
+        Said { append_accepted: Some(Accepted { matched: 0 }), .. } => return,
+        Said { append_accepted: Some(Accepted { matched }), .. } => {
+            Promise::AppendAccepted { matched: Index(matched), term }
+        }
         // These vouch for nothing that a member could contradict after forgetting its newest term: whoever refused
         // has not voted, and whoever answers a leader's heartbeat did not elect it by that.
-        Some(Body::AppendRejected(_) | Body::HeartbeatResponse(_) | Body::ReadRequest(_) | Body::Propose(_)) => return,
-        Some(Body::VoteResponse(said)) if said.pre_vote || !said.granted => return,
-        Some(Body::VoteResponse(_)) => Promise::VoteGranted { term, to: names.member(to) },
-        Some(Body::VoteRequest(said)) if said.pre_vote => return,
-        Some(Body::VoteRequest(_)) => Promise::VoteGranted { term, to: member },
+        Said { append_rejected: Some(_), .. }
+        | Said { heartbeat_response: Some(_), .. }
+        | Said { read_request: Some(_), .. } => return,
+        Said { vote_response: Some(said), .. } if said.pre_vote || !said.granted => return,
+        Said { vote_response: Some(_), .. } => Promise::VoteGranted { term, to: names.member(to) },
+        Said { vote_request: Some(said), .. } if said.pre_vote => return,
+        Said { vote_request: Some(_), .. } => Promise::VoteGranted { term, to: member },
         _ => Promise::Message { term },
     };
     feed.observe(Observation::Promised { member, promise });
+}
+
+/// What the ledger must know of an `Envelope`, with its field numbers: entries and addresses are passed over.
+#[derive(Clone, Copy, PartialEq, Message)]
+struct Glimpse {
+    #[prost(uint64, tag = "3")]
+    to: u64,
+    #[prost(message, optional, tag = "4")]
+    raft: Option<Said>,
+}
+
+/// Likewise of a `Raft`, of which one content is set at most.
+#[derive(Clone, Copy, PartialEq, Message)]
+struct Said {
+    #[prost(uint64, tag = "1")]
+    term: u64,
+    #[prost(message, optional, tag = "2")]
+    vote_request: Option<VoteRequest>,
+    #[prost(message, optional, tag = "3")]
+    vote_response: Option<VoteResponse>,
+    #[prost(message, optional, tag = "5")]
+    append_accepted: Option<Accepted>,
+    #[prost(message, optional, tag = "6")]
+    append_rejected: Option<Anything>,
+    #[prost(message, optional, tag = "8")]
+    heartbeat_response: Option<Anything>,
+    #[prost(message, optional, tag = "10")]
+    read_request: Option<Anything>,
+}
+
+#[derive(Clone, Copy, PartialEq, Message)]
+struct Accepted {
+    #[prost(uint64, tag = "1")]
+    matched: u64,
+}
+
+/// Only that it is there.
+#[derive(Clone, Copy, PartialEq, Message)]
+struct Anything {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use evenkeel_proto::peer::raft::Body;
+    use evenkeel_proto::peer::{
+        AppendAccepted, AppendRejected, Envelope, Heartbeat, HeartbeatResponse, Raft, ReadRequest, envelope,
+    };
+
+    #[test]
+    fn a_glimpse_sees_what_an_envelope_says() {
+        let glimpse = |body: Body| {
+            let raft = Raft { term: 300, body: Some(body) };
+            let urls = vec!["http://n1:2380".to_owned()];
+            let body = Some(envelope::Body::Raft(raft));
+            let bytes = Envelope { cluster_id: 7, from: 1, to: u64::MAX, from_urls: urls, body }.encode_to_vec();
+            let Glimpse { to, raft } = Glimpse::decode(&bytes[..]).unwrap();
+            let said = raft.unwrap();
+            assert_eq!((to, said.term), (u64::MAX, 300));
+            said
+        };
+        let vote = VoteRequest { pre_vote: true, last_index: 9, last_term: 3, force: false };
+        assert_eq!(glimpse(Body::VoteRequest(vote)).vote_request, Some(vote));
+        let vote = VoteResponse { pre_vote: false, granted: true };
+        assert_eq!(glimpse(Body::VoteResponse(vote)).vote_response, Some(vote));
+        let said = glimpse(Body::AppendAccepted(AppendAccepted { matched: 5 }));
+        assert_eq!(said.append_accepted, Some(Accepted { matched: 5 }));
+        let said = glimpse(Body::AppendAccepted(AppendAccepted { matched: 0 }));
+        assert_eq!(said.append_accepted, Some(Accepted { matched: 0 }));
+        let rejected = AppendRejected { prev_index: 9, hint_index: 3, hint_term: 1, needs_snapshot: true };
+        assert!(glimpse(Body::AppendRejected(rejected)).append_rejected.is_some());
+        assert!(glimpse(Body::HeartbeatResponse(HeartbeatResponse { round: 1 })).heartbeat_response.is_some());
+        assert!(glimpse(Body::ReadRequest(ReadRequest { context: 1 })).read_request.is_some());
+        assert_eq!(glimpse(Body::Heartbeat(Heartbeat { commit: 4, round: 1 })), Said { term: 300, ..Said::default() });
+    }
 }
