@@ -352,11 +352,17 @@ fn the_schema_is_printed() {
     assert_eq!(files.sim("schema --repro"), (0, evenkeel_sim::repro::schema::text()));
 }
 
-/// Runs the program as a process of its own.
-fn process(args: &[&str]) -> std::process::Child {
-    let program = std::env::current_exe().unwrap();
+/// The program, to be run as a process of its own.
+fn command(args: &[&str]) -> std::process::Command {
     let quiet = std::process::Stdio::null;
-    std::process::Command::new(program).arg(PROGRAM).args(args).stdout(quiet()).stderr(quiet()).spawn().unwrap()
+    let mut command = std::process::Command::new(std::env::current_exe().unwrap());
+    command.arg(PROGRAM).args(args).stdout(quiet()).stderr(quiet());
+    command
+}
+
+/// Runs it.
+fn process(args: &[&str]) -> std::process::Child {
+    command(args).spawn().unwrap()
 }
 
 fn shards_in_processes_are_disjoint_complete_and_merge_to_one_campaign() {
@@ -386,7 +392,9 @@ fn shards_in_processes_are_disjoint_complete_and_merge_to_one_campaign() {
     fs::create_dir(at("merged")).unwrap();
     let (code, out) = files.sim(merge);
     assert_eq!(code, 1, "{out}");
-    assert!(out.contains("were in more than one file and count once"), "{out}");
+    let again = results("s1").len();
+    let told = format!("run again, and counted once: {again}; the same each time: {again}, DIFFERENT: 0\n");
+    assert!(out.contains(&told) && !out.contains("compared"), "{out}");
     assert_eq!(results("merged"), results("whole"));
     let (code, out) = files.sim(&merge.replace("@/merged/", "@/s1/"));
     assert_eq!(code, 1, "{out}");
@@ -394,6 +402,54 @@ fn shards_in_processes_are_disjoint_complete_and_merge_to_one_campaign() {
     let kept =
         fs::read_dir(at("s1")).unwrap().count() + fs::read_dir(format!("{}/failures", at("s1"))).unwrap().count();
     assert!(kept > 10, "{kept} files");
+}
+
+fn a_campaign_that_was_run_twice_must_have_been_the_same() {
+    let files = Files::new(&[]);
+    let at = |name: &str| files.0.path().join(name).display().to_string();
+    let campaign = |name: &str, bug: &[&str], seeds: &str, salt: Option<&str>| {
+        let common = ["fuzz", "--first", "5", "--seeds", seeds, "--out"];
+        let mut command = command(&[&common[..], &[&at(name)], bug].concat());
+        salt.map(|salt| command.env(evenkeel_sim::fork::SALT, salt));
+        command.spawn().unwrap()
+    };
+    let bug = ["--mutant", "toy-salt"];
+    // Who looks at the salt is as good as anybody without one, and is found out by two of them.
+    let children = [
+        campaign("plain", &[], "30", None),
+        campaign("salted", &[], "30", Some("1")),
+        campaign("other", &[], "9", Some("2")),
+        campaign("bug-plain", &bug, "30", None),
+        campaign("bug-salted", &bug, "30", Some("1")),
+        campaign("bug-other", &bug, "30", Some("2")),
+    ];
+    for mut child in children {
+        assert_eq!(child.wait().unwrap().code(), Some(0));
+    }
+    let merge = |names: &[&str]| {
+        let paths: String = names.iter().map(|name| format!(" @/{name}/results.ndjson")).collect();
+        files.sim(&format!("merge{paths}"))
+    };
+    let told = |all, same, different| {
+        format!("run again, and counted once: {all}; the same each time: {same}, DIFFERENT: {different}\n")
+    };
+    for (names, code, text) in [
+        (&["salted", "other"][..], 0, told(9, 9, 0)),
+        (&["plain", "plain", "salted", "other"], 0, told(69, 39, 0)),
+        (&["bug-plain", "bug-salted"], 0, told(30, 0, 0) + "  30 could not be compared"),
+        (&["bug-plain", "bug-salted", "bug-other"], 1, told(60, 0, 30)),
+        (&["salted", "bug-other"], 0, String::new()),
+    ] {
+        let (ended, out) = merge(names);
+        assert_eq!(ended, code, "{out}");
+        assert!(out.contains(&text) && out.contains("run again") == !text.is_empty(), "{names:?}: {out}");
+        let seeds: usize = if text.is_empty() { 60 } else { 30 };
+        assert_eq!(out.lines().nth(1).unwrap().split_whitespace().next(), Some(&*seeds.to_string()), "{out}");
+    }
+    let (_, out) = merge(&["bug-salted", "bug-other"]);
+    let named = out.lines().filter(|line| line.starts_with("  DIFFERENT: profile default, seed ")).count();
+    assert!(named == 20 && out.contains("  10 more differ\n"), "{out}");
+    assert!(out.contains("cargo sim generate --profile default --seed 5 --mutant toy-salt > it.toml;"), "{out}");
 }
 
 /// The files of a directory with their texts, without the time that a run took.
@@ -528,6 +584,10 @@ fn main() -> ExitCode {
         (
             "shards_in_processes_are_disjoint_complete_and_merge_to_one_campaign",
             shards_in_processes_are_disjoint_complete_and_merge_to_one_campaign,
+        ),
+        (
+            "a_campaign_that_was_run_twice_must_have_been_the_same",
+            a_campaign_that_was_run_twice_must_have_been_the_same,
         ),
         ("the_first_failure_of_each_kind_is_shrunk_and_shown", the_first_failure_of_each_kind_is_shrunk_and_shown),
         (

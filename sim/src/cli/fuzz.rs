@@ -24,6 +24,7 @@ use super::order::InOrder;
 use super::progress::Progress;
 use super::runner::{Made, run_made};
 use crate::explore::generate::parse;
+use crate::explore::repeats::Origin;
 use crate::explore::result::Campaign;
 use crate::explore::{Draft, Guide, Guided, Line, Profile, Summary, draft, generate};
 use crate::report::{RunReport, World};
@@ -141,6 +142,7 @@ pub fn fuzz(args: &FuzzArgs, world: &World, out: &mut dyn Write) -> Result<bool,
     let guide = args.guided.then(begin).transpose()?;
     let keep = Keep::begin(args.out.as_deref())?;
     Build::current(); // What runs here, and not what the sources will be when something fails.
+    Origin::here(); // What is read now need not be read while runs wait.
 
     let search = RefCell::new(Search::new(args, guide, keep));
     let make = |job: &Job| match &job.guided {

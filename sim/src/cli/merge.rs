@@ -2,6 +2,9 @@
 //!
 //! No line is held: a campaign may be a million of them. Those that are to be written again, in the order of their seeds,
 //! are read a second time from where they were.
+//!
+//! A seed counts once, however many files have it; but each time it must have been the same run. So two campaigns over the
+//! same seeds, in fresh processes, are a check of determinism ([`crate::explore::repeats`]).
 
 use std::collections::BTreeMap;
 use std::fs::{File, Permissions};
@@ -11,9 +14,13 @@ use std::path::{Path, PathBuf, absolute};
 
 use super::CliError;
 use super::campaign;
+use crate::explore::repeats::{Difference, Repeat, Repeats};
 use crate::explore::result::Key;
 use crate::explore::{Line, Summary};
 use crate::report::World;
+
+/// So many seeds that were two runs are named.
+const DIFFERENT_TOLD: usize = 20;
 
 /// What to merge.
 #[derive(clap::Args, Debug)]
@@ -26,27 +33,85 @@ pub struct MergeArgs {
     out: Option<PathBuf>,
 }
 
-/// Puts the results of parts together; true when nothing failed.
+/// Puts the results of parts together; true when nothing failed, and what was run twice was the same both times.
 pub fn merge(args: &MergeArgs, world: &World, out: &mut dyn Write) -> Result<bool, CliError> {
     let mut summary = Summary::default();
-    let mut repeated = 0_u64;
+    let mut twice = Twice::default();
     // Where each line is: its file, and the byte it begins at.
     let mut places: BTreeMap<Key, (usize, u64)> = BTreeMap::new();
     for (file, path) in args.files.iter().enumerate() {
-        read(path, |line, at| match summary.add(line) {
-            Some(key) if args.out.is_some() => _ = places.insert(key, (file, at)),
-            Some(_) => {}
-            None => repeated += 1,
+        read(path, |line, at| {
+            let repeat = twice.repeats.look(&line, file);
+            match summary.add(line) {
+                Some(key) if args.out.is_some() => _ = places.insert(key, (file, at)),
+                Some(_) => {}
+                None => twice.count(repeat),
+            }
         })?;
     }
     if let Some(path) = &args.out {
         write(path, &args.files, places.into_values())?;
     }
     campaign::tell(&summary, world, None, out)?;
-    if repeated > 0 {
-        writeln!(out, "\n{repeated} runs were in more than one file and count once")?;
+    twice.tell(&args.files, out)?;
+    Ok(summary.sums().failed == 0 && twice.different == 0)
+}
+
+/// What came of the runs of seeds that were there before.
+#[derive(Default)]
+struct Twice {
+    repeats: Repeats,
+    same: u64,
+    different: u64,
+    incomparable: u64,
+    /// The first that differ.
+    named: Vec<Difference>,
+}
+
+impl Twice {
+    fn count(&mut self, repeat: Repeat) {
+        match repeat {
+            Repeat::Same => self.same += 1,
+            Repeat::Incomparable => self.incomparable += 1,
+            Repeat::Different(difference) => {
+                self.different += 1;
+                if self.named.len() < DIFFERENT_TOLD {
+                    self.named.push(*difference);
+                }
+            }
+        }
     }
-    Ok(summary.sums().failed == 0)
+
+    fn tell(&self, files: &[PathBuf], out: &mut dyn Write) -> Result<(), CliError> {
+        let Twice { same, different, incomparable, .. } = self;
+        let all = same + different + incomparable;
+        if all == 0 {
+            return Ok(());
+        }
+        writeln!(out, "\nrun again, and counted once: {all}; the same each time: {same}, DIFFERENT: {different}")?;
+        if 0 < *incomparable {
+            writeln!(out, "  {incomparable} could not be compared: by another program, salted and not, or guided")?;
+        }
+        for Difference { campaign, seed, runs } in &self.named {
+            let [first, second] = runs.each_ref().map(|(file, hash)| format!("{hash} in {}", files[*file].display()));
+            let profile = &campaign.profile;
+            writeln!(out, "  DIFFERENT: profile {profile}, seed {seed}: {first}, {second}")?;
+        }
+        if let Some(more) = different.checked_sub(self.named.len() as u64).filter(|more| 0 < *more) {
+            writeln!(out, "  {more} more differ")?;
+        }
+        if let Some(Difference { campaign, seed, .. }) = self.named.first() {
+            let profile = &campaign.profile;
+            let mutants = campaign.mutants.split(',').filter(|name| !name.is_empty());
+            let mutants: String = mutants.map(|name| format!(" --mutant {name}")).collect();
+            writeln!(
+                out,
+                "  where they part: cargo sim generate --profile {profile} --seed {seed}{mutants} > it.toml; cargo sim \
+                 check-determinism it.toml"
+            )?;
+        }
+        Ok(())
+    }
 }
 
 /// Reads a file of results line by line: each line, and the byte it begins at. Paths in it become those from here.

@@ -15,6 +15,7 @@
 //! - [`corpus`]: what a search has seen, and scenarios made of those that saw something new.
 //! - [`guide`]: a search that makes every second run so, the same however many run at once.
 //! - [`result`]: what a campaign keeps of its runs, and how campaigns merge.
+//! - [`repeats`]: whether a seed that was run twice was the same run.
 //! - `knobs`, `load`, `faults`, `operations`: the parts of a scenario.
 
 pub mod choice;
@@ -27,6 +28,7 @@ mod knobs;
 mod load;
 mod operations;
 pub mod profile;
+pub mod repeats;
 pub mod result;
 
 pub use corpus::Corpus;

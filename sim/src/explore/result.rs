@@ -2,7 +2,7 @@
 //!
 //! Lines of several files merge into one campaign ([`Summary`]): their order does not matter, and a seed that was run
 //! twice counts once. Only the time that a run took on its machine differs between two runs of a seed; it is summed
-//! and otherwise left out of every comparison.
+//! and otherwise left out of every comparison. Whether it was the same run both times: [`super::repeats`].
 //!
 //! A summary holds no lines: a campaign may be a million of them, of some kilobytes each. What depends on the order of the
 //! seeds, such as how the number of places grew, is kept as the first run that came to each.
@@ -12,6 +12,7 @@ use std::rc::Rc;
 
 use serde::{Deserialize, Serialize};
 
+use super::repeats::Origin;
 use crate::report::{RunReport, Verdict};
 use crate::repro::Signature;
 
@@ -21,6 +22,9 @@ pub struct Line {
     /// What the run is one of.
     #[serde(flatten)]
     pub campaign: Campaign,
+    /// What made it.
+    #[serde(flatten)]
+    pub origin: Origin,
     /// The seed.
     pub seed: u64,
     /// What is wrong, in a form that is equal for equal failures; none when nothing is.
@@ -74,6 +78,7 @@ impl Line {
     pub fn of(report: &RunReport, campaign: &Campaign, seed: u64) -> Line {
         Line {
             campaign: campaign.clone(),
+            origin: Origin::here(),
             seed,
             failure: failure(&report.verdict),
             scenario: None,
@@ -270,6 +275,7 @@ mod tests {
         let failure = signature.map(|text| Failure { signature: text.into(), message: format!("{text} {seed}") });
         Line {
             campaign: Campaign { profile: "p".into(), ..Campaign::default() },
+            origin: Origin { program: "a".into(), salted: seed == 7 },
             seed,
             failure,
             scenario: None,
