@@ -51,7 +51,8 @@ pub(super) fn steps(frame: &Frame, swarm: bool, choices: &mut Choices) -> Vec<Ta
             let lasts = typical * choices.log(&format!("{label}/lasts"), 0.4, 2.5);
             let at = frame.moment(&format!("{label}/at"), choices);
             let own = choices.range(&format!("{label}/own"), 1, frame.nodes);
-            let fault = Fault { label, at, lasts, own };
+            let crawls = *family == Family::Clock && choices.chance(&format!("{label}/crawl"), CRAWLS);
+            let fault = Fault { label, at, lasts, own, crawls };
             steps.push(make(frame, &fault, choices));
             match family {
                 Family::Rot => steps.push(restart_in(&fault)),
@@ -73,6 +74,8 @@ struct Fault {
     lasts: f64,
     /// A member, for faults of several steps.
     own: u64,
+    /// A clock almost stands still.
+    crawls: bool,
 }
 
 impl Fault {
@@ -217,7 +220,7 @@ fn restart_in(fault: &Fault) -> Table {
 fn clock(frame: &Frame, fault: &Fault, choices: &mut Choices) -> Table {
     let step = fault.step("clock").text("node", members(frame, &fault.at("node"), choices));
     let back = choices.chance(&fault.at("back"), 0.5);
-    if choices.chance(&fault.at("crawl"), CRAWLS) {
+    if fault.crawls {
         let drift = choices.log(&fault.at("pace"), 0.01, 0.3) - 1.0;
         return step.with("drift", format!("{drift:.4}")).with("for", ms(crawl_ms(frame, fault)));
     }
@@ -233,9 +236,8 @@ fn clock(frame: &Frame, fault: &Fault, choices: &mut Choices) -> Table {
 /// A machine whose clock crawls gets hardly any time, and so often no word out either. It cannot know that others have
 /// gone on without it.
 fn starved(frame: &Frame, clock: &Table, fault: &Fault, choices: &mut Choices) -> Option<Table> {
-    let crawls = clock.get("drift").and_then(|drift| drift.parse::<f64>().ok()).is_some_and(|drift| drift < -0.5);
     let node = clock.get_text("node").filter(|node| !node.starts_with("random") && *node != "minority")?;
-    if !crawls || frame.nodes == 1 || !choices.chance(&fault.at("starved"), 0.5) {
+    if !fault.crawls || frame.nodes == 1 || !choices.chance(&fault.at("starved"), 0.5) {
         return None;
     }
     let step = Table::new().with("at", ms(fault.at + 1.0)).text("do", "cut").text("link", format!("{node} -/- others"));
