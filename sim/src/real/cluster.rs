@@ -78,7 +78,7 @@ struct Told {
 struct Life {
     /// None until the one before has ended.
     process: Arc<Mutex<Option<Arc<Process>>>>,
-    /// It ended by itself.
+    /// It ended by itself, or was killed.
     over: Arc<std::sync::atomic::AtomicBool>,
 }
 
@@ -238,8 +238,9 @@ impl Cluster {
             look.started();
             feed.happened("boot", Some(number));
             feed.observe(Observation::Booted { member: MemberId(number), found: Booted::default() });
-            let alive = Arc::clone(&process);
-            tokio::spawn(Arc::clone(&look).watch(connection, port, move || alive.end().is_none()));
+            let (alive, over) = (Arc::clone(&process), Arc::clone(&life.over));
+            let lives = move || alive.end().is_none() && !over.load(std::sync::atomic::Ordering::Relaxed);
+            tokio::spawn(Arc::clone(&look).watch(connection, port, lives));
             let mut ended = process.ended();
             let Ok(end) = ended.wait_for(Option::is_some).await.map(|end| end.clone()) else { return };
             life.over.store(true, std::sync::atomic::Ordering::Relaxed);
@@ -286,6 +287,8 @@ impl Cluster {
     pub fn kill(&self, number: u64, _: Crash) {
         let machine = self.machine(number);
         let Some(life) = machine.life.lock().expect("one thread").take() else { return };
+        // What it answered before is not news any more: a dead leader would be elected once again.
+        life.over.store(true, std::sync::atomic::Ordering::Relaxed);
         if let Some(process) = life.process() {
             process.signal(Signal::KILL);
             *machine.before.lock().expect("one thread") = Some(process);
