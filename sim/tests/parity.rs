@@ -79,8 +79,15 @@ fn play(server: &Path, stories: &[&Story], jobs: &str) -> Vec<Value> {
         .output()
         .expect("the player runs");
     let text = String::from_utf8(output.stdout).expect("JSON is text");
-    let told: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).expect("one object per line")).collect();
-    assert_eq!(told.len(), stories.len(), "something comes of every story");
+    let mut told: Vec<Value> =
+        text.lines().map(|line| serde_json::from_str(line).expect("one object per line")).collect();
+    let table = told.pop().expect("the table comes last");
+    assert_eq!((&table["type"], told.len()), (&"parity".into(), stories.len()), "something comes of every story");
+    for (row, pair) in table["rows"].as_array().expect("rows").iter().zip(&told) {
+        let report = &pair["real"]["report"];
+        let figures = (&row["scenario"], &row["real"]["operations"]);
+        assert_eq!(figures, (&report["file"], &report["counters"]["operations"]));
+    }
     told
 }
 

@@ -56,6 +56,7 @@ pub fn run(
     build_player()?;
     let mut waiting = jobs.iter();
     let mut playing = std::collections::VecDeque::new();
+    let mut rows = Vec::new();
     loop {
         while playing.len() < parallel
             && let Some(job) = waiting.next()
@@ -70,6 +71,7 @@ pub fn run(
         progress.step(!passed);
         progress.clear();
         let pair = Pair { simulated: twin, real };
+        rows.push(parity::Row::of(&pair));
         match format {
             Format::Json => {
                 writeln!(out, "{}", serde_json::to_string(&pair).expect("a report can be written as JSON"))?
@@ -79,6 +81,11 @@ pub fn run(
         out.flush()?;
     }
     progress.clear();
+    match format {
+        Format::Json => writeln!(out, "{}", serde_json::json!({ "type": "parity", "rows": rows }))?,
+        Format::Text if rows.len() == 1 => {}
+        Format::Text => parity::table(&rows, out)?,
+    }
     Ok(held)
 }
 
@@ -111,7 +118,10 @@ fn cargo(verb: &str) -> Command {
 
 #[cfg(madsim)]
 fn build_player() -> Result<(), CliError> {
-    eprintln!("building the player: cargo build --package evenkeel-sim --bin sim");
+    eprintln!(
+        "building the player (cargo build --package evenkeel-sim --bin sim, to target/debug): this build is for \
+         simulated time and sockets, and real servers need one that has real ones. The first time this takes some minutes."
+    );
     match cargo("build").status() {
         Ok(status) if status.success() => Ok(()),
         Ok(status) => Err(CliError::Usage(format!("the player cannot be built ({status})"))),

@@ -18,6 +18,10 @@ pub const ELECTIONS: &str = "figure elections";
 pub const HANDOVERS: (&str, &str) = ("figure hand-overs", "figure hand-over us");
 /// How often a leader was lost, and how long it took on average until there was another one, in microseconds.
 pub const FAILOVERS: (&str, &str) = ("figure failovers", "figure failover us");
+/// How often the next leader then answered a write, and how long that took on average from the loss, in microseconds.
+pub const FAILOVERS_WRITE: (&str, &str) = ("figure failovers to write", "figure failover to write us");
+/// The longest time in which no write of anybody was answered, in microseconds.
+pub const UNWRITTEN: &str = "figure unwritten us";
 /// The longest time between two acknowledged operations of any group of clients, in microseconds.
 pub const UNAVAILABLE: &str = "figure unavailable us";
 /// Latencies of acknowledged operations, in microseconds: the median, and the 99th percentile.
@@ -32,8 +36,18 @@ enum Loss {
     Lost,
 }
 
-/// How long each change of leaders took.
-fn changes(happenings: &[Event]) -> Vec<(Loss, Nanos)> {
+/// A change of leaders.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Change {
+    loss: Loss,
+    /// When the old leader was lost.
+    from: Nanos,
+    /// When the new one was seen.
+    to: Nanos,
+}
+
+/// When each change of leaders took place.
+fn changes(happenings: &[Event]) -> Vec<Change> {
     let (mut leader, mut loss, mut paused) = (None, None::<(Loss, Nanos)>, None);
     let mut changes = Vec::new();
     for event in happenings {
@@ -51,7 +65,8 @@ fn changes(happenings: &[Event]) -> Vec<(Loss, Nanos)> {
             "pause" => paused = Some(event.at),
             "elected" => {
                 let silent = paused.take().filter(|_| leader.is_some() && !of_leader).map(|at| (Loss::Lost, at));
-                changes.extend(loss.take().or(silent).map(|(kind, at)| (kind, event.at - at)));
+                let ended = loss.take().or(silent);
+                changes.extend(ended.map(|(loss, from)| Change { loss, from, to: event.at }));
                 leader = event.node;
             }
             _ => {}
@@ -67,12 +82,26 @@ pub fn figures(happenings: &[Event], stats: &Stats, groups: usize, until: Durati
     note(OPERATIONS, stats.acks());
     note(ELECTIONS, happenings.iter().filter(|event| event.name == "elected").count() as u64);
     let changes = changes(happenings);
-    for (kind, names) in [(Loss::Left, HANDOVERS), (Loss::Lost, FAILOVERS)] {
-        let took: Vec<u64> = changes.iter().filter(|(k, _)| *k == kind).map(|(_, took)| took.0 as u64 / 1000).collect();
+    let writes = stats.writes(until);
+    let seen = |change: &Change| Some(change.to);
+    let written = |change: &Change| {
+        let first = writes.partition_point(|at| Nanos::from(*at) < change.to);
+        writes.get(first).map(|at| Nanos::from(*at))
+    };
+    type Until<'a> = &'a dyn Fn(&Change) -> Option<Nanos>;
+    let timed: [(Loss, (&str, &str), Until<'_>); 3] =
+        [(Loss::Left, HANDOVERS, &seen), (Loss::Lost, FAILOVERS, &seen), (Loss::Lost, FAILOVERS_WRITE, &written)];
+    for (loss, names, until) in timed {
+        let alike = changes.iter().filter(|change| change.loss == loss);
+        let took: Vec<u64> = alike.filter_map(|it| Some((until(it)? - it.from).0 as u64 / 1000)).collect();
         note(names.0, took.len() as u64);
         if !took.is_empty() {
             note(names.1, took.iter().sum::<u64>() / took.len() as u64);
         }
+    }
+    let silences = writes.windows(2).map(|pair| pair[1] - pair[0]);
+    if let Some(longest) = silences.chain(writes.last().map(|last| until.saturating_sub(*last))).max() {
+        note(UNWRITTEN, longest.as_micros() as u64);
     }
     // Until a group's first answer there is no cluster yet.
     let served = (0..groups).filter_map(|index| {
@@ -97,6 +126,8 @@ pub fn figures(happenings: &[Event], stats: &Stats, groups: usize, until: Durati
 #[cfg(test)]
 mod tests {
     use super::*;
+    use evenkeel_check::OpId;
+    use evenkeel_check::history::{Body, Header, Outcome, Put, PutReply, Range, Request};
 
     fn at(ms: i64, name: &str, node: u64) -> Event {
         Event {
@@ -133,10 +164,38 @@ mod tests {
             at(4000, "pause", 0),
             at(5500, "elected", 1),
         ];
-        let ms = Nanos::from_millis;
+        let change = |loss, from, to| Change { loss, from: Nanos::from_millis(from), to: Nanos::from_millis(to) };
         assert_eq!(
             changes(&told),
-            [(Loss::Left, ms(50)), (Loss::Left, ms(50)), (Loss::Lost, ms(400)), (Loss::Lost, ms(1500))]
+            [
+                change(Loss::Left, 1000, 1050),
+                change(Loss::Left, 1500, 1550),
+                change(Loss::Lost, 2000, 2400),
+                change(Loss::Lost, 4000, 5500),
+            ]
         );
+    }
+
+    #[test]
+    fn a_failover_ends_with_the_first_write_that_the_next_leader_answers() {
+        let told = [at(100, "elected", 1), at(1000, "fault.kill", 1), at(1400, "elected", 2)];
+        let mut stats = Stats::new(2);
+        let put = Request::Put(Put::default());
+        for (op, group, ms, request) in [
+            (1, 0, 200, &put),
+            (2, 1, 700, &put),
+            (3, 0, 1410, &Request::Range(Range::default())),
+            (4, 0, 1460, &put),
+            (5, 1, 1900, &put),
+        ] {
+            stats.called(group, OpId(op), Duration::from_millis(ms - 1), request);
+            let answer = Outcome::Ok(Header::default(), Body::Put(PutReply::default()));
+            stats.returned(OpId(op), Duration::from_millis(ms), &answer);
+        }
+        let figures = figures(&told, &stats, 2, Duration::from_millis(2000));
+        let expected = [(FAILOVERS.0, 1), (FAILOVERS.1, 400_000), (FAILOVERS_WRITE.0, 1), (FAILOVERS_WRITE.1, 460_000)];
+        for (name, value) in expected.into_iter().chain([(UNWRITTEN, 760_000)]) {
+            assert_eq!(figures.get(name), Some(&value), "{name}");
+        }
     }
 }

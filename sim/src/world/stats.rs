@@ -15,6 +15,8 @@ pub struct Ack {
     pub latency: Duration,
     /// To a read.
     pub read: bool,
+    /// To what may have changed a key.
+    pub wrote: bool,
 }
 
 /// The kind of an error, as `errors(c)` gives it: what a client can tell apart by its code. A server that stops and a
@@ -83,7 +85,8 @@ impl Group {
 #[derive(Clone, Debug, Default)]
 pub struct Stats {
     groups: Vec<Group>,
-    open: BTreeMap<OpId, (usize, Duration, bool)>,
+    /// The group, and the answer as if it came at once.
+    open: BTreeMap<OpId, (usize, Ack)>,
 }
 
 impl Stats {
@@ -102,15 +105,27 @@ impl Stats {
         self.groups.iter().map(|group| group.acks.len() as u64).sum()
     }
 
+    /// When writes of anybody were answered, until then.
+    pub fn writes(&self, until: Duration) -> Vec<Duration> {
+        let acks = self.groups.iter().flat_map(|group| group.acks(Duration::ZERO, until));
+        let mut writes: Vec<Duration> = acks.filter(|ack| ack.wrote).map(|ack| ack.at).collect();
+        writes.sort_unstable();
+        writes
+    }
+
     pub(super) fn called(&mut self, group: usize, op: OpId, now: Duration, request: &Request) {
-        self.open.insert(op, (group, now, matches!(request, Request::Range(_))));
+        let (read, wrote) = (matches!(request, Request::Range(_)), request.may_write());
+        self.open.insert(op, (group, Ack { at: now, latency: Duration::ZERO, read, wrote }));
     }
 
     pub(super) fn returned(&mut self, op: OpId, now: Duration, outcome: &Outcome) {
-        let Some((group, called, read)) = self.open.remove(&op) else { return };
+        let Some((group, called)) = self.open.remove(&op) else { return };
         let figures = &mut self.groups[group];
         match outcome {
-            Outcome::Ok(..) => figures.acks.push(Ack { at: now, latency: now.saturating_sub(called), read }),
+            Outcome::Ok(..) => {
+                let latency = now.saturating_sub(called.at);
+                figures.acks.push(Ack { at: now, latency, ..called });
+            }
             Outcome::Unknown(doubt) => figures.errors.push((now, doubt_as_told(*doubt))),
             Outcome::DefinitelyNot(refusal) => {
                 figures.errors.extend(refusal_as_told(refusal).map(|kind| (now, kind)));
