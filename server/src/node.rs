@@ -66,8 +66,6 @@ pub enum Input {
     SnapshotDone {
         /// The receiver.
         peer: NodeId,
-        /// It was taken.
-        delivered: bool,
     },
     /// A change of who takes part.
     Change(Proposal),
@@ -270,8 +268,8 @@ impl Node {
             Input::Health { reply } => {
                 let _ = reply.send(self.roster.health(&self.raft, &self.member));
             }
-            Input::SnapshotDone { peer, delivered } => {
-                self.retention.ended(peer, delivered, self.member.now());
+            Input::SnapshotDone { peer } => {
+                self.retention.ended(peer, self.member.now());
                 self.raft.step(RaftInput::SnapshotDone { peer });
             }
             Input::SnapshotArrived(staged) => {

@@ -5,7 +5,8 @@
 //! that is not further behind catches up from here; one that is gets a snapshot.
 //!
 //! While a snapshot is on its way, and until its receiver has caught up with what happened meanwhile, the entries
-//! behind that snapshot stay, or the receiver would need another one at once. That is bounded, too: a receiver
+//! behind that snapshot stay, or the receiver would need another one at once; after it nothing goes until the receiver has
+//! said what it holds, for it is asked for the first entry there is. That is bounded, too: a receiver
 //! without progress is not waited for, and beyond [`RETAINED_BYTES_MAX`] nobody is.
 
 use std::collections::BTreeMap;
@@ -46,11 +47,9 @@ impl Retention {
         self.receivers.insert(peer, Receiver { from: index, following_since: None });
     }
 
-    /// It has arrived, or will not.
-    pub fn ended(&mut self, peer: NodeId, delivered: bool, now: Duration) {
-        if !delivered {
-            self.receivers.remove(&peer);
-        } else if let Some(receiver) = self.receivers.get_mut(&peer) {
+    /// It has arrived, or will not: its receiver may have refused it because it holds all that, and says so soon.
+    pub fn ended(&mut self, peer: NodeId, now: Duration) {
+        if let Some(receiver) = self.receivers.get_mut(&peer) {
             receiver.following_since = Some(now);
         }
     }
@@ -77,9 +76,21 @@ impl Retention {
             let needs_more = !accepted || progress.matched < upto || progress.matched < alone();
             needs_more && now < *since + PATIENCE
         });
+        // It is about to be asked for the first entry we have. Forgotten meanwhile, that could only be replaced by another
+        // snapshot, under steady writes again and again.
+        let matched = |id: &NodeId| raft.progress().find(|(peer, _)| peer == id).map(|(_, progress)| progress.matched);
+        let is_asked = |(id, receiver): (&NodeId, &Receiver)| {
+            receiver.following_since.is_some() && matched(id).is_some_and(|matched| matched < receiver.from)
+        };
+        if self.receivers.iter().any(is_asked) {
+            return raft.first_index().prev();
+        }
         match self.receivers.values().map(|receiver| receiver.from).min() {
             Some(needed) => upto.min(needed),
             None => alone(),
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -143,7 +143,7 @@ impl Sender {
             Err(reason) => tracing::warn!(to = %to, %reason, "a snapshot could not be sent"),
         }
         point(member.env(), "snapshot.ended").await;
-        let _ = member.inputs().send(Input::SnapshotDone { peer: to, delivered: outcome.is_ok() }).await;
+        let _ = member.inputs().send(Input::SnapshotDone { peer: to }).await;
     }
 
     async fn send(&mut self, state: &State) -> Result<(), String> {

@@ -85,7 +85,9 @@ impl LogTask {
                 LogWork::Write { write, staged: None } => {
                     let mut writes = vec![write];
                     let mut bytes = size(&writes[0]);
-                    let small = self.member.config().mutants.on(Mutant::BenignSmallBatches);
+                    // Only while one waits behind it: with more, a slow disk would fall behind for ever.
+                    let one_waits = || self.works.len() == 1;
+                    let small = self.member.config().mutants.bites(Mutant::BenignSmallBatches, one_waits);
                     while !small && writes.len() < BATCH_WORKS_MAX && bytes < BATCH_BYTES_MAX {
                         match self.works.try_recv() {
                             Ok(LogWork::Write { write, staged: None }) => {

@@ -269,7 +269,11 @@ pub const GALLERY: &[Plant] = &[
         Mutant::ParkedForgetsTerm,
         "what may be proposed in one term only, and waits for a transfer, is handed to the next leader",
     ),
-    benign("benign-small-batches", Mutant::BenignSmallBatches, "group commits hold one hand-over"),
+    benign(
+        "benign-small-batches",
+        Mutant::BenignSmallBatches,
+        "a group commit leaves out the one hand-over that waits behind it",
+    ),
     benign("benign-extra-heartbeat", Mutant::BenignExtraHeartbeat, "every proposal begins a heartbeat round"),
     benign("benign-yield", Mutant::BenignYield, "the task that applies lets others go first"),
     Plant {

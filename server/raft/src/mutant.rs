@@ -121,7 +121,7 @@ pub enum Mutant {
     /// The log says that a snapshot is installed before its checkpoint exists (etcd 10219). Here the checkpoint's rename
     /// alone decides; the relative swaps the two.
     SnapWalOrder,
-    /// Harmless: groups of commits hold one hand-over.
+    /// Harmless: a group commit leaves out the one hand-over that waits behind it.
     BenignSmallBatches,
     /// Harmless: leaders begin a heartbeat round with every append.
     BenignExtraHeartbeat,

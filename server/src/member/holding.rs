@@ -33,6 +33,13 @@ impl Member {
         self.read().store.clone()
     }
 
+    /// As [`Member::view`], with the values in it: they can be read for as long as the hold lives.
+    pub fn held_view(&self) -> (Store, evenkeel_storage::Hold) {
+        // Under the lock no value of the state can go out of use before the hold is there.
+        let state = self.read();
+        (state.store.clone(), self.values.hold())
+    }
+
     /// A pinned copy of everything.
     pub fn state(&self) -> State {
         self.read().clone()

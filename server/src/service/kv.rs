@@ -38,8 +38,9 @@ impl KvService {
         if serializable { Ok(()) } else { self.member.read_barrier().await }
     }
 
-    async fn ranged(&self, query: &RangeQuery) -> Result<pb::RangeResponse, RequestError> {
-        let result = self.member.view().range(query, self.member.values());
+    async fn ranged(&self, store: Store, query: &RangeQuery) -> Result<pb::RangeResponse, RequestError> {
+        let result = store.range(query, self.member.values());
+        drop(store);
         let result = result.map_err(|error| compose::unreadable_pinned(&error))??;
         Ok(pb::RangeResponse {
             header: Some(self.member.header(result.revision.0)),
@@ -57,12 +58,12 @@ impl KvService {
             return Err(RequestError::NotSupportedForLearner.into());
         }
         self.barrier(request.serializable).await?;
-        let first = self.ranged(&query).await;
+        let first = self.ranged(self.member.view(), &query).await;
         if !matches!(first, Err(RequestError::Compacted)) {
             return Ok(first?);
         }
-        let _hold = self.member.values().hold();
-        Ok(self.ranged(&query).await?)
+        let (store, _hold) = self.member.held_view();
+        Ok(self.ranged(store, &query).await?)
     }
 
     async fn open_range(&self, request: pb::RangeRequest) -> Result<RangeStream, Status> {
@@ -105,12 +106,12 @@ impl KvService {
         let txn = self.checked_txn(&request).map_err(RequestError::from)?;
         if txn.is_read_only() {
             self.barrier(translate::is_serializable(&request)).await?;
-            let first = self.looked_up(&txn);
+            let first = self.looked_up(&self.member.view(), &txn);
             if !matches!(first, Err(RequestError::Compacted)) {
                 return Ok(first?);
             }
-            let _hold = self.member.values().hold();
-            return Ok(self.looked_up(&txn)?);
+            let (store, _hold) = self.member.held_view();
+            return Ok(self.looked_up(&store, &txn)?);
         }
         drop(txn);
         let (response, header, _pin) =
@@ -119,8 +120,7 @@ impl KvService {
     }
 
     /// The present state's answer to a transaction that writes nothing.
-    fn looked_up(&self, txn: &evenkeel_mvcc::Txn) -> Result<pb::TxnResponse, RequestError> {
-        let store = self.member.view();
+    fn looked_up(&self, store: &Store, txn: &evenkeel_mvcc::Txn) -> Result<pb::TxnResponse, RequestError> {
         let result = store.read_only_txn(txn, self.member.values());
         let response = result.map_err(|error| compose::unreadable_pinned(&error))??;
         self.answered_txn(&response, self.member.header(store.revision().0))

@@ -110,7 +110,8 @@ impl MaintenanceService {
     }
 
     async fn answer_hash_kv(&self, request: pb::HashKvRequest) -> Result<pb::HashKvResponse, Status> {
-        let store = self.member.view();
+        // It takes turns: meanwhile a compaction must not free what it has still to read.
+        let (store, _hold) = self.member.held_view();
         let found = hash_kv::hash_kv(&store, request.revision, &*self.member).await?;
         Ok(pb::HashKvResponse {
             header: Some(self.member.header(store.revision().0)),

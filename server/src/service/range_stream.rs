@@ -1,7 +1,7 @@
 //! One range at one revision, in pieces.
 //!
-//! The store is pinned when the stream is opened, so the pieces fit together whatever is written meanwhile. The
-//! first piece has ten keys; after that a piece that was much smaller than the largest request is followed by one of
+//! The store is pinned with the first piece, so the pieces fit together whatever is written meanwhile. Its values are
+//! held for that piece only, which therefore cannot be compacted away; a later one can. The first piece has ten keys; after that a piece that was much smaller than the largest request is followed by one of
 //! twice as many keys, a much larger one by half as many. Header, count and "more" come with the last piece only.
 
 use std::sync::Arc;
@@ -33,7 +33,8 @@ fn next_piece_keys(keys: i64, bytes: usize, target_bytes: usize) -> i64 {
 /// What is left to send.
 pub(super) struct RangeStream {
     member: Arc<Member>,
-    store: Store,
+    /// Pinned with the first piece.
+    store: Option<Store>,
     query: RangeQuery,
     piece_keys: i64,
     /// How many keys the client still wants; `None` is all.
@@ -60,13 +61,12 @@ impl RangeStream {
         Ok(())
     }
 
-    /// A stream of the answer to `query`, which [`RangeStream::check`] has accepted, as of now.
+    /// A stream of the answer to `query`, which [`RangeStream::check`] has accepted.
     pub(super) fn new(member: Arc<Member>, query: RangeQuery) -> RangeStream {
-        let store = member.view();
         let wanted = Some(query.limit).filter(|limit| 0 < *limit);
         // The order "none" sorts by its target, but only what the limit leaves; in pieces there is key order only.
         let query = RangeQuery { target: SortTarget::Key, ..query };
-        RangeStream { member, store, query, piece_keys: FIRST_PIECE_KEYS, wanted, count: None, done: false }
+        RangeStream { member, store: None, query, piece_keys: FIRST_PIECE_KEYS, wanted, count: None, done: false }
     }
 }
 
@@ -77,10 +77,16 @@ impl Source for RangeStream {
         if self.done {
             return Ok(None);
         }
+        let mut _hold = None;
+        if self.store.is_none() {
+            let (store, hold) = self.member.held_view();
+            (self.store, _hold) = (Some(store), Some(hold));
+        }
+        let store = self.store.as_ref().expect("pinned with the first piece");
         let limit = self.wanted.map_or(self.piece_keys, |wanted| wanted.min(self.piece_keys));
         self.query.limit = limit;
         let values = self.member.values();
-        let result = self.store.range(&self.query, values).map_err(|error| compose::unreadable_pinned(&error))?;
+        let result = store.range(&self.query, values).map_err(|error| compose::unreadable_pinned(&error))?;
         let result = result.map_err(RequestError::from)?;
         let kvs = compose::key_values_in_turns(&result.rows, &*self.member).await?;
         let mut response = pb::RangeResponse { kvs, ..Default::default() };

@@ -396,7 +396,7 @@ impl Stage {
         let mut left: Vec<u64> = self.cluster.numbers().collect();
         let (mut done, mut swapped) = (BTreeSet::new(), 0_u32);
         let pick = self.draws.label(&format!("step/{id}/order"));
-        while !left.is_empty() && swapped < SWAPS_MAX {
+        while !left.is_empty() && swapped < SWAPS_MAX && !self.is_calm() {
             let leader = self.cluster.leader();
             let place = match step.order {
                 Order::FollowersThenLeader => left.iter().position(|n| Some(*n) != leader),

@@ -289,7 +289,9 @@ impl Stage {
                     RestartKind::Clean => stage.cluster.stop(number).await,
                     kind => stage.cluster.kill(number, stage.crash(kind)),
                 }
-                stage.feed.time().sleep(down).await;
+                if !stage.is_calm() {
+                    stage.feed.time().sleep(down).await;
+                }
                 if !stage.cluster.machine(number).is_meant_to_run() {
                     stage.boot(boot, number, &id);
                     stage.cluster.start(number);
@@ -324,8 +326,15 @@ impl Stage {
             }
             Action::Stop(stop) => {
                 for number in self.members(&stop.node, id, &[]) {
+                    if self.is_calm() {
+                        return;
+                    }
                     self.trouble();
                     self.cluster.stop(number).await;
+                    // It was still up when everybody was started.
+                    if self.is_calm() {
+                        self.cluster.start(number);
+                    }
                 }
             }
             Action::Compact(compact) => self.compact(compact.keep).await,
