@@ -95,7 +95,7 @@ pub struct Report {
 }
 
 /// What the suite remembers of an open call.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 struct Called {
     at: Moment,
     client: ClientId,
@@ -305,9 +305,9 @@ impl Oracles {
         let put = matches!(request, Request::Put(_));
         let lease = LeaseCall::of(&request);
         let shows = matches!(request, Request::Put(_) | Request::Range(_) | Request::DeleteRange(_) | Request::Txn(_));
-        self.calls.insert(op, Called { at, client, member, put, shows, lease });
         self.availability.call(at, client, member, put);
-        self.leases.call(lease);
+        self.leases.call(&lease);
+        self.calls.insert(op, Called { at, client, member, put, shows, lease });
         self.ask(linearizable::NAME, |all| all.linearizable.call(at, op, request));
     }
 
@@ -322,7 +322,7 @@ impl Oracles {
                 self.ask(ledger::NAME, |all| all.ledger.outgoing(at, header.member, promise));
             }
             if lease != LeaseCall::Other {
-                self.ask(lease::NAME, |all| all.leases.returned(at, called, lease, &outcome, &all.linearizable));
+                self.ask(lease::NAME, |all| all.leases.returned(at, called, &lease, &outcome, &all.linearizable));
             }
         }
         self.ask(linearizable::NAME, |all| all.linearizable.returned(at, op, outcome));
@@ -336,7 +336,7 @@ impl Oracles {
             self.ask(state_hash::NAME, |all| all.state_hash.applied(at, member, applied.index, hash));
         }
         if let Cause::LeaseRevoked(lease) = applied.cause {
-            self.ask(lease::NAME, |all| all.leases.ended(at, lease));
+            self.ask(lease::NAME, |all| all.leases.ended(at, applied.index, lease));
         }
         self.ask(linearizable::NAME, |all| all.linearizable.applied(at, applied));
     }

@@ -35,6 +35,8 @@ words! {
         Lease = "lease",
         /// Compacts history.
         Compact = "compact",
+        /// Asks about leases, everybody's: the time one has left and its keys, or which there are; and grants or revokes one.
+        LeaseAny = "lease_any",
     }
 }
 
@@ -152,6 +154,12 @@ section! {
         lease_renewals: Spread<f64> = Some(Spread { low: 0.0, high: 5.0 }),
         /// When it is kept alive, as a share of its time to live, drawn each time: 1 is at its end.
         lease_renew_at: Spread<f64> = Some(Spread::fixed(1.0 / 3.0)),
+        /// Names that clients choose for leases, of all groups; so many clash. 0: the server chooses.
+        lease_names: u64 = Some(0),
+        /// Share of puts that are attached to a lease, anybody's, that was granted not long ago.
+        attach: Share = Some(Share(0.0)),
+        /// Share of deletes in a `txn_any` that are about several keys.
+        txn_spans: Share = Some(Share(0.0)),
         /// How many revisions ahead of the newest one a watch starts that starts in the future, drawn for each.
         watch_ahead: Spread<f64> = Some(Spread { low: 1.0, high: 5.0 }),
         /// The release their API is from; the cluster's when left out. No operation of the mix is newer than 3.5.

@@ -17,6 +17,7 @@ const OPERATIONS: &[(&str, f64, f64)] = &[
     ("delete_range", 0.2, 0.5),
     ("watch", 0.6, 0.6),
     ("lease", 0.5, 0.5),
+    ("lease_any", 0.5, 0.4),
     ("compact", 0.4, 0.5),
 ];
 /// Operations of all groups per second when the load is calm, and when it is not.
@@ -80,6 +81,14 @@ fn group(number: usize, rate: f64, keys: u64, profile: &Profile, frame: &Frame, 
         .with("lease_renew_at", choices.pick(&at("renew_at"), &["\"0.2..0.5\"", "\"0.3..1.0\"", "\"0.9..1.1\""]))
         .with("leases", choices.log_whole(&at("leases"), 1, 8))
         .with("watch_ahead", choices.pick(&at("ahead"), &["\"1.0..5.0\"", "\"5.0..60.0\""]));
+    if choices.chance(&at("lease_names"), 0.5) {
+        table.set("lease_names", choices.log_whole(&at("lease_names/count"), 1, 6));
+    }
+    for (key, probability, high) in [("attach", 0.5, 0.5), ("txn_spans", 0.5, 0.7)] {
+        if choices.chance(&at(key), probability) {
+            table.set(key, share(choices.log(&at(&format!("{key}/share")), 0.05, high)));
+        }
+    }
     if choices.chance(&at("serializable"), 0.3) {
         table.set("serializable", share(choices.log(&at("serializable/share"), 0.05, 1.0)));
     }

@@ -170,7 +170,7 @@ pub const PROFILES: &[Profile] = &[
         name: "lease",
         about: "short leases under leader changes",
         families: &[(Family::Pause, 0.8), (Family::SlowDisk, 0.7), (Family::Transfer, 0.7), (Family::Releases, 0.0)],
-        operations: &[("lease", 8.0)],
+        operations: &[("lease", 8.0), ("lease_any", 3.0)],
         ..SWARM
     },
     Profile {

@@ -76,11 +76,14 @@ impl Lister {
             op.ask = Ask::Cas { key, delete };
             return;
         }
-        if let (Ask::Grant { ttl, .. }, Some(id)) = (&ask, answer.split(' ').nth(1)) {
-            let name = format!("lease{}", self.leases.len() + 1);
-            self.leases.insert(id.to_owned(), name.clone());
+        if let Ask::Grant { ttl, id: wished, .. } = &ask {
+            let told = answer.strip_prefix("lease ").and_then(|answer| answer.split(' ').next()).map(str::to_owned);
+            let number = if *wished == 0 { told } else { Some(format!("L{wished}")) };
+            let Some(number) = number else { return };
+            let next = format!("lease{}", self.leases.len() + 1);
+            let name = self.leases.entry(number).or_insert(next).clone();
             let (at, on) = (Nanos(event.at_ns as i64), Selector::Node(event.number("node").max(1)));
-            self.ops.push(Some(Op { at, on, ask: Ask::Grant { name, ttl: *ttl } }));
+            self.ops.push(Some(Op { at, on, ask: Ask::Grant { name, ttl: *ttl, id: *wished } }));
             return;
         }
         let place = self.ops.len();
@@ -111,7 +114,7 @@ impl Lister {
             Ask::Revoke(name) => Ask::Revoke(lease(&name)?),
             Ask::TimeToLive(name) => Ask::TimeToLive(lease(&name)?),
             Ask::Txn(txn) => Ask::Txn(self.renamed_txn(txn)),
-            other @ (Ask::Delete { .. } | Ask::Cas { .. }) => other,
+            other @ (Ask::Delete { .. } | Ask::Cas { .. } | Ask::Leases) => other,
         })
     }
 

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use evenkeel_check::history::*;
-use evenkeel_check::{ClientId, LeaseId, MemberId, OpId, Revision};
+use evenkeel_check::{ClientId, MemberId, OpId, Revision};
 use evenkeel_scenario::client::{Client as Group, KeyForm, KeyShape, Operation, ValueForm};
 use evenkeel_scenario::decision::unit;
 use evenkeel_scenario::{Label, Scalar, Selector, Spread};
@@ -60,6 +60,8 @@ pub struct Shared {
     pub compacted: AtomicI64,
     /// The first revision that no audit has come to.
     pub audited: AtomicI64,
+    /// Leases that somebody was granted, the last ones.
+    pub leases: leases::Known,
 }
 
 /// One client.
@@ -210,6 +212,9 @@ impl Client {
         let connection = &shared.connections[member.0 as usize - 1];
         let patience = self.group.knobs.timeout.to_std();
         let outcome = connection.call(&request, patience, &|header| shared.names.signer(header)).await;
+        if let Outcome::Ok(_, Body::LeaseGrant { lease, .. }) = &outcome {
+            shared.leases.granted(*lease);
+        }
         if let Outcome::Ok(header, _) = &outcome {
             shared.newest.fetch_max(header.revision.0, Ordering::Relaxed);
         }
@@ -311,6 +316,7 @@ impl Client {
                 }
                 Request::Range(self.read(KeyRange::one(self.key())))
             }
+            Operation::LeaseAny => self.about_leases(),
         };
         self.call_again(member, request).await
     }
@@ -334,7 +340,7 @@ impl Client {
     }
 
     fn put(&self, prev_kv: bool) -> Put {
-        Put { key: self.key(), value: self.value(), lease: LeaseId::NONE, prev_kv }
+        Put { key: self.key(), value: self.value(), lease: self.some_lease(), prev_kv }
     }
 
     fn read(&self, keys: KeyRange) -> Range {

@@ -156,6 +156,11 @@ impl Connection {
                 let body = Body::LeaseTimeToLive { ttl: reply.ttl, granted: reply.granted_ttl, keys: reply.keys };
                 (header, body)
             }
+            Request::LeaseLeases => {
+                let reply = lease.lease_leases(pb::LeaseLeasesRequest {}).await?.into_inner();
+                let leases = reply.leases.into_iter().map(|lease| LeaseId(lease.id)).collect();
+                (wire::header(reply.header.as_ref(), member), Body::LeaseLeases { leases })
+            }
         })
     }
 }

@@ -179,6 +179,7 @@ impl Course {
             newest: 1.into(),
             compacted: Default::default(),
             audited: Default::default(),
+            leases: Default::default(),
         });
         let stage = Arc::new(Stage::new(
             Arc::clone(&cluster),

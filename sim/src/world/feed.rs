@@ -318,6 +318,7 @@ pub fn kind_of(request: &Request) -> &'static str {
         Request::LeaseRevoke { .. } => "lease_revoke",
         Request::LeaseKeepAlive { .. } => "keep_alive",
         Request::LeaseTimeToLive { .. } => "time_to_live",
+        Request::LeaseLeases => "leases",
     }
 }
 

@@ -63,8 +63,11 @@ impl Scripted {
             }
             Ask::Watch(watch) => return self.watch(watch).await,
             Ask::Cas { key, delete } => return self.compare_and_swap(key.into(), delete).await,
-            Ask::Grant { name, ttl } => {
-                let outcome = self.call(Request::LeaseGrant { lease: LeaseId::NONE, ttl }).await;
+            Ask::Grant { name, ttl, id } => {
+                if id != 0 {
+                    self.leases.lock().expect("one thread").insert(name.clone(), LeaseId(id));
+                }
+                let outcome = self.call(Request::LeaseGrant { lease: LeaseId(id), ttl }).await;
                 if let Outcome::Ok(_, Body::LeaseGrant { lease, .. }) = outcome {
                     self.leases.lock().expect("one thread").insert(name, lease);
                 }
@@ -75,6 +78,7 @@ impl Scripted {
             Ask::TimeToLive(name) => {
                 Request::LeaseTimeToLive { lease: self.lease(&name).expect("looked up above"), keys: true }
             }
+            Ask::Leases => Request::LeaseLeases,
             Ask::Compact(when) => match Revision(when.revision(self.newest())) {
                 revision if revision.0 <= 1 => return,
                 revision => Request::Compact { revision },
@@ -110,10 +114,10 @@ impl Scripted {
 
     fn txn(&self, txn: &ops::Txn) -> Txn {
         let op = |ask: &Ask| match ask {
-            Ask::Put { key, size, prev_kv, .. } => Some(TxnOp::Put(Put {
+            Ask::Put { key, lease, size, prev_kv } => Some(TxnOp::Put(Put {
                 key: key.clone().into(),
                 value: self.value(*size),
-                lease: LeaseId::NONE,
+                lease: lease.as_ref().and_then(|name| self.lease(name)).unwrap_or(LeaseId::NONE),
                 prev_kv: *prev_kv,
             })),
             Ask::Read(read) => Some(TxnOp::Range(self.read(read))),

@@ -40,10 +40,11 @@ fn ask(request: &Request) -> Ask {
         Request::DeleteRange(wanted) => Ask::Delete { keys: keys(&wanted.keys), prev_kv: wanted.prev_kv },
         Request::Txn(wanted) => Ask::Txn(txn(wanted)),
         Request::Compact { revision } => Ask::Compact(When::Revision(revision.0)),
-        Request::LeaseGrant { ttl, .. } => Ask::Grant { name: "new".to_owned(), ttl: *ttl },
+        Request::LeaseGrant { lease, ttl } => Ask::Grant { name: "new".to_owned(), ttl: *ttl, id: lease.0 },
         Request::LeaseRevoke { lease } => Ask::Revoke(lease_name(*lease)),
         Request::LeaseKeepAlive { lease } => Ask::KeepAlive(lease_name(*lease)),
         Request::LeaseTimeToLive { lease, .. } => Ask::TimeToLive(lease_name(*lease)),
+        Request::LeaseLeases => Ask::Leases,
     }
 }
 
@@ -117,6 +118,7 @@ pub fn answered(outcome: &Outcome) -> String {
             Body::Txn(reply) => transacted(reply),
             Body::LeaseGrant { lease, ttl } => format!("lease {} ttl={ttl}", lease_name(*lease)),
             Body::LeaseKeepAlive { ttl } | Body::LeaseTimeToLive { ttl, .. } => format!("ttl={ttl}"),
+            Body::LeaseLeases { leases } => format!("{} leases", leases.len()),
         },
         Outcome::Unknown(doubt) => doubt_name(*doubt).to_owned(),
         Outcome::DefinitelyNot(refusal) => format!("{refusal:?}").to_lowercase(),

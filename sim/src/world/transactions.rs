@@ -1,5 +1,5 @@
 //! Transactions of everything that one may hold: guards of all kinds, both branches, reads of the past and of revisions
-//! that do not exist, deletes, transactions inside transactions.
+//! that do not exist, deletes, transactions inside transactions, leases.
 
 use std::collections::BTreeSet;
 use std::sync::atomic::Ordering;
@@ -21,14 +21,37 @@ const BACK_MAX: u64 = 30;
 /// A revision that does not exist yet is so far ahead.
 const AHEAD: i64 = 1_000_000;
 
+/// What a transaction writes already.
+#[derive(Default)]
+struct Written {
+    keys: BTreeSet<Bytes>,
+    spans: Vec<KeyRange>,
+}
+
+impl Written {
+    /// Whether the key may be written, too.
+    fn one(&mut self, key: &Bytes) -> bool {
+        !self.spans.iter().any(|span| span.contains(key)) && self.keys.insert(key.clone())
+    }
+
+    /// Whether all of these may be.
+    fn several(&mut self, keys: &KeyRange) -> bool {
+        let free = !self.keys.iter().any(|key| keys.contains(key));
+        if free {
+            self.spans.push(keys.clone());
+        }
+        free
+    }
+}
+
 impl Client {
     /// A transaction of all kinds of things.
     pub(super) fn any_txn(&self) -> Txn {
-        self.some_txn(DEPTH_MAX, &mut BTreeSet::new())
+        self.some_txn(DEPTH_MAX, &mut Written::default())
     }
 
     /// `written`: what the transaction writes already; no key may be written twice.
-    fn some_txn(&self, depth: u32, written: &mut BTreeSet<Bytes>) -> Txn {
+    fn some_txn(&self, depth: u32, written: &mut Written) -> Txn {
         let compares = (0..self.below("any", GUARDS_MAX + 1)).map(|_| self.guard()).collect();
         // Only one of the branches runs, but both are checked together with what is around them.
         let success = self.branch(depth, written);
@@ -36,22 +59,27 @@ impl Client {
         Txn { compares, success, failure }
     }
 
-    fn branch(&self, depth: u32, written: &mut BTreeSet<Bytes>) -> Vec<TxnOp> {
+    fn branch(&self, depth: u32, written: &mut Written) -> Vec<TxnOp> {
         let count = 1 + self.below("any", OPERATIONS_MAX);
         (0..count).filter_map(|_| self.operation_inside(depth, written)).collect()
     }
 
-    fn operation_inside(&self, depth: u32, written: &mut BTreeSet<Bytes>) -> Option<TxnOp> {
+    fn operation_inside(&self, depth: u32, written: &mut Written) -> Option<TxnOp> {
         Some(match self.below("any", 10) {
             0..4 => {
-                let key = Some(self.key()).filter(|key| written.insert(key.clone()))?;
+                let key = Some(self.key()).filter(|key| written.one(key))?;
                 let prev_kv = self.chance("any", 0.3);
-                TxnOp::Put(Put { key, value: self.value(), lease: LeaseId::NONE, prev_kv })
+                TxnOp::Put(Put { key, value: self.value(), lease: self.some_lease(), prev_kv })
             }
             4..7 => TxnOp::Range(self.read_inside()),
             7..9 => {
-                let key = Some(self.key()).filter(|key| written.insert(key.clone()))?;
-                TxnOp::DeleteRange(DeleteRange { keys: KeyRange::one(key), prev_kv: self.chance("any", 0.5) })
+                let share = self.group.knobs.txn_spans.0;
+                let keys = if 0.0 < share && self.chance("any-span", share) {
+                    Some(self.keys()).filter(|keys| written.several(keys))?
+                } else {
+                    KeyRange::one(Some(self.key()).filter(|key| written.one(key))?)
+                };
+                TxnOp::DeleteRange(DeleteRange { keys, prev_kv: self.chance("any", 0.5) })
             }
             _ if depth > 0 => TxnOp::Txn(Box::new(self.some_txn(depth - 1, written))),
             _ => return None,

@@ -87,6 +87,7 @@ pub fn outcome(outcome: &Outcome) -> String {
         Body::LeaseGrant { lease, ttl } => format!("{lease}, {ttl} s"),
         Body::LeaseKeepAlive { ttl } => format!("{ttl} s"),
         Body::LeaseTimeToLive { ttl, granted, .. } => format!("{ttl} of {granted} s"),
+        Body::LeaseLeases { leases } => list(leases, ToString::to_string),
     };
     format!("{text}; {}, {}", header.revision, header.term)
 }
@@ -225,11 +226,11 @@ fn core(body: Raft, names: &Names) -> (&'static str, String, Vec<u64>) {
 mod tests {
     use super::*;
     use evenkeel_check::history::Header;
-    use evenkeel_check::{LeaseId, MemberId, Revision, Term};
+    use evenkeel_check::{MemberId, Revision, Term};
 
     #[test]
     fn requests_and_answers_read_like_sentences() {
-        let write = Put { key: "k1".into(), value: "c5:7.....".into(), lease: LeaseId(0), prev_kv: false };
+        let write = Put { key: "k1".into(), value: "c5:7.....".into(), ..Put::default() };
         let guard =
             Compare { keys: KeyRange::one("k1"), relation: Relation::Equal, target: Target::Modified(Revision(7)) };
         let cas = Txn { compares: vec![guard], success: vec![TxnOp::Put(write.clone())], failure: vec![] };

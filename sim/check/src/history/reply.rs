@@ -104,6 +104,11 @@ pub enum Body {
         #[serde(serialize_with = "texts")]
         keys: Vec<Bytes>,
     },
+    /// To a list of all leases: those that the answering member knows of, which may lag.
+    LeaseLeases {
+        /// The leases.
+        leases: Vec<LeaseId>,
+    },
 }
 
 /// The header of a successful answer.

@@ -210,6 +210,8 @@ pub enum Request {
         /// Answer with the attached keys.
         keys: bool,
     },
+    /// Which leases there are.
+    LeaseLeases,
 }
 
 impl Request {

@@ -104,10 +104,12 @@ impl fmt::Display for Request {
             Request::DeleteRange(it) => format!("delete {}", keys(&it.keys)),
             Request::Txn(it) => txn(it),
             Request::Compact { revision } => format!("compact {revision}"),
-            Request::LeaseGrant { ttl, .. } => format!("grant a lease of {ttl} s"),
+            Request::LeaseGrant { lease: LeaseId::NONE, ttl } => format!("grant a lease of {ttl} s"),
+            Request::LeaseGrant { lease, ttl } => format!("grant {lease} of {ttl} s"),
             Request::LeaseRevoke { lease } => format!("revoke {lease}"),
             Request::LeaseKeepAlive { lease } => format!("keep {lease} alive"),
             Request::LeaseTimeToLive { lease, .. } => format!("time to live of {lease}"),
+            Request::LeaseLeases => "list the leases".to_owned(),
         };
         f.write_str(&text)
     }

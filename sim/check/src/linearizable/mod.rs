@@ -17,7 +17,7 @@
 //! Reads marked serializable are checked as reads of *some* earlier state: the content must be that of their
 //! revision, which must exist. Real time binds them only in that later operations must not see less.
 //!
-//! Not covered: compaction's, keep-alive's and time-to-live's header revisions are not taken atomically with the
+//! Not covered: compaction's, keep-alive's, time-to-live's and the lease list's header revisions are not taken atomically with the
 //! operation, so these answers only show that the revision exists.
 
 mod compaction;
@@ -109,7 +109,7 @@ pub struct Linearizable {
     applied: Revision,
     /// The first gap has several candidates; only more evidence or the final search helps.
     ambiguous: bool,
-    /// Earliest end of each granted lease.
+    /// Earliest end of each lease anybody asked for; of one that was granted several times, of the first.
     lease_ends: BTreeMap<LeaseId, u64>,
     rate_error_ppm: u64,
 }
@@ -170,8 +170,10 @@ impl Linearizable {
 
     /// A client sends a request.
     pub fn call(&mut self, at: Moment, id: OpId, request: Request) -> Verdict {
-        if let Request::Compact { revision } = request {
-            self.compactions.called(revision);
+        match request {
+            Request::Compact { revision } => self.compactions.called(revision),
+            Request::LeaseGrant { lease, ttl } if lease != LeaseId::NONE => self.lease_lives(lease, at, ttl),
+            _ => {}
         }
         let mut twice = None;
         request.visit_puts(&mut |put| {
@@ -300,8 +302,7 @@ impl Linearizable {
             (Request::DeleteRange(_), Body::DeleteRange(_)) | (Request::Txn(_), Body::Txn(_)) => Side::Saw,
             (Request::Range(_), Body::Range(_)) | (Request::LeaseRevoke { .. }, Body::LeaseRevoke) => Side::Saw,
             (Request::LeaseGrant { .. }, Body::LeaseGrant { lease, ttl }) => {
-                let lived = ((*ttl).max(0) as u64 * NANOS_PER_SECOND) / 1_000_000 * (1_000_000 - self.rate_error_ppm);
-                self.lease_ends.insert(*lease, done.op.called.nanos + lived);
+                self.lease_lives(*lease, done.op.called, *ttl);
                 Side::Saw
             }
             (Request::Compact { revision: wanted }, Body::Compact) => {
@@ -310,7 +311,8 @@ impl Linearizable {
                 return Ok(());
             }
             (Request::LeaseKeepAlive { .. }, Body::LeaseKeepAlive { .. })
-            | (Request::LeaseTimeToLive { .. }, Body::LeaseTimeToLive { .. }) => {
+            | (Request::LeaseTimeToLive { .. }, Body::LeaseTimeToLive { .. })
+            | (Request::LeaseLeases, Body::LeaseLeases { .. }) => {
                 self.saw(at, revision, Some(id));
                 return Ok(());
             }
@@ -336,6 +338,13 @@ impl Linearizable {
                 Ok(())
             }
         }
+    }
+
+    /// A lease that was asked for then does not end by itself before it has had its time.
+    fn lease_lives(&mut self, lease: LeaseId, called: Moment, ttl: i64) {
+        let lived = (ttl.max(0) as u64 * NANOS_PER_SECOND) / 1_000_000 * (1_000_000 - self.rate_error_ppm);
+        let end = called.nanos.saturating_add(lived);
+        self.lease_ends.entry(lease).and_modify(|known| *known = end.min(*known)).or_insert(end);
     }
 
     /// `op` lands at `position`: was something later seen before it was called?

@@ -68,7 +68,7 @@ impl Story {
     }
 
     fn attach(&mut self, seconds: f64) {
-        let put = Put { key: "k".into(), value: format!("{}", self.op).into(), lease: LEASE, prev_kv: false };
+        let put = Put { key: "k".into(), value: format!("{}", self.op).into(), lease: LEASE, ..Put::default() };
         self.head += 1;
         let (op, revision) = (self.call(seconds, Request::Put(put.clone())), Revision(self.head));
         let live = model::Live { value: put.value, created: Revision(2), version: self.head - 1, lease: LEASE };
@@ -81,8 +81,8 @@ impl Story {
     }
 
     fn ended(&mut self, seconds: f64) {
-        let applied =
-            Applied { revision: Revision(self.head), cause: Cause::LeaseRevoked(LEASE), ..Applied::default() };
+        let (index, cause) = (Index(self.seq), Cause::LeaseRevoked(LEASE));
+        let applied = Applied { index, revision: Revision(self.head), cause, ..Applied::default() };
         self.see(seconds, Observation::Applied { member: MemberId(1), applied });
     }
 
@@ -229,6 +229,7 @@ fn listed_keys_must_be_those_of_some_revision_in_between() {
     };
     assert_eq!(list(vec!["k".into()]), "");
     says(list(vec!["other".into()]), "lists the keys");
+    says(list(vec![]), "lists the keys");
 }
 
 #[test]
@@ -240,4 +241,92 @@ fn a_deposed_leader_may_not_know_a_young_lease() {
     assert_eq!(story.oracles.violations(), []);
     story.ok(9.0, request, Body::LeaseTimeToLive { ttl: -1, granted: 0, keys: vec![] });
     says(story.finish(9.5), "has no time to live although");
+}
+
+fn grant() -> Request {
+    Request::LeaseGrant { lease: LEASE, ttl: TTL }
+}
+
+fn exists(story: &mut Story, seconds: f64) {
+    let op = story.call(seconds, grant());
+    story.see(seconds + 0.01, Observation::Return { op, outcome: Outcome::DefinitelyNot(Refusal::LeaseExists) });
+}
+
+#[test]
+fn an_id_is_granted_again_only_when_it_is_free() {
+    let again = Body::LeaseGrant { lease: LEASE, ttl: TTL };
+    let mut story = Story::granted(0);
+    exists(&mut story, 2.0);
+    story.ok(3.0, Request::LeaseRevoke { lease: LEASE }, Body::LeaseRevoke);
+    story.ok(4.0, grant(), again.clone());
+    story.keep_alive(13.9, TTL);
+    story.ended(24.5);
+    story.ok(25.0, grant(), again.clone());
+    story.ended(35.5);
+    assert_eq!(story.finish(60.0), "");
+
+    let mut story = Story::granted(0);
+    story.ok(4.0, grant(), again);
+    says(story.finish(5.0), "was granted again although its TTL of 10 s counts from 1.0");
+
+    let mut story = Story::granted(0);
+    story.ok(3.0, Request::LeaseRevoke { lease: LEASE }, Body::LeaseRevoke);
+    exists(&mut story, 4.0);
+    says(story.finish(5.0), "was refused as existing by a call of 4.0");
+}
+
+#[test]
+fn while_a_grant_is_not_answered_both_are_possible() {
+    for lives in [false, true] {
+        let mut story = Story::granted(0);
+        story.ok(3.0, Request::LeaseRevoke { lease: LEASE }, Body::LeaseRevoke);
+        let op = story.call(4.0, grant());
+        story.see(5.0, Observation::Return { op, outcome: Outcome::Unknown(Doubt::Timeout) });
+        story.keep_alive(30.0, if lives { TTL } else { 0 });
+        assert_eq!(story.finish(60.0), "");
+    }
+}
+
+#[test]
+fn a_member_that_applies_the_end_late_ends_nothing_new() {
+    let mut story = Story::granted(0);
+    let end = |index, cause| Applied { index: Index(index), revision: Revision(1), cause, ..Applied::default() };
+    let ended = end(5, Cause::LeaseRevoked(LEASE));
+    story.see(11.5, Observation::Applied { member: MemberId(1), applied: ended.clone() });
+    story.ok(12.0, grant(), Body::LeaseGrant { lease: LEASE, ttl: TTL });
+    story.see(13.0, Observation::Applied { member: MemberId(2), applied: ended });
+    story.see(22.5, Observation::Applied { member: MemberId(1), applied: end(9, Cause::LeaseRevoked(LEASE)) });
+    assert_eq!(story.finish(60.0), "");
+}
+
+#[test]
+fn what_a_lease_is_said_to_be_granted_for_and_to_have_left_must_be_so() {
+    let told = |ttl, granted| {
+        let mut story = Story::granted(0);
+        story.keep_alive(1.5, TTL);
+        let request = Request::LeaseTimeToLive { lease: LEASE, keys: false };
+        story.ok(9.0, request, Body::LeaseTimeToLive { ttl, granted, keys: vec![] });
+        story.finish(9.5)
+    };
+    assert_eq!(told(2, TTL), "");
+    says(told(2, TTL + 1), "has time to live for 11 s, but was granted for 10 s");
+    says(told(-1, TTL), "should be 2 s at least");
+    says(told(100, TTL), "past its end");
+    let mut story = Story::granted(0);
+    story.keep_alive(2.0, TTL - 1);
+    says(story.finish(3.0), "was kept alive for 9 s");
+}
+
+#[test]
+fn a_list_of_all_leases_has_those_that_live_and_no_others() {
+    let told = |leases: Vec<LeaseId>| {
+        let mut story = Story::granted(0);
+        story.attach(1.5);
+        story.ok(3.0, Request::LeaseLeases, Body::LeaseLeases { leases });
+        story.finish(4.0)
+    };
+    assert_eq!(told(vec![LEASE]), "");
+    says(told(vec![]), "is not listed");
+    says(told(vec![LEASE, LEASE]), "twice");
+    says(told(vec![LEASE, LeaseId(99)]), "lease99 is listed, but nobody asked");
 }

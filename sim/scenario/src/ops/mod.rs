@@ -34,7 +34,8 @@ pub const GRAMMAR: &str = "\
 - `txn CLAUSE ; CLAUSE …`: operations; `if KEY version|created|modified = | > | < | != N` for a condition; `else`, after
   which come the operations for when one fails; `( … )`, a transaction inside.
 - `compact back=N` or `compact rev=N`.
-- `grant NAME ttl=SECONDS`, `keep_alive NAME`, `revoke NAME`, `time_to_live NAME`: leases, by names of this list.
+- `grant NAME ttl=SECONDS [id=N]`, `keep_alive NAME`, `revoke NAME`, `time_to_live NAME`: leases, by names of this list;
+  and `leases`, which there are.
 - `watch KEYS [back=N | ahead=N | rev=N] [for=TIME] [prev_kv] [progress] [fragment] [no_put] [no_delete]`.
 
 KEYS is `KEY`, `FROM..TO`, `FROM..` or `..`. In a key, `%XX` is the byte XX.";
@@ -216,6 +217,8 @@ pub enum Ask {
         name: String,
         /// Seconds to live.
         ttl: i64,
+        /// The number that the client wishes for it; 0 leaves it to the server.
+        id: i64,
     },
     /// Keeps a lease.
     KeepAlive(String),
@@ -223,6 +226,8 @@ pub enum Ask {
     Revoke(String),
     /// Asks how long a lease has left.
     TimeToLive(String),
+    /// Asks which leases there are.
+    Leases,
     /// Watches keys.
     Watch(WatchFor),
 }

@@ -10,7 +10,7 @@ use crate::time::Nanos;
 
 type Words<'t> = Peekable<SplitWhitespace<'t>>;
 
-const VERBS: [&str; 12] = [
+const VERBS: [&str; 13] = [
     "put",
     "get",
     "range",
@@ -22,6 +22,7 @@ const VERBS: [&str; 12] = [
     "keep_alive",
     "revoke",
     "time_to_live",
+    "leases",
     "watch",
 ];
 
@@ -73,7 +74,7 @@ fn simple(verb: &str, words: &mut Words<'_>) -> Result<Ask, String> {
         return Err(unknown("operation", verb, VERBS));
     }
     let noun = match verb {
-        "compact" => "",
+        "compact" | "leases" => "",
         _ => {
             let kind = if ["grant", "keep_alive", "revoke", "time_to_live"].contains(&verb) { "lease" } else { "key" };
             let word = words.next_if(|word| ![";", "(", ")"].contains(word));
@@ -112,11 +113,12 @@ fn simple(verb: &str, words: &mut Words<'_>) -> Result<Ask, String> {
         },
         "grant" => {
             let ttl = options.number("ttl")?.ok_or("`grant` needs `ttl=SECONDS`")?;
-            Ask::Grant { name: name(), ttl }
+            Ask::Grant { name: name(), ttl, id: options.number("id")?.unwrap_or(0) }
         }
         "keep_alive" => Ask::KeepAlive(name()),
         "revoke" => Ask::Revoke(name()),
         "time_to_live" => Ask::TimeToLive(name()),
+        "leases" => Ask::Leases,
         _ => Ask::Watch(WatchFor {
             keys: keys(noun)?,
             when: options.when()?,

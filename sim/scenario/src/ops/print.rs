@@ -143,10 +143,12 @@ impl fmt::Display for Ask {
             }
             Ask::Txn(txn) => write!(f, "txn {txn}"),
             Ask::Compact(when) => write!(f, "compact{when}"),
-            Ask::Grant { name, ttl } => write!(f, "grant {name} ttl={ttl}"),
+            Ask::Grant { name, ttl, id: 0 } => write!(f, "grant {name} ttl={ttl}"),
+            Ask::Grant { name, ttl, id } => write!(f, "grant {name} ttl={ttl} id={id}"),
             Ask::KeepAlive(name) => write!(f, "keep_alive {name}"),
             Ask::Revoke(name) => write!(f, "revoke {name}"),
             Ask::TimeToLive(name) => write!(f, "time_to_live {name}"),
+            Ask::Leases => f.write_str("leases"),
             Ask::Watch(watch) => watch.fmt(f),
         }
     }

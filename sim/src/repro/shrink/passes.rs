@@ -473,7 +473,8 @@ fn plainer(ask: &Ask) -> Vec<Ask> {
             (bare.no_put, bare.no_delete, bare.hold) = (false, false, WATCH_FOR);
             plain.push(Ask::Watch(bare));
         }
-        Ask::Compact(_) | Ask::Grant { .. } | Ask::KeepAlive(_) | Ask::Revoke(_) | Ask::TimeToLive(_) => {}
+        Ask::Compact(_) | Ask::Grant { .. } | Ask::KeepAlive(_) | Ask::Revoke(_) | Ask::TimeToLive(_) | Ask::Leases => {
+        }
     }
     plain.retain(|other| other != ask);
     plain.dedup();
@@ -516,7 +517,8 @@ fn visit(ask: &mut Ask, see: &mut dyn FnMut(&mut Vec<u8>)) {
             txn.guards.iter_mut().for_each(|guard| see(&mut guard.key));
             txn.then.iter_mut().chain(&mut txn.otherwise).for_each(|ask| visit(ask, see));
         }
-        Ask::Compact(_) | Ask::Grant { .. } | Ask::KeepAlive(_) | Ask::Revoke(_) | Ask::TimeToLive(_) => {}
+        Ask::Compact(_) | Ask::Grant { .. } | Ask::KeepAlive(_) | Ask::Revoke(_) | Ask::TimeToLive(_) | Ask::Leases => {
+        }
     }
 }
 
