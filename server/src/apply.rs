@@ -82,7 +82,7 @@ impl Applier {
     }
 
     async fn install(&mut self, staged: Staged) {
-        point(self.member.env(), "apply.before_install").await;
+        point!(self.member.env(), "apply.before_install");
         let Staged { meta, state, pins, .. } = staged;
         let (index, revision, state_hash) = (meta.index, state.store.revision().0, state.hash());
         pins.into_iter().for_each(Pin::keep);
@@ -91,12 +91,12 @@ impl Applier {
         self.member.env().observer.observe(Event::StateReplaced { index, revision, state_hash });
         self.checkpointer.installed(meta.index);
         self.member.storage().cluster_changed();
-        point(self.member.env(), "apply.installed").await;
+        point!(self.member.env(), "apply.installed");
         tracing::info!(index = meta.index.0, revision, "applied snapshot");
     }
 
     async fn apply_all(&mut self, entries: Vec<Entry>) -> Result<(), String> {
-        point(self.member.env(), "apply.before_batch").await;
+        point!(self.member.env(), "apply.before_batch");
         if self.member.config().mutants.on(Mutant::BenignYield) {
             tokio::task::yield_now().await;
         }
@@ -110,10 +110,10 @@ impl Applier {
                     self.apply_unseen(entry.index, entry.term, |_| {});
                 }
                 Payload::Config(config) => {
-                    point(self.member.env(), "apply.before_config").await;
+                    point!(self.member.env(), "apply.before_config");
                     self.member.places().take(entry.index);
                     answers.extend(self.configure(entry.index, entry.term, &config)?);
-                    point(self.member.env(), "apply.configured").await;
+                    point!(self.member.env(), "apply.configured");
                 }
                 Payload::Data(data) => {
                     let Some(place) = self.place(entry.index).await else { return Ok(()) };
@@ -125,7 +125,7 @@ impl Applier {
                 }
             }
         }
-        point(self.member.env(), "apply.batch_applied").await;
+        point!(self.member.env(), "apply.batch_applied");
         for (id, answer) in answers {
             self.member.answer(id, answer);
         }
@@ -133,7 +133,7 @@ impl Applier {
             self.member.publish_applied(index);
             self.checkpointer.applied(&self.member, index, bytes);
         }
-        point(self.member.env(), "apply.answered").await;
+        point!(self.member.env(), "apply.answered");
         Ok(())
     }
 

@@ -128,10 +128,10 @@ pub async fn boot(config: &Config, env: &Env) -> Result<Booted, ServeError> {
         Some(found) => {
             let storage = version::storage::admit(config.release, found.storage, found.state.cluster().version)
                 .map_err(|e| data(&e))?;
-            point(env, "boot.before_log").await;
+            point!(env, "boot.before_log");
             let (mut wal, mut recovered) =
                 Wal::open(Arc::clone(disk), options(config, ids), found.start).await.map_err(|e| data(&e))?;
-            point(env, "boot.log_read").await;
+            point!(env, "boot.log_read");
             if let Some(repair) = recovered.repaired.take() {
                 tracing::warn!(
                     file = repair.file,

@@ -87,13 +87,13 @@ pub async fn write(member: &Member, state: &State) -> Result<Option<LogStart>, C
     }
     // What the cluster version turned on must be in it; what a higher level turned on stays until it is migrated.
     let level = member.storage().level().max(state.cluster().level());
-    point(member.env(), "checkpoint.before_write").await;
+    point!(member.env(), "checkpoint.before_write");
     let (sealed, start) = seal(member, &newest, state, level).await?;
-    point(member.env(), "checkpoint.before_rename").await;
+    point!(member.env(), "checkpoint.before_rename");
     sealed.publish().await?;
-    point(member.env(), "checkpoint.written").await;
+    point!(member.env(), "checkpoint.written");
     published(member, &mut newest, start, level).await?;
-    point(member.env(), "checkpoint.pruned").await;
+    point!(member.env(), "checkpoint.pruned");
     Ok(Some(start))
 }
 
@@ -101,11 +101,11 @@ pub async fn write(member: &Member, state: &State) -> Result<Option<LogStart>, C
 /// rename in it is the moment at which the level changes.
 pub(crate) async fn migrate(member: &Member, newest: &mut Index, state: &State) -> Result<(), CheckpointError> {
     let level = state.cluster().level();
-    point(member.env(), "storage.migrate.before_checkpoint").await;
+    point!(member.env(), "storage.migrate.before_checkpoint");
     let (sealed, start) = seal(member, newest, state, level).await?;
-    point(member.env(), "storage.migrate.before_commit").await;
+    point!(member.env(), "storage.migrate.before_commit");
     sealed.publish().await?;
-    point(member.env(), "storage.migrate.after_commit").await;
+    point!(member.env(), "storage.migrate.after_commit");
     published(member, newest, start, level).await
 }
 
@@ -249,7 +249,7 @@ async fn take(member: Arc<Member>, log: mpsc::WeakSender<LogWork>, mut state: St
             member.env().observer.observe(Event::Checkpoint { index, storage: member.storage().level() });
             tracing::info!(index = index.0, "saved snapshot");
             let keep_from = Index(index.0.saturating_sub(member.config().snapshot_catchup_entries)).next();
-            point(member.env(), "checkpoint.before_release").await;
+            point!(member.env(), "checkpoint.before_release");
             if let Some(log) = log.upgrade() {
                 let _ = log.send(LogWork::Release { start, keep_from, unused }).await;
             }

@@ -119,7 +119,7 @@ impl Round<'_> {
         if victims.is_empty() {
             return Ok(Found::Vain);
         }
-        point(self.member.env(), "collect.before_moves").await;
+        point!(self.member.env(), "collect.before_moves");
         let (mut batch, mut batch_bytes, mut moved, mut bytes) = (Vec::new(), 0, 0, 0);
         for (count, (row, from)) in values_of(&store).enumerate() {
             if victims.contains(&from.segment) {
@@ -186,7 +186,7 @@ impl Round<'_> {
         let (reply, answer) = oneshot::channel();
         self.log.send(LogWork::Carry { values, reply }).await.map_err(|_| "this member stops")?;
         let (places, pin) = answer.await.map_err(|_| "this member stops")?;
-        point(self.member.env(), "collect.carried").await;
+        point!(self.member.env(), "collect.carried");
         let moved = self.member.change(|state| {
             let mut moved = 0;
             for (Move { row, from }, place) in moves.iter().zip(&places) {
@@ -200,7 +200,7 @@ impl Round<'_> {
             }
             moved
         });
-        point(self.member.env(), "collect.moved").await;
+        point!(self.member.env(), "collect.moved");
         drop(pin);
         Ok(moved)
     }

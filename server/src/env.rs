@@ -167,19 +167,21 @@ pub trait Observer: Send + Sync {
 }
 
 /// A named place in the code ([`crate::points::POINTS`]) at which a scenario may stop this task, and perhaps the whole
-/// member. Compiled to nothing without the feature `mutants`.
+/// member: `point!(env, "NAME");`. Without the feature `mutants` it expands to nothing, and not even the name is left.
+macro_rules! point {
+    ($env:expr, $name:literal) => {
+        #[cfg(feature = "mutants")]
+        $crate::env::stand_at($env, $name).await;
+    };
+}
+pub(crate) use point;
+
+/// Waits for as long as a scenario wants this task to stand here; see `point`.
 #[cfg(feature = "mutants")]
-pub async fn point(env: &Env, name: &'static str) {
+pub async fn stand_at(env: &Env, name: &'static str) {
     if let Some(pause) = env.observer.point(name) {
         pause.await;
     }
-}
-
-/// Nothing: this build has no points.
-#[cfg(not(feature = "mutants"))]
-#[inline]
-pub fn point(_: &Env, _: &'static str) -> std::future::Ready<()> {
-    std::future::ready(())
 }
 
 /// What an observer is told.

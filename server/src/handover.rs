@@ -66,7 +66,7 @@ impl Member {
         let reign = self.reign();
         let mut standing = self.follow_standing();
         let (began, chosen) = oneshot::channel();
-        point(self.env(), "transfer.before").await;
+        point!(self.env(), "transfer.before");
         self.hand_in(Input::Transfer { to, began })?;
         let Ok(Some(to)) = chosen.await else {
             return Err(if self.reign().is_some() {
@@ -75,7 +75,7 @@ impl Member {
                 RequestError::NotLeader
             });
         };
-        point(self.env(), "transfer.begun").await;
+        point!(self.env(), "transfer.begun");
         tracing::info!(%to, "leadership transfer starting");
         let given_up = async {
             // When it ends without a new standing, this member leads on.

@@ -63,7 +63,7 @@ impl Member {
         let Some(term) = self.reign() else { return Err(RequestError::NotLeader) };
         // Shared by everybody who waits for one: many renewals cost one round.
         self.read_barrier().await?;
-        point(self.env(), "lease.renewal_confirmed").await;
+        point!(self.env(), "lease.renewal_confirmed");
         let id = LeaseId(lease);
         let give_up = self.now() + self.request_timeout();
         let mut applied = self.applied();
@@ -106,7 +106,7 @@ impl Member {
     /// Makes the log forget what a lease had left.
     async fn take_back_checkpoint(&self, id: LeaseId, granted_at: u64, term: u64) -> Result<(), RequestError> {
         let whole = LeaseCheckpoint { id, remaining_seconds: 0, granted_at: Some(granted_at) };
-        point(self.env(), "lease.before_take_back").await;
+        point!(self.env(), "lease.before_take_back");
         self.propose_in(expiry::request(&[whole]), Some(term)).await?;
         // Entries of one proposer keep their order: every earlier checkpoint of this reign is applied, or lost.
         self.leases().uncheckpointed(term, whole);

@@ -378,7 +378,7 @@ impl Member {
         }
         let awaited = self.await_answer(id);
         let standing = self.standing();
-        point(&self.env, "propose.before").await;
+        point!(&self.env, "propose.before");
         self.hand_in(Input::Propose { data: data.into(), only_in_term, id })?;
         let outcome = tokio::select! {
             biased;
@@ -389,7 +389,7 @@ impl Member {
                 Err(if lost { RequestError::TimeoutLeaderFail } else { RequestError::Timeout })
             }
         };
-        point(&self.env, "propose.answered").await;
+        point!(&self.env, "propose.answered");
         if outcome.is_err() {
             self.metrics.proposal_failed();
         }
@@ -431,14 +431,14 @@ impl Member {
             return self.propose(pb::InternalRaftRequest::default()).await.map(|_| ());
         }
         let (reply, index) = oneshot::channel();
-        point(&self.env, "read.before_index").await;
+        point!(&self.env, "read.before_index");
         self.hand_in(Input::Read { reply })?;
         let index = tokio::select! {
             biased;
             index = index => index.unwrap_or(Err(RequestError::Stopped))?,
             () = self.stopping() => return Err(RequestError::Stopped),
         };
-        point(&self.env, "read.confirmed").await;
+        point!(&self.env, "read.confirmed");
         self.wait_applied(index, self.now() + self.request_timeout()).await
     }
 

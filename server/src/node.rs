@@ -397,7 +397,7 @@ impl Node {
                 self.roster.refresh(&self.raft, &self.member, true);
             }
             self.member.send_all(messages);
-            point(self.member.env(), "node.sent").await;
+            point!(self.member.env(), "node.sent");
             if let Some(write) = write {
                 if let Some(meta) = &write.snapshot {
                     self.handed = meta.index;
@@ -432,13 +432,13 @@ impl Node {
                 if self.log.send(LogWork::Write { write, staged }).await.is_err() {
                     return false;
                 }
-                point(self.member.env(), "node.handed_to_log").await;
+                point!(self.member.env(), "node.handed_to_log");
                 if self.member.config().mutants.on(Mutant::SyncInDriver) {
                     self.wait_for_disk(seq).await;
                 }
             }
             if !committed.is_empty() {
-                point(self.member.env(), "node.committed").await;
+                point!(self.member.env(), "node.committed");
                 self.hand_to_apply(committed);
             }
             for state in reads {

@@ -2,8 +2,8 @@
 //!
 //! A point stands where being interrupted is worth a story: just before or after something becomes durable, or between
 //! looking and acting. The task that comes to one waits there until the scenario has done what it wants (cut a link,
-//! taken the power), and goes on if it still exists. A call is one line, `env::point(env, "NAME").await`, and is nothing
-//! at all in a server release.
+//! taken the power), and goes on if it still exists. A call is one line, `point!(env, "NAME");`, and is nothing at all in a
+//! server release.
 
 /// A point: its name, and where it is.
 pub type Point = (&'static str, &'static str);

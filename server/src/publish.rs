@@ -29,7 +29,7 @@ pub async fn attributes(member: &Arc<Member>) {
             }),
             ..Default::default()
         };
-        point(member.env(), "publish.before_propose").await;
+        point!(member.env(), "publish.before_propose");
         if member.propose(request).await.is_ok() {
             return;
         }

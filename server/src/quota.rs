@@ -76,7 +76,7 @@ async fn raise(member: Arc<Member>) {
     };
     tracing::warn!("the space quota is used up: compact and delete, then disarm the alarm, or raise the quota");
     let request = pb::InternalRaftRequest { alarm: Some(alarm), ..Default::default() };
-    point(member.env(), "alarm.before_raise").await;
+    point!(member.env(), "alarm.before_raise");
     if let Err(error) = member.propose(request).await {
         tracing::warn!(%error, "the space alarm could not be raised; the next refused request tries again");
     }

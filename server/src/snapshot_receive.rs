@@ -163,7 +163,7 @@ impl Task {
                 term = term.max(more.term);
                 self.arrived(more);
             }
-            point(self.member.env(), "snapshot.piece_arrived").await;
+            point!(self.member.env(), "snapshot.piece_arrived");
             let error = self.take_in(&meta, term).await.err().unwrap_or_default();
             let failed = !error.is_empty();
             let ack = pb::SnapshotAck {
@@ -225,7 +225,7 @@ impl Task {
         }
         let pins = std::mem::take(&mut self.pins);
         let staged = Staged { from: self.from, term: Term(term), meta, state, pins };
-        point(self.member.env(), "snapshot.staged").await;
+        point!(self.member.env(), "snapshot.staged");
         let sent = self.member.inputs().send(Input::SnapshotArrived(Box::new(staged))).await;
         self.done = sent.is_ok();
         sent.map_err(|_| "this member stops".into())
@@ -237,7 +237,7 @@ impl Task {
             return Ok(());
         }
         let (reply, answer) = oneshot::channel();
-        point(self.member.env(), "snapshot.before_carry").await;
+        point!(self.member.env(), "snapshot.before_carry");
         let work = LogWork::Carry { values: self.rebuild.values().to_vec(), reply };
         self.log.send(work).await.map_err(|_| "this member stops")?;
         let (places, pin) = answer.await.map_err(|_| "this member stops")?;

@@ -128,7 +128,7 @@ struct Sender {
 impl Sender {
     async fn run(mut self, state: State, hold: Hold) {
         let (member, to, index) = (Arc::clone(&self.member), self.to, self.meta.index);
-        point(member.env(), "snapshot.before_send").await;
+        point!(member.env(), "snapshot.before_send");
         let hold = (!member.config().mutants.on(Mutant::SnapshotNoHold)).then_some(hold);
         let outcome = self.send(&state).await;
         if !member.transfers().end(to, self.transfer) {
@@ -142,7 +142,7 @@ impl Sender {
             }
             Err(reason) => tracing::warn!(to = %to, %reason, "a snapshot could not be sent"),
         }
-        point(member.env(), "snapshot.ended").await;
+        point!(member.env(), "snapshot.ended");
         let _ = member.inputs().send(Input::SnapshotDone { peer: to }).await;
     }
 
@@ -202,7 +202,7 @@ impl Sender {
             }
             self.wait(Some(turn)).await?;
         }
-        point(self.member.env(), "snapshot.before_piece").await;
+        point!(self.member.env(), "snapshot.before_piece");
         let chunk = pb::SnapshotChunk {
             transfer: self.transfer,
             term: term.0,

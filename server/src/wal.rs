@@ -106,9 +106,9 @@ impl LogTask {
                 LogWork::Write { write, staged: Some(staged) } => self.install(write, staged).await,
                 LogWork::Carry { values, reply } => self.carry(values, reply).await.map_err(failed),
                 LogWork::Release { start, keep_from, unused } => {
-                    point(self.member.env(), "wal.before_release").await;
+                    point!(self.member.env(), "wal.before_release");
                     let released = self.wal.release(Release { keep_from, start, unused: &unused }).await;
-                    point(self.member.env(), "wal.released").await;
+                    point!(self.member.env(), "wal.released");
                     released.map(|_| ()).map_err(failed)
                 }
             };
@@ -124,7 +124,7 @@ impl LogTask {
         let entries: Vec<Entry> = writes.iter().flat_map(|w| w.entries.iter().cloned()).collect();
         if hard_state.is_some() || snapshot.is_some() || !entries.is_empty() {
             let env = self.member.env();
-            point(env, "wal.before_write").await;
+            point!(env, "wal.before_write");
             let began = env.clock.monotonic();
             let batch = Batch { hard_state, snapshot, entries: &entries, carries: &[] };
             let early = self.member.config().mutants.on(Mutant::SingleNodeAck);
@@ -144,13 +144,13 @@ impl LogTask {
                     snapshot,
                 });
             }
-            point(env, "wal.synced").await;
+            point!(env, "wal.synced");
             if !early {
                 self.member.places().put(entries.iter().map(|e| e.index), &committed.places);
             }
         }
         self.finished(writes);
-        point(self.member.env(), "wal.told").await;
+        point!(self.member.env(), "wal.told");
         Ok(())
     }
 
@@ -170,28 +170,28 @@ impl LogTask {
         if write.hard_state.is_some() {
             let batch = Batch { hard_state: write.hard_state, ..Batch::default() };
             self.wal.commit(batch).await.map_err(failed)?;
-            point(self.member.env(), "snapshot.term_written").await;
+            point!(self.member.env(), "snapshot.term_written");
         }
         let swapped = self.member.config().mutants.on(Mutant::SnapWalOrder);
         if swapped {
             let batch = Batch { snapshot: Some(marker), ..Batch::default() };
             self.wal.commit(batch).await.map_err(failed)?;
         }
-        point(self.member.env(), "snapshot.before_install").await;
+        point!(self.member.env(), "snapshot.before_install");
         let written = checkpoint::write(&self.member, &staged.state).await;
         written.map_err(|error| format!("a received snapshot could not be stored: {error}"))?;
-        point(self.member.env(), "snapshot.installed").await;
+        point!(self.member.env(), "snapshot.installed");
         if self.apply.send(ApplyWork::Install(staged)).await.is_err() {
             return Err("a received snapshot could not be applied".into());
         }
-        point(self.member.env(), "snapshot.handed_over").await;
+        point!(self.member.env(), "snapshot.handed_over");
         self.commit(vec![write], (!swapped).then_some(marker)).await.map_err(failed)
     }
 
     async fn carry(&mut self, values: Vec<Bytes>, reply: oneshot::Sender<(Vec<Place>, Pin)>) -> Result<(), WalError> {
-        point(self.member.env(), "wal.before_carry").await;
+        point!(self.member.env(), "wal.before_carry");
         let committed = self.wal.commit(Batch { carries: &values, ..Batch::default() }).await?;
-        point(self.member.env(), "wal.carried").await;
+        point!(self.member.env(), "wal.carried");
         // Here, for the next work may free segments that nobody uses.
         let pin = self.member.values().pin(&committed.carry_places);
         let _ = reply.send((committed.carry_places, pin));

@@ -123,3 +123,20 @@ fn scenarios_hold_with_real_servers() {
     let wrong: Vec<String> = again.iter().zip(&told).flat_map(|(story, pair)| wrong(story, pair)).collect();
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
+
+/// The texts in a program, as far as they are texts.
+fn texts(program: &Path) -> String {
+    String::from_utf8_lossy(&std::fs::read(program).expect("it was built")).into_owned()
+}
+
+#[test]
+fn the_points_of_the_code_are_compiled_to_nothing_in_the_server() {
+    let (server, simulator) = (texts(&server()), texts(Path::new(env!("CARGO_BIN_EXE_sim"))));
+    for (name, _) in evenkeel::points::POINTS {
+        assert!(simulator.contains(name), "{name} would not be found in a program that has it");
+        assert!(
+            !server.contains(name),
+            "the server stands at {name}: the feature `mutants` is on, or `point!` is not nothing"
+        );
+    }
+}

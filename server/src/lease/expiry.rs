@@ -63,7 +63,7 @@ async fn revoke_due(member: &Member) {
     if !believes && (member.read_barrier().await.is_err() || member.reign() != Some(term)) {
         return;
     }
-    point(member.env(), "lease.before_revoke").await;
+    point!(member.env(), "lease.before_revoke");
     for chunk in due.chunks(at_once) {
         let known = chunk.iter().filter(|due| believes || member.leases().is_known(**due));
         let only_in_term = (!believes).then_some(term);
@@ -75,7 +75,7 @@ async fn revoke_due(member: &Member) {
             () = member.reign_ended(term), if !believes => return,
             () = member.stopping() => return,
         };
-        point(member.env(), "lease.revoked").await;
+        point!(member.env(), "lease.revoked");
         for error in outcomes.into_iter().filter_map(Result::err) {
             tracing::warn!(%error, "a due lease could not be revoked; it is tried again");
         }
@@ -103,7 +103,7 @@ async fn checkpoint_long(member: &Member) {
     let Some((term, taken)) = member.leases().take_checkpoints(member.lease_now(), CHECKPOINTED_PER_SCAN) else {
         return;
     };
-    point(member.env(), "lease.before_checkpoint").await;
+    point!(member.env(), "lease.before_checkpoint");
     let outcome = tokio::select! {
         biased;
         outcome = member.propose_in(request(&taken), Some(term)) => outcome.map(|_| ()),
@@ -111,7 +111,7 @@ async fn checkpoint_long(member: &Member) {
         () = member.stopping() => return,
     };
     // Whatever the outcome: it may be in the log, before everything this member proposes from now on.
-    point(member.env(), "lease.checkpointed").await;
+    point!(member.env(), "lease.checkpointed");
     member.leases().checkpointed(term, &taken);
     if let Err(error) = outcome {
         tracing::warn!(%error, "the remaining time of leases could not be checkpointed; it is tried again");

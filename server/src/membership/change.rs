@@ -247,12 +247,12 @@ impl Member {
                 reply,
             };
             let is_joint = proposal.changes.len() > 1 && matches!(told, Change::Promote(_));
-            point(self.env(), "membership.before_propose").await;
+            point!(self.env(), "membership.before_propose");
             self.hand_in(Input::Change(proposal))?;
             match index.await.map_err(|_| RequestError::Stopped)? {
                 Ok(index) => {
                     if is_joint {
-                        point(self.env(), "membership.joint.appended").await;
+                        point!(self.env(), "membership.joint.appended");
                     }
                     break index;
                 }
@@ -266,7 +266,7 @@ impl Member {
             }
             self.pause().await?;
         };
-        point(self.env(), "membership.appended").await;
+        point!(self.env(), "membership.appended");
         tracing::info!(index = index.0, change = ?told, "proposed a change of membership");
         let left = deadline.saturating_sub(self.now());
         tokio::select! {
@@ -277,7 +277,7 @@ impl Member {
                 return Err(if self.reign() == Some(term) { RequestError::Timeout } else { RequestError::TimeoutLeaderFail });
             }
         };
-        point(self.env(), "membership.applied").await;
+        point!(self.env(), "membership.applied");
         self.made(Some(index), deadline).await
     }
 

@@ -137,9 +137,9 @@ pub async fn existing(config: &Config, env: &Env) -> Result<(Ids, Cluster), Serv
         let (mut refusal, mut witnesses, mut found) = (None, Witnesses::default(), None);
         let mut behind = Vec::new();
         for url in others(config) {
-            point(env, "membership.before_ask").await;
+            point!(env, "membership.before_ask");
             let answer = query::ask(&*env.network, url, &question).await;
-            point(env, "membership.told").await;
+            point!(env, "membership.told");
             let answer = match answer {
                 Ok(answer) => answer,
                 Err(error) => {

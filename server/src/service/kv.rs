@@ -150,7 +150,7 @@ impl KvService {
         request: pb::CompactionRequest,
     ) -> Result<pb::CompactionResponse, Status> {
         let request = pb::InternalRaftRequest { compaction: Some(request), ..Default::default() };
-        point(self.member.env(), "compaction.before_propose").await;
+        point!(self.member.env(), "compaction.before_propose");
         let (_, header, _) = self.write(request).await?;
         Ok(pb::CompactionResponse { header: Some(header) })
     }

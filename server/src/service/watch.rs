@@ -106,11 +106,11 @@ impl<R: Requests> Source for WatchSource<R> {
                 self.take(request)?;
                 continue;
             }
-            point(self.stream.member.env(), "watch.before_delivery").await;
+            point!(self.stream.member.env(), "watch.before_delivery");
             match self.stream.deliver()? {
                 Delivered::Something => continue,
                 Delivered::Pause => {
-                    point(self.stream.member.env(), "watch.catching_up").await;
+                    point!(self.stream.member.env(), "watch.catching_up");
                     tokio::task::yield_now().await;
                     continue;
                 }

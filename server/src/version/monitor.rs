@@ -75,7 +75,7 @@ async fn agree(member: Arc<Member>, term: u64) {
                 cluster_version_set: Some(membershippb::ClusterVersionSetRequest { ver }),
                 ..Default::default()
             };
-            point(member.env(), "version.before_propose").await;
+            point!(member.env(), "version.before_propose");
             if let Err(error) = member.propose_in(request, Some(term)).await {
                 tracing::warn!(%error, cluster_version = %version, "failed to update cluster version");
             }
