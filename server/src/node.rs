@@ -561,7 +561,12 @@ impl Node {
 
     /// Entries up to `index` were applied.
     fn applied(&mut self, index: Index) {
-        self.raft.step(RaftInput::Applied { index });
+        if index <= self.raft.applied() {
+            return; // This loop turns for many reasons.
+        }
+        if self.raft.applied() < index {
+            self.raft.step(RaftInput::Applied { index }); // The loop turns for many other reasons.
+        }
         let Some(term) = self.raft.term_at(index).filter(|term| self.applied_term < *term) else { return };
         self.applied_term = term;
         self.propose_again(term);

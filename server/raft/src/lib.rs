@@ -174,25 +174,28 @@ impl Raft {
         let write = self.hand_overs.take(self.config.id, self.hard_state, &self.log, &mut messages);
         let committed = self.deliver();
         let standing = self.standing();
+        let stands_anew = mem::replace(&mut self.told, standing) != standing;
         let reconfigured = self.configurations.take_news();
-        let ready = Ready {
-            standing: (mem::replace(&mut self.told, standing) != standing).then_some(standing),
+        let owes = stands_anew
+            || reconfigured
+            || !messages.is_empty()
+            || write.is_some()
+            || !committed.is_empty()
+            || !self.read_states.is_empty()
+            || !self.snapshots_wanted.is_empty();
+        if !owes {
+            return None;
+        }
+        self.check();
+        Some(Ready {
+            standing: stands_anew.then_some(standing),
             configuration: reconfigured.then(|| self.configuration().clone()),
             messages,
             write,
             committed,
             reads: mem::take(&mut self.read_states),
             snapshots_wanted: mem::take(&mut self.snapshots_wanted),
-        };
-        self.check();
-        let owes = ready.standing.is_some()
-            || ready.configuration.is_some()
-            || !ready.messages.is_empty()
-            || ready.write.is_some()
-            || !ready.committed.is_empty()
-            || !ready.reads.is_empty()
-            || !ready.snapshots_wanted.is_empty();
-        owes.then_some(ready)
+        })
     }
 
     /// The next committed entries, none before it is durable here: what is applied must survive a crash of this member.
