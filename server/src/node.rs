@@ -561,9 +561,6 @@ impl Node {
 
     /// Entries up to `index` were applied.
     fn applied(&mut self, index: Index) {
-        if index <= self.raft.applied() {
-            return; // This loop turns for many reasons.
-        }
         if self.raft.applied() < index {
             self.raft.step(RaftInput::Applied { index }); // The loop turns for many other reasons.
         }
