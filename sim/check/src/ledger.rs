@@ -16,12 +16,12 @@
 //! After a start the member must find all that was durable. Reads count too: what is not yet durable must not be
 //! shown.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
 use crate::configurations::{Configuration, Configurations};
 use crate::ids::*;
 use crate::observation::{Applied, Booted, Promise, Stored};
-use crate::tail::Tail;
+use crate::tail::{POSITIONS_KEPT, Tail};
 use crate::violation::{Related, Verdict, Violation};
 
 /// The oracle's name.
@@ -78,8 +78,10 @@ impl Book {
 pub struct Ledger {
     configurations: Configurations,
     books: BTreeMap<MemberId, Book>,
-    /// The entry that made each revision, from revision 2 on.
-    makers: Vec<Option<(Index, Term)>>,
+    /// The entry that made each revision, from revision `2 + shown` on.
+    makers: VecDeque<Option<(Index, Term)>>,
+    /// So many revisions are older than what was found safe.
+    shown: usize,
     /// A majority has been seen to hold the log up to here.
     safe: Index,
     /// Some member has taken its log for committed up to here.
@@ -94,7 +96,8 @@ impl Ledger {
     /// For so many voting members at first.
     pub fn new(voters: usize) -> Self {
         let configurations = Configurations::new(Configuration::founded(voters));
-        Ledger { configurations, books: BTreeMap::new(), makers: Vec::new(), safe: Index(0), committed: Index(0) }
+        let (safe, committed) = (Index(0), Index(0));
+        Ledger { configurations, books: BTreeMap::new(), makers: VecDeque::new(), shown: 0, safe, committed }
     }
 
     fn book(&mut self, member: MemberId) -> &mut Book {
@@ -147,6 +150,7 @@ impl Ledger {
         }
         book.agreed = book.agreed.min(index.0 - 1);
         book.agree();
+        book.placed.forget();
     }
 
     /// A snapshot replaced the member's log, in memory.
@@ -176,6 +180,9 @@ impl Ledger {
             Stored::Entry { index, term } => {
                 let lowest = book.lowest.entry(index.0).or_insert(term);
                 *lowest = term.min(*lowest);
+                if POSITIONS_KEPT < book.lowest.len() {
+                    book.lowest.pop_first();
+                }
                 if book.durable.get(index.0) == Some(term) {
                     return Ok(()); // written again
                 }
@@ -185,6 +192,7 @@ impl Ledger {
                 }
                 book.agreed = book.agreed.min(index.0.saturating_sub(1)).max(book.durable.base());
                 book.agree();
+                book.durable.forget();
             }
             Stored::Snapshot { index, term } => {
                 if book.durable.last() < index.0 || book.durable.get(index.0).is_some_and(|known| known != term) {
@@ -200,8 +208,7 @@ impl Ledger {
     /// The member applied an entry: which one made a revision?
     pub fn applied(&mut self, applied: &Applied) {
         self.configurations.applied(applied.index, applied.term);
-        let place = (applied.revision.0 - 2).max(-1);
-        let Ok(place) = usize::try_from(place) else { return };
+        let Some(place) = self.place(applied.revision) else { return };
         if self.makers.len() <= place {
             self.makers.resize(place + 1, None);
             self.makers[place] = Some((applied.index, applied.term));
@@ -235,13 +242,16 @@ impl Ledger {
     }
 
     fn answer(&mut self, at: Moment, member: MemberId, revision: Revision) -> Verdict {
-        let Ok(place) = usize::try_from(revision.0 - 2) else { return Ok(()) };
+        let Some(place) = self.place(revision) else { return Ok(()) };
         let Some(Some((index, term))) = self.makers.get(place).copied() else { return Ok(()) };
         if index <= self.safe {
             return Ok(());
         }
         if self.is_held(index, term) {
             self.safe = index;
+            // Older revisions were made by older entries: they are safe as well, and nobody asks again.
+            self.makers.drain(..place);
+            self.shown += place;
             return Ok(());
         }
         let voters = &self.configurations.settled().voters;
@@ -251,6 +261,11 @@ impl Ledger {
             voters.len()
         );
         Err(fail(at, member, message).with([Related::Revision(revision), Related::Index(index)]))
+    }
+
+    /// Where the maker of a revision stands, unless it is known to be safe.
+    fn place(&self, revision: Revision) -> Option<usize> {
+        usize::try_from(revision.0 - 2).ok()?.checked_sub(self.shown)
     }
 
     fn holds(&self, member: MemberId, index: Index, term: Term) -> bool {

@@ -7,12 +7,12 @@
 //! takes part only when an entry of its term and the configuration before are committed. Everything is checked at the
 //! report that breaks it, though nobody may ever lose anything by it.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use crate::configurations::{Configuration, Configurations};
 use crate::ids::*;
 use crate::observation::{Booted, Promise};
-use crate::tail::Tail;
+use crate::tail::{POSITIONS_KEPT, Tail};
 use crate::violation::{Related, Verdict, Violation};
 
 /// The oracle's name.
@@ -50,9 +50,13 @@ pub struct Raft {
     members: BTreeMap<MemberId, Life>,
     leaders: BTreeMap<Term, MemberId>,
     votes: BTreeMap<(MemberId, Term), MemberId>,
-    /// Per position (from 1) the entries ever seen there: term, payload, predecessor's term if known.
-    entries: Vec<Vec<(Term, u64, Option<Term>)>>,
+    /// Per position the entries ever seen there: term, payload, predecessor's term if known. The newest
+    /// [`POSITIONS_KEPT`] of them, after `entries_base`.
+    entries: VecDeque<Vec<(Term, u64, Option<Term>)>>,
+    entries_base: u64,
     committed: Tail<Slot>,
+    /// What was committed up to here is forgotten.
+    settled: u64,
     /// Where entries with configurations were ever seen.
     configured: BTreeSet<(Index, Term)>,
 }
@@ -69,8 +73,10 @@ impl Raft {
             members: BTreeMap::new(),
             leaders: BTreeMap::new(),
             votes: BTreeMap::new(),
-            entries: Vec::new(),
+            entries: VecDeque::new(),
+            entries_base: 0,
             committed: Tail::default(),
+            settled: 0,
             configured: BTreeSet::new(),
         }
     }
@@ -216,10 +222,19 @@ impl Raft {
             let message = format!("appends {index} behind a log that ends at {}", life.log.last());
             return Err(fail(at, member, message).with(related));
         }
-        let place = index.0 as usize - 1;
+        if let Some((term, _)) = life.log.forget() {
+            life.base_term = term;
+        }
+        let Some(place) = (index.0 - 1).checked_sub(self.entries_base).map(|place| place as usize) else {
+            return Ok(());
+        };
         if self.entries.len() <= place {
             self.entries.resize_with(place + 1, Vec::new);
         }
+        let forgotten = self.entries.len().saturating_sub(POSITIONS_KEPT);
+        self.entries.drain(..forgotten);
+        self.entries_base += forgotten as u64;
+        let place = place - forgotten;
         let Some(known) = self.entries[place].iter_mut().find(|(other, ..)| *other == term) else {
             self.entries[place].push((term, payload, before));
             return Ok(());
@@ -288,7 +303,7 @@ impl Raft {
             let message = format!("leads {leads} and commits {index} of {term} by counting its copies");
             return Err(fail(at, member, message).with(related));
         }
-        for position in life.commit.0 + 1..=index.0 {
+        for position in life.commit.0.max(self.settled) + 1..=index.0 {
             let Some(entry) = life.log.get(position) else { continue };
             match self.committed.get(position) {
                 Some(known) if known != entry => {
@@ -306,6 +321,9 @@ impl Raft {
             }
         }
         life.commit = index;
+        while self.committed.forget().is_some() {
+            self.settled = self.committed.base();
+        }
         Ok(())
     }
 

@@ -1,15 +1,21 @@
 //! A log whose head may be gone: positions 1, 2, 3 …, of which a prefix is known only to exist.
 
+use std::collections::VecDeque;
+
+/// So many of the newest positions of a log are remembered: a run that goes on for ever needs no more memory for it. What
+/// a member says about older ones is believed.
+pub(crate) const POSITIONS_KEPT: usize = 1 << 16;
+
 /// Items by position, those up to `base` forgotten.
 #[derive(Clone, Debug)]
 pub(crate) struct Tail<T> {
     base: u64,
-    items: Vec<T>,
+    items: VecDeque<T>,
 }
 
 impl<T> Default for Tail<T> {
     fn default() -> Self {
-        Tail { base: 0, items: Vec::new() }
+        Tail { base: 0, items: VecDeque::new() }
     }
 }
 
@@ -36,7 +42,7 @@ impl<T: Copy> Tail<T> {
             return false;
         }
         self.truncate(position - 1);
-        self.items.push(item);
+        self.items.push_back(item);
         true
     }
 
@@ -49,5 +55,34 @@ impl<T: Copy> Tail<T> {
     pub fn restart(&mut self, base: u64) {
         self.base = base;
         self.items.clear();
+    }
+
+    /// Forgets the oldest item when there are more than [`POSITIONS_KEPT`]: what it was.
+    pub fn forget(&mut self) -> Option<T> {
+        if self.items.len() <= POSITIONS_KEPT {
+            return None;
+        }
+        self.base += 1;
+        self.items.pop_front()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_log_that_goes_on_for_ever_remembers_its_end() {
+        let mut tail = Tail::default();
+        for position in 1..=3 * POSITIONS_KEPT as u64 {
+            assert!(tail.put(position, position));
+            assert!(tail.forget().is_none_or(|gone| gone + POSITIONS_KEPT as u64 == position));
+        }
+        let last = 3 * POSITIONS_KEPT as u64;
+        assert_eq!((tail.last(), tail.base()), (last, 2 * POSITIONS_KEPT as u64));
+        assert_eq!((tail.get(last), tail.get(tail.base())), (Some(last), None));
+        assert!(!tail.put(tail.base(), 0), "what is forgotten cannot be replaced");
+        tail.truncate(last - 1);
+        assert_eq!((tail.last(), tail.get(last)), (last - 1, None));
     }
 }

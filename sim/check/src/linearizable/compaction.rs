@@ -24,6 +24,8 @@ impl Compactions {
 
     pub fn returned(&mut self, revision: Revision) {
         self.returned = self.returned.max(revision);
+        // Lower ones say nothing any more.
+        self.called = self.called.split_off(&self.returned);
     }
 
     /// This one certainly did not happen.

@@ -39,6 +39,13 @@ impl Unattributed {
         self.matched.retain(|_, matched| *matched != revision);
     }
 
+    /// Revisions up to this one are forgotten: what was found for them stands.
+    pub fn forget(&mut self, oldest: Revision) {
+        self.waiting = self.waiting.split_off(&oldest.next());
+        self.candidates = self.candidates.split_off(&oldest.next());
+        self.matched.retain(|_, matched| oldest < *matched);
+    }
+
     /// Finds an operation for `revision`, moving earlier choices if that helps.
     fn augment(&mut self, revision: Revision, visited: &mut BTreeSet<OpId>) -> bool {
         for id in self.candidates.get(&revision).cloned().unwrap_or_default() {

@@ -17,16 +17,19 @@
 //! Reads marked serializable are checked as reads of *some* earlier state: the content must be that of their
 //! revision, which must exist. Real time binds them only in that later operations must not see less.
 //!
+//! What is compacted and far behind is forgotten (`forget.rs`).
+//!
 //! Not covered: compaction's, keep-alive's, time-to-live's and the lease list's header revisions are not taken atomically with the
 //! operation, so these answers only show that the revision exists.
 
 mod compaction;
+mod forget;
 mod gaps;
 mod order;
 mod replay;
 mod search;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use bytes::Bytes;
 
@@ -95,10 +98,12 @@ pub struct Linearizable {
     refused: BTreeSet<OpId>,
     /// Who puts this value.
     writers: BTreeMap<Bytes, OpId>,
+    /// Values of operations that have ended, and the newest revision then.
+    spoken_for: VecDeque<(Revision, Bytes)>,
     /// What is known about revisions above the model's head.
     slots: BTreeMap<Revision, Slot>,
-    /// Who made the revisions the model has; `past[n]` is revision `n + 2`.
-    past: Vec<Past>,
+    /// Who made the revisions the model has, beginning after its oldest state.
+    past: VecDeque<Past>,
     /// Operations found to own a revision before they answered, if they ever do.
     spent: BTreeMap<OpId, Revision>,
     /// Answers that wait for the model to reach their revision.
@@ -126,8 +131,9 @@ impl Linearizable {
             unknown: BTreeMap::new(),
             refused: BTreeSet::new(),
             writers: BTreeMap::new(),
+            spoken_for: VecDeque::new(),
             slots: BTreeMap::new(),
-            past: Vec::new(),
+            past: VecDeque::new(),
             spent: BTreeMap::new(),
             parked: BTreeMap::new(),
             unattributed: gaps::Unattributed::default(),
@@ -196,6 +202,10 @@ impl Linearizable {
         let Some(op) = self.open.remove(&id) else {
             return Err(fail(at, format!("testbed: {id} returned without having been called")));
         };
+        if !matches!(outcome, Outcome::Unknown(_)) {
+            let newest = self.sightings.newest();
+            op.request.visit_puts(&mut |put| self.spoken_for.push_back((newest, put.value.clone())));
+        }
         match outcome {
             Outcome::Unknown(_) => {
                 if op.request.may_write() {
@@ -225,7 +235,7 @@ impl Linearizable {
         self.applied = self.applied.max(revision);
         let writes = applied.writes.as_deref().unwrap_or_default();
         if revision <= self.model.head() {
-            if !writes.is_empty() && writes != self.model.writes(revision) {
+            if !writes.is_empty() && self.model.oldest() < revision && writes != self.model.writes(revision) {
                 let known = self.model.writes(revision);
                 let message =
                     format!("{revision} changed {} on one member and {} on another", show(&writes), show(&known));

@@ -81,13 +81,15 @@ impl Linearizable {
                 break;
             }
         }
-        self.attribute(at, false)
+        self.attribute(at, false)?;
+        self.forget();
+        Ok(())
     }
 
     /// Makes a revision part of the past.
     pub(super) fn settle(&mut self, at: Moment, revision: Revision, writes: Vec<Write>, past: Past) -> Verdict {
         self.model.commit(writes);
-        self.past.push(past);
+        self.past.push_back(past);
         self.slots.remove(&revision);
         self.ambiguous = false;
         match past {
@@ -213,7 +215,8 @@ impl Linearizable {
             slot.answered = Some(Box::new(done));
             return Ok(());
         }
-        let past = &mut self.past[(revision.0 - 2) as usize];
+        let Some(place) = self.place(revision) else { return Ok(()) };
+        let past = &mut self.past[place];
         match *past {
             Past::Named(other) | Past::Answered(other) if other != id => {
                 return Err(two_owners(at, revision, id, other));
@@ -240,6 +243,9 @@ impl Linearizable {
 
     /// An operation saw a replayed revision and changed nothing.
     pub(super) fn verify_seen(&mut self, done: &Done) -> Verdict {
+        if done.revision < self.model.oldest() {
+            return Ok(()); // forgotten
+        }
         if let Request::LeaseRevoke { lease } = done.op.request {
             return self.verify_revoke(done, lease);
         }
@@ -248,6 +254,9 @@ impl Linearizable {
 
     /// The same, without side effects.
     pub(super) fn check_seen(&self, done: &Done) -> Verdict {
+        if done.revision < self.model.oldest() {
+            return Ok(()); // forgotten
+        }
         let effect = self.check_body(done, done.revision)?;
         if effect.writes.is_empty() {
             return Ok(());
@@ -259,8 +268,10 @@ impl Linearizable {
     /// A revoke's answer does not say whether keys went: either it made its revision, or there was nothing to delete.
     fn verify_revoke(&mut self, done: &Done, lease: LeaseId) -> Verdict {
         let (revision, id) = (done.revision, done.op.id);
-        if self.made_by_revoke(done, lease) {
-            let past = &mut self.past[(revision.0 - 2) as usize];
+        if self.made_by_revoke(done, lease)
+            && let Some(place) = self.place(revision)
+        {
+            let past = &mut self.past[place];
             if matches!(*past, Past::Somebody | Past::Ended) || *past == Past::Named(id) {
                 let is_certain = *past != Past::Somebody;
                 if !is_certain {

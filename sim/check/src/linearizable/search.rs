@@ -96,7 +96,7 @@ impl Linearizable {
         }
         for (n, step) in path.into_iter().enumerate() {
             let revision = Revision(base.0 + 1 + n as i64);
-            self.past.push(step.past);
+            self.past.push_back(step.past);
             if step.past == Past::Somebody {
                 self.unattributed.push(revision);
             }

@@ -4,12 +4,13 @@
 //! search try an order and drop it. [`Model::evaluate`] computes what an operation answers and writes in the state
 //! *after a given revision*, without changing anything: an answer can therefore be checked long after its slot was
 //! replayed, and nothing has to be held back. Compaction is not modelled; history below a compaction stays readable
-//! here, and the rules about refusing such reads are interval rules (see [`crate::linearizable`]).
+//! here until [`Model::forget`] lets it go, and the rules about refusing such reads are interval rules (see
+//! [`crate::linearizable`]).
 
 mod evaluate;
 mod range;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ops::Bound;
 
 use bytes::Bytes;
@@ -65,8 +66,10 @@ impl Live {
 #[derive(Clone, Debug, Default)]
 pub struct Model {
     keys: BTreeMap<Bytes, Vec<Version>>,
-    /// `journal[n]` holds the writes of revision `n + 2`.
-    journal: Vec<Vec<Write>>,
+    /// `journal[n]` holds the writes of revision `n + 2 + forgotten`.
+    journal: VecDeque<Vec<Write>>,
+    /// So many revisions were forgotten.
+    forgotten: i64,
     /// Keys that were attached to the lease at any time: a superset of those attached now.
     ever_attached: BTreeMap<LeaseId, BTreeSet<Bytes>>,
 }
@@ -74,17 +77,40 @@ pub struct Model {
 impl Model {
     /// The newest replayed revision.
     pub fn head(&self) -> Revision {
-        Revision(self.journal.len() as i64 + 1)
+        Revision(self.forgotten + self.journal.len() as i64 + 1)
     }
 
-    /// What this revision changed, in order.
+    /// The oldest state that can be read: what later revisions changed is known.
+    pub fn oldest(&self) -> Revision {
+        Revision(self.forgotten + 1)
+    }
+
+    /// What this revision, newer than the oldest state, changed, in order.
     pub fn writes(&self, revision: Revision) -> &[Write] {
-        &self.journal[Self::slot(revision)]
+        &self.journal[self.slot(revision)]
     }
 
-    fn slot(revision: Revision) -> usize {
-        assert!(Revision::FIRST < revision, "revision {revision} has no writes");
-        (revision.0 - 2) as usize
+    fn slot(&self, revision: Revision) -> usize {
+        assert!(self.oldest() < revision, "no writes of {revision} are known");
+        (revision.0 - 2 - self.forgotten) as usize
+    }
+
+    /// Lets go of everything that only states before `oldest` need. Looks at every version of the keys concerned: to be
+    /// called for many revisions at a time.
+    pub fn forget(&mut self, oldest: Revision) {
+        let count = (oldest.0 - self.oldest().0).clamp(0, self.journal.len() as i64);
+        self.forgotten += count;
+        let oldest = self.oldest();
+        let gone: BTreeSet<Bytes> = self.journal.drain(..count as usize).flatten().map(|write| write.key).collect();
+        for key in gone {
+            let Some(versions) = self.keys.get_mut(&key) else { continue };
+            let upto = versions.partition_point(|version| version.modified <= oldest);
+            let stays = versions[..upto].last().is_some_and(|version| version.live.is_some());
+            versions.drain(..upto - usize::from(stays));
+            if versions.is_empty() {
+                self.keys.remove(&key);
+            }
+        }
     }
 
     /// Makes these writes the next revision.
@@ -103,12 +129,12 @@ impl Model {
                 None => drop(self.keys.insert(write.key.clone(), vec![version])),
             }
         }
-        self.journal.push(writes);
+        self.journal.push_back(writes);
     }
 
     /// Takes the newest revision back.
     pub fn undo(&mut self) {
-        let writes = self.journal.pop().expect("undo without commit");
+        let writes = self.journal.pop_back().expect("undo without commit");
         for write in writes {
             self.keys.get_mut(&write.key).and_then(Vec::pop).expect("the journal names existing versions");
         }

@@ -23,7 +23,7 @@ impl Watch {
         upto: Revision,
     ) -> impl Iterator<Item = (Revision, &'a Write)> {
         let cover = self.cover(upto);
-        let revisions = (from.0.max(2)..=upto.0).map(Revision);
+        let revisions = (from.max(model.oldest().next()).0..=upto.0).map(Revision);
         revisions
             .flat_map(|revision| model.writes(revision).iter().map(move |write| (revision, write)))
             .filter(move |(_, write)| cover.wants(write))
