@@ -1,4 +1,4 @@
-//! The heap of a simulator process: a run allocates two hundred times per operation, nearly always less than a kilobyte.
+//! The heap of a simulator process: a run allocates two hundred times per operation, nearly always little.
 //!
 //! Small blocks come from lists by size, which belong to their thread: a block is one load and one store away, coming and
 //! going, because who frees a block says how large it was. What is freed goes to whoever asks for that size next; it is
@@ -16,7 +16,7 @@ use mimalloc::MiMalloc;
 /// Sizes differ by this; no small block is aligned to more.
 const STEP_BYTES: usize = 16;
 /// The largest small block has so many steps.
-const STEPS_MAX: usize = 64;
+const STEPS_MAX: usize = 256;
 /// Small blocks are cut from pieces of this size.
 const PIECE_BYTES: usize = 256 << 10;
 
@@ -168,7 +168,7 @@ mod tests {
         };
         for turn in 0..20_000u32 {
             let byte = turn as u8;
-            let size = 1 + draw(if turn % 7 == 0 { 5_000 } else { 200 }) as usize;
+            let size = 1 + draw(if turn % 7 == 0 { 9_000 } else { 200 }) as usize;
             match draw(5) {
                 0 | 1 => {
                     let layout = Layout::from_size_align(size, 1 << draw(7)).unwrap();

@@ -147,10 +147,8 @@ impl Recorder {
         (slot.at, slot.kind) = (at, kind);
         slot.names.clear();
         slot.values.clear();
-        for (name, value) in fields {
-            slot.names.push(name);
-            value.encode(&mut slot.values);
-        }
+        slot.names.extend(fields.iter().map(|(name, _)| *name));
+        fields.iter().for_each(|(_, value)| value.encode(&mut slot.values));
         self.chain.word(at.as_nanos() as u64);
         self.chain.bytes(kind.as_bytes());
         self.chain.bytes(&slot.values);

@@ -39,24 +39,24 @@ from!(u64 => U64, u32 => U64 as u64, usize => U64 as u64, i64 => I64, bool => Bo
 impl Value<'_> {
     pub(super) fn encode(self, out: &mut Vec<u8>) {
         match self {
-            Value::U64(value) => tagged(out, 0, &value.to_le_bytes()),
-            Value::I64(value) => tagged(out, 1, &value.to_le_bytes()),
-            Value::Bool(value) => tagged(out, 2, &[u8::from(value)]),
-            Value::U128(value) => tagged(out, 3, &value.to_le_bytes()),
+            Value::U64(value) => tagged(out, 0, value.to_le_bytes()),
+            Value::I64(value) => tagged(out, 1, value.to_le_bytes()),
+            Value::Bool(value) => tagged(out, 2, [u8::from(value)]),
+            Value::U128(value) => tagged(out, 3, value.to_le_bytes()),
             Value::Text(text) => blob(out, 4, text.as_bytes()),
             Value::Bytes(bytes) => blob(out, 5, bytes),
         }
     }
 }
 
-fn tagged(out: &mut Vec<u8>, tag: u8, bytes: &[u8]) {
+fn tagged<const N: usize>(out: &mut Vec<u8>, tag: u8, bytes: [u8; N]) {
+    out.reserve(1 + N);
     out.push(tag);
-    out.extend_from_slice(bytes);
+    out.extend_from_slice(&bytes);
 }
 
 fn blob(out: &mut Vec<u8>, tag: u8, bytes: &[u8]) {
-    out.push(tag);
-    out.extend_from_slice(&(bytes.len() as u64).to_le_bytes());
+    tagged(out, tag, (bytes.len() as u64).to_le_bytes());
     if bytes.len() <= KEPT_BYTES_MAX {
         out.extend_from_slice(bytes);
     } else {
