@@ -155,17 +155,17 @@ fn bench_sets_every_figure_beside_its_target() {
     let files = Files::new(&[("a", &planted("toy-violation"))]);
     let (code, out) = files.sim("shrink @/a.toml --seed 1 --seconds 1 --out @/repro.toml");
     assert_eq!(code, 0, "{out}");
-    let (code, out) = files.sim("bench --seeds 2 --long 100 --repros @/repro.toml");
+    let (code, out) = files.sim("bench --seeds 2 --long 100 --long-load 100 --repros @/repro.toml");
     assert_eq!(code, 0, "{out}");
     let rows: Vec<Vec<&str>> = out.lines().map(|line| line.split_whitespace().collect()).collect();
     assert_eq!(rows[0], ["figure", "measured", "target", "next", "unit", "met", "of"]);
     let figures: Vec<&str> = rows[1..].iter().map(|row| row[0]).collect();
-    assert_eq!(figures, ["loaded", "seeds", "idle", "memory", "replay"], "{out}");
+    assert_eq!(figures, ["loaded", "seeds", "idle", "memory", "loaded-memory", "replay"], "{out}");
     assert!(out.contains("the slowest of 1 repro files, @/repro.toml"), "{out}");
 
-    let (code, out) = files.sim("bench --seeds 1 --long 100 --repros @/repro.toml --format json");
+    let (code, out) = files.sim("bench --seeds 1 --long 100 --long-load 100 --repros @/repro.toml --format json");
     let lines: Vec<serde_json::Value> = out.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
-    assert_eq!((code, lines.len()), (0, 5), "{out}");
+    assert_eq!((code, lines.len()), (0, 6), "{out}");
     assert!(lines[0]["target"] == 500.0 && lines[0]["next"] == 1000.0, "{out}");
     assert!(lines.iter().all(|line| line["measured"].as_f64().is_some_and(|measured| measured > 0.0)), "{out}");
 }

@@ -22,6 +22,7 @@ use crate::repro::attempt::LOG_EVENTS_MAX;
 use crate::repro::replay::as_expected;
 
 const LOADED: (&str, &str) = ("sim/bench/load.toml", include_str!("../../bench/load.toml"));
+const LONG: (&str, &str) = ("sim/bench/long.toml", include_str!("../../bench/long.toml"));
 const IDLE: (&str, &str) = ("sim/bench/idle.toml", include_str!("../../bench/idle.toml"));
 
 /// One run that takes longer than this hangs.
@@ -34,6 +35,8 @@ const IDLE_TARGET: f64 = 5000.0;
 const SEEDS_TARGET: f64 = 30_000.0;
 /// A run a hundred times as long may need this much more memory.
 const GROWTH_TARGET: f64 = 1.1;
+/// Under load, a run four times as long: once what is remembered of the past has its full length.
+const LOADED_GROWTH_TARGET: f64 = 1.2;
 const REPLAY_SECONDS_TARGET: f64 = 1.0;
 
 /// How much is played.
@@ -45,6 +48,9 @@ pub struct BenchArgs {
     /// Simulated seconds of the long run whose memory is looked at
     #[arg(long, value_name = "SECONDS", default_value_t = 100_000, value_parser = clap::value_parser!(u64).range(100..=100_000_000))]
     long: u64,
+    /// The same, of a long run under load
+    #[arg(long, value_name = "SECONDS", default_value_t = 12_000, value_parser = clap::value_parser!(u64).range(100..=100_000_000))]
+    long_load: u64,
     /// Repro files, or a directory of them, that are replayed
     #[arg(long, value_name = "PATH", default_value = "scenarios/regressions")]
     repros: Vec<String>,
@@ -93,6 +99,7 @@ pub fn bench(args: &BenchArgs, world: &World, out: &mut dyn Write) -> Result<boo
     let mut bench = Bench { world, figures: Vec::new(), wrong: Vec::new() };
     bench.speed(args.seeds)?;
     bench.memory(args.long)?;
+    bench.loaded_memory(args.long_load)?;
     bench.replay(&args.repros)?;
     match args.format {
         Format::Text => write!(out, "{}", table(&bench.figures))?,
@@ -172,14 +179,16 @@ impl Bench<'_> {
         Ok(())
     }
 
+    /// The most memory that one run of so many seconds needs, in MiB.
+    fn peak(&mut self, scenario: (&str, &str), seconds: u64) -> Result<f64, CliError> {
+        let reports = self.passing(self.attempts(scenario, 1, Some(seconds))?);
+        Ok(reports.iter().map(|report| report.memory_bytes).max().unwrap_or(0) as f64 / f64::from(1 << 20))
+    }
+
     /// One process that plays for very long needs hardly more memory than one that does not.
     fn memory(&mut self, long: u64) -> Result<(), CliError> {
         let short = long / 100;
-        let mut peak = |seconds| -> Result<f64, CliError> {
-            let reports = self.passing(self.attempts(IDLE, 1, Some(seconds))?);
-            Ok(reports.iter().map(|report| report.memory_bytes).max().unwrap_or(0) as f64 / f64::from(1 << 20))
-        };
-        let (before, after) = (peak(short)?, peak(long)?);
+        let (before, after) = (self.peak(IDLE, short)?, self.peak(IDLE, long)?);
         self.figures.push(Figure {
             name: "memory",
             measured: after,
@@ -187,6 +196,21 @@ impl Bench<'_> {
             target: Target::AtMost(before * GROWTH_TARGET),
             next: None,
             how: format!("one run of {long} s without a client; one of {short} s needs {}", average(before)),
+        });
+        Ok(())
+    }
+
+    /// The same under load, with compactions: oracles forget what nobody can ask about any more.
+    fn loaded_memory(&mut self, long: u64) -> Result<(), CliError> {
+        let short = long / 4;
+        let (before, after) = (self.peak(LONG, short)?, self.peak(LONG, long)?);
+        self.figures.push(Figure {
+            name: "loaded-memory",
+            measured: after,
+            unit: "MiB at the most",
+            target: Target::AtMost(before * LOADED_GROWTH_TARGET),
+            next: None,
+            how: format!("one run of {long} s under load; one of {short} s needs {}", average(before)),
         });
         Ok(())
     }

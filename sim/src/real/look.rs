@@ -178,7 +178,7 @@ impl Look {
             // A process that has just started knows little of what was committed; it was counted before.
             let counted = self.counted.fetch_max(status.raft_index, Ordering::Relaxed);
             if counted < status.raft_index {
-                seen.appended.push((now, status.raft_index - counted));
+                seen.appended(now, status.raft_index - counted);
             }
             seen.committed = status.raft_index;
             seen.applied = status.raft_applied_index;

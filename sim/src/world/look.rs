@@ -190,7 +190,7 @@ impl Observer for Look {
             Event::Standing(standing) => self.stands(standing),
             Event::Appended { entries } => {
                 let now = self.feed.now();
-                self.change(|seen| seen.appended.push((now, entries.len() as u64)));
+                self.change(|seen| seen.appended(now, entries.len() as u64));
                 if let (Some(first), Some(last)) = (entries.first(), entries.last()) {
                     self.feed.aside("appended", || {
                         let (text, ops) = words::entries(entries, &self.names);

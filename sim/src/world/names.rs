@@ -3,7 +3,7 @@
 //!
 //! A number is a machine. Its member's id may change when the machine's disk is replaced; the old id still names it.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use bytes::Bytes;
@@ -18,7 +18,31 @@ use evenkeel_proto::etcdserverpb::ResponseHeader;
 #[derive(Clone, Default)]
 pub struct Names {
     people: Arc<Mutex<People>>,
-    writers: Arc<Mutex<BTreeMap<Bytes, OpId>>>,
+    writers: Arc<Mutex<Writers>>,
+}
+
+/// Values whose writers are remembered: the newest.
+const VALUES_KEPT: usize = 1 << 16;
+
+/// Who puts which value.
+#[derive(Default)]
+struct Writers {
+    by_value: BTreeMap<Bytes, OpId>,
+    /// Oldest first.
+    order: VecDeque<Bytes>,
+}
+
+impl Writers {
+    fn insert(&mut self, value: Bytes, op: OpId) {
+        if self.by_value.insert(value.clone(), op).is_none() {
+            self.order.push_back(value);
+        }
+        if VALUES_KEPT < self.order.len()
+            && let Some(oldest) = self.order.pop_front()
+        {
+            self.by_value.remove(&oldest);
+        }
+    }
 }
 
 #[derive(Default)]
@@ -142,14 +166,17 @@ impl Names {
 
     /// Who puts this value.
     pub fn writer(&self, value: &[u8]) -> Option<OpId> {
-        self.writers.lock().expect("one thread").get(value).copied()
+        self.writers.lock().expect("one thread").by_value.get(value).copied()
     }
 
     /// Who caused these writes, as far as their values tell.
     pub fn cause(&self, writes: &[Write]) -> Cause {
         let writers = self.writers.lock().expect("one thread");
         let named = writes.iter().filter_map(|write| write.live.as_ref());
-        named.into_iter().find_map(|live| writers.get(&live.value).copied()).map_or(Cause::Unknown, Cause::Operation)
+        named
+            .into_iter()
+            .find_map(|live| writers.by_value.get(&live.value).copied())
+            .map_or(Cause::Unknown, Cause::Operation)
     }
 }
 

@@ -6,6 +6,9 @@ use std::time::Duration;
 use evenkeel_check::OpId;
 use evenkeel_check::history::{Doubt, Outcome, Refusal, Request};
 
+/// Of each group so many of the newest answers are known one by one: the load of hours.
+const ACKS_KEPT: usize = 1 << 19;
+
 /// One successful answer.
 #[derive(Clone, Copy, Debug)]
 pub struct Ack {
@@ -45,6 +48,8 @@ fn refusal_as_told(refusal: &Refusal) -> Option<&'static str> {
 #[derive(Clone, Debug, Default)]
 pub struct Group {
     acks: Vec<Ack>,
+    /// Successful answers that are older.
+    older: u64,
     errors: Vec<(Duration, &'static str)>,
 }
 
@@ -58,7 +63,8 @@ impl Group {
 
     /// The longest time between two successful answers within the window, its ends included.
     pub fn longest_gap(&self, from: Duration, to: Duration) -> Duration {
-        let mut before = from;
+        let known = if self.older == 0 { from } else { self.acks.first().map_or(from, |ack| from.max(ack.at)) };
+        let mut before = known;
         let mut longest = Duration::ZERO;
         for at in self.acks(from, to).iter().map(|ack| ack.at).chain([to]) {
             longest = longest.max(at.saturating_sub(before));
@@ -102,7 +108,7 @@ impl Stats {
 
     /// Successful answers of all groups.
     pub fn acks(&self) -> u64 {
-        self.groups.iter().map(|group| group.acks.len() as u64).sum()
+        self.groups.iter().map(|group| group.older + group.acks.len() as u64).sum()
     }
 
     /// When writes of anybody were answered, until then.
@@ -125,6 +131,10 @@ impl Stats {
             Outcome::Ok(..) => {
                 let latency = now.saturating_sub(called.at);
                 figures.acks.push(Ack { at: now, latency, ..called });
+                if ACKS_KEPT < figures.acks.len() {
+                    figures.acks.drain(..ACKS_KEPT / 4);
+                    figures.older += (ACKS_KEPT / 4) as u64;
+                }
             }
             Outcome::Unknown(doubt) => figures.errors.push((now, doubt_as_told(*doubt))),
             Outcome::DefinitelyNot(refusal) => {

@@ -48,6 +48,20 @@ pub struct Seen {
     pub log_bytes: u64,
 }
 
+/// So many of the newest appends are known one by one; older ones count as one.
+const APPENDS_KEPT: usize = 1 << 18;
+
+impl Seen {
+    /// Entries enter its log.
+    pub(crate) fn appended(&mut self, at: Duration, entries: u64) {
+        self.appended.push((at, entries));
+        if APPENDS_KEPT < self.appended.len() {
+            let older: u64 = self.appended.drain(..APPENDS_KEPT / 4).map(|(_, count)| count).sum();
+            self.appended[0].1 += older;
+        }
+    }
+}
+
 /// One member's witness; lives as long as the run, over restarts of the member.
 pub struct Witness {
     pub(crate) number: MemberId,
