@@ -18,7 +18,7 @@ use crate::linearizable::{self, FinalRead, Linearizable};
 use crate::observation::{Cause, Observation, Promise};
 use crate::raft::{self, Raft};
 use crate::state_hash::{self, StateHash};
-use crate::violation::{Verdict, Violation};
+use crate::violation::{Related, Verdict, Violation};
 use crate::watch::{self, WatchConfig, Watches};
 
 /// Every oracle by name.
@@ -79,6 +79,8 @@ pub struct Finish {
     pub reads: Vec<FinalRead>,
     /// Each member's HashKV, likewise.
     pub hashes: Vec<HashKv>,
+    /// No client waits longer than this for an answer, whatever happens. `None`: some may.
+    pub patience_nanos: Option<u64>,
 }
 
 /// The verdict.
@@ -199,12 +201,25 @@ impl Oracles {
         self.ask(watch::NAME, |all| all.watches.finish(at, all.calm, &all.linearizable));
         self.ask(lease::NAME, |all| all.leases.finish(at, &all.linearizable));
         self.ask(availability::NAME, |all| all.availability.finish(at));
+        if let Some(patience) = finish.patience_nanos {
+            self.ask(availability::NAME, |all| all.nobody_waits(at, patience));
+        }
         Report {
             violations: self.violations.clone(),
             revision: self.linearizable.model().head(),
             clients: self.availability.clients().clone(),
             hashes_unchecked: self.state_hash.unchecked(),
         }
+    }
+
+    /// Every operation was answered or given up, as long as there was time for that.
+    fn nobody_waits(&self, at: Moment, patience: u64) -> Verdict {
+        let Some((op, called)) = self.calls.iter().find(|(_, called)| called.at.nanos + patience < at.nanos) else {
+            return Ok(());
+        };
+        let Called { at: since, client, member, .. } = called;
+        let message = format!("{op} of {client}, sent to {member} at {since}, was neither answered nor given up");
+        Err(Violation::new(availability::NAME, at, message).with([Related::Op(*op)]))
     }
 
     /// Asks one oracle, unless it is off or has spoken.

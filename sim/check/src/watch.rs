@@ -11,6 +11,7 @@
 //! | cancelled as compacted only when something wanted is gone, and only if somebody compacted | [`Watches::canceled`] |
 //! | resumed watches join without gap or repeat | [`Watches::open`] |
 //! | `watch_id` unique among the live watches of a stream | [`Watches::created`] |
+//! | who asks for the end of a watch is told `canceled`, and then nothing more | [`Watches::canceled`], [`Watches::finish`] |
 //! | after quiet every open watch reaches the head or is cancelled | [`Watches::finish`] |
 //! | in quiet, idle watches get their bookmark without asking | [`Watches::idle`], [`Watches::finish`] |
 
@@ -72,7 +73,7 @@ struct Watch {
     watch_id: Option<i64>,
     /// History certainly gone when the watch was asked for.
     compacted_at_open: Revision,
-    cancel_asked: bool,
+    cancel_asked: Option<Moment>,
     /// The first revision not promised to have been delivered; 0 before `created` says what "now" is.
     next: Revision,
     /// The first revision not checked against the truth.
@@ -144,7 +145,7 @@ impl Watches {
             state: State::Opening,
             watch_id: None,
             compacted_at_open: truth.certainly_compacted(),
-            cancel_asked: false,
+            cancel_asked: None,
             next,
             checked: next,
             partial: Vec::new(),
@@ -280,7 +281,7 @@ impl Watches {
 
     /// The client asks for the end.
     pub fn cancel(&mut self, at: Moment, key: WatchKey) -> Verdict {
-        live(&mut self.watches, at, key)?.cancel_asked = true;
+        live(&mut self.watches, at, key)?.cancel_asked = Some(at);
         Ok(())
     }
 
@@ -309,7 +310,7 @@ impl Watches {
                 let message = format!("was cancelled as compacted to {compact_revision}, which nobody asked for");
                 return Err(fail(at, key, message).with([Related::Revision(compact_revision)]));
             }
-        } else if !watch.cancel_asked && reason.is_empty() {
+        } else if watch.cancel_asked.is_none() && reason.is_empty() {
             return Err(fail(at, key, "was cancelled although nobody asked and no reason is given".to_string()));
         }
         Ok(())
@@ -358,6 +359,12 @@ impl Watches {
             // A watch opened late, or events made late, have not had their time yet.
             if watch.state == State::Over || at.nanos < watch.last_answer.nanos.max(calm.nanos) + patience {
                 continue;
+            }
+            if let Some(asked) = watch.cancel_asked {
+                if at.nanos < asked.nanos.saturating_add(patience) {
+                    continue;
+                }
+                return Err(fail(at, key, format!("was not cancelled, though its client asked for it at {asked}")));
             }
             if watch.state == State::Opening {
                 return Err(fail(at, key, "was never created".to_string()));

@@ -158,6 +158,9 @@ section! {
         lease_names: u64 = Some(0),
         /// Share of puts that are attached to a lease, anybody's, that was granted not long ago.
         attach: Share = Some(Share(0.0)),
+        /// Share of a watcher's progress requests with which it cancels one of its watches; mostly it opens another one on
+        /// the same stream.
+        watch_cancels: Share = Some(Share(0.0)),
         /// Share of deletes in a `txn_any` that are about several keys.
         txn_spans: Share = Some(Share(0.0)),
         /// How many revisions ahead of the newest one a watch starts that starts in the future, drawn for each.

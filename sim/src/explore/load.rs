@@ -84,7 +84,7 @@ fn group(number: usize, rate: f64, keys: u64, profile: &Profile, frame: &Frame, 
     if choices.chance(&at("lease_names"), 0.5) {
         table.set("lease_names", choices.log_whole(&at("lease_names/count"), 1, 6));
     }
-    for (key, probability, high) in [("attach", 0.5, 0.5), ("txn_spans", 0.5, 0.7)] {
+    for (key, probability, high) in [("attach", 0.5, 0.5), ("txn_spans", 0.5, 0.7), ("watch_cancels", 0.5, 0.4)] {
         if choices.chance(&at(key), probability) {
             table.set(key, share(choices.log(&at(&format!("{key}/share")), 0.05, high)));
         }

@@ -1,6 +1,7 @@
 //! A client's watches: opened, read at their own pace, resumed on another member when their stream breaks.
 //!
-//! One stream carries one watch or a few. A reader may be slow, and asks for progress at a pace of its own. Watches
+//! One stream carries one watch or a few. A reader may be slow, and asks for progress at a pace of its own. It may cancel
+//! a watch, and open another one on the same stream. Watches
 //! outlive the load: whether an event is still missing when all is quiet is judged at the end of the run.
 //!
 //! An *audit* is a watch of everything, on one member, for the whole run. Where members' own word does not count, it is
@@ -33,6 +34,8 @@ const RESUME_PAUSE: Duration = Duration::from_millis(100);
 const RESUMES_MAX: u32 = 50;
 /// Watches that share a stream, at most.
 const SHARED_MAX: u64 = 4;
+/// Watches that are opened on one stream in place of cancelled ones, at most.
+const OPENED_LATER_MAX: u64 = 6;
 /// A reader pauses so long at most, and of all streams of one chain together: who never reads gets nothing, and that is
 /// nobody's fault.
 const PAUSE_MAX: Duration = Duration::from_millis(700);
@@ -148,9 +151,12 @@ pub async fn follow(
             End::Wanted | End::Cancelled => break,
             End::Broken if client.finished() || until <= client.shared.feed.now() => break,
             End::Broken => {
-                let left = follow.lines.iter().filter(|line| !line.cancelled);
+                let left = follow.lines.iter().filter(|line| !line.cancelled && !line.unwanted);
                 let again = |line: &Line| (WatchRequest { start: line.next, ..line.request.clone() }, Some(line.key));
                 wanted = left.map(again).collect();
+                if wanted.is_empty() {
+                    break;
+                }
                 client.shared.feed.happened("watch_resumed", None);
                 client.shared.feed.time().sleep(RESUME_PAUSE).await;
             }
@@ -166,12 +172,16 @@ struct Line {
     id: Option<i64>,
     /// Where a resumed watch has to begin; 0 while nothing is known.
     next: Revision,
+    /// Its client asked for its end.
+    unwanted: bool,
     cancelled: bool,
 }
 
 struct Follow<'a> {
     client: &'a Client,
     stream: StreamId,
+    /// Whom it is to.
+    member: MemberId,
     pace: Pace,
     /// It reads as fast as it can, and what it saw is noted.
     audits: bool,
@@ -180,34 +190,76 @@ struct Follow<'a> {
     created: VecDeque<usize>,
     /// The last that the server said when it cancelled.
     compacted: Revision,
+    /// What the client says on the stream.
+    requests: Option<mpsc::Sender<pb::WatchRequest>>,
+    opened_later: u64,
 }
 
 impl<'a> Follow<'a> {
     fn new(client: &'a Client, pace: Pace, audits: bool) -> Follow<'a> {
-        let (lines, created) = Default::default();
-        Follow { client, stream: StreamId(0), pace, audits, lines, created, compacted: Revision(0) }
+        Follow {
+            client,
+            stream: StreamId(0),
+            member: MemberId(0),
+            pace,
+            audits,
+            lines: Vec::new(),
+            created: VecDeque::new(),
+            compacted: Revision(0),
+            requests: None,
+            opened_later: 0,
+        }
     }
 
     fn open(&mut self, member: MemberId, wanted: &[(WatchRequest, Option<WatchKey>)]) {
-        let shared = &self.client.shared;
         self.lines.clear();
+        self.created.clear();
+        self.member = member;
         for (request, resumes) in wanted {
-            let key = WatchKey(1 + shared.watches.fetch_add(1, Ordering::Relaxed));
-            if self.lines.is_empty() {
-                self.stream = StreamId(key.0);
-            }
-            let stream = self.stream;
-            shared.feed.aside("watching", || json!({"watch": key.0, "client": self.client.id.0}));
-            shared.feed.observe(Observation::WatchOpen {
-                watch: key,
-                stream,
-                member,
-                request: request.clone(),
-                resumes: *resumes,
-            });
-            self.lines.push(Line { key, request: request.clone(), id: None, next: request.start, cancelled: false });
+            self.note_open(request.clone(), *resumes);
         }
-        self.created = (0..self.lines.len()).collect();
+    }
+
+    fn note_open(&mut self, request: WatchRequest, resumes: Option<WatchKey>) {
+        let shared = &self.client.shared;
+        let watch = WatchKey(1 + shared.watches.fetch_add(1, Ordering::Relaxed));
+        if self.lines.is_empty() {
+            self.stream = StreamId(watch.0);
+        }
+        let (stream, member) = (self.stream, self.member);
+        shared.feed.aside("watching", || json!({"watch": watch.0, "client": self.client.id.0}));
+        shared.feed.observe(Observation::WatchOpen { watch, stream, member, request: request.clone(), resumes });
+        self.created.push_back(self.lines.len());
+        let next = request.start;
+        self.lines.push(Line { key: watch, request, id: None, next, unwanted: false, cancelled: false });
+    }
+
+    /// Asks for the end of a watch, now and then.
+    fn cancel_some(&mut self) {
+        let share = self.client.group.knobs.watch_cancels.0;
+        if self.audits || share <= 0.0 || !self.client.chance("watch-cancel", share) {
+            return;
+        }
+        let place = self.client.below("watch-cancel", self.lines.len() as u64) as usize;
+        let line = &mut self.lines[place];
+        let (Some(watch_id), Some(requests)) = (line.id, &self.requests) else { return };
+        if !line.unwanted && !line.cancelled && requests.try_send(cancel_request(watch_id)).is_ok() {
+            line.unwanted = true;
+            self.client.shared.feed.observe(Observation::WatchCancel { watch: line.key });
+        }
+    }
+
+    /// Opens another watch on the stream, sometimes, for one that its client cancelled.
+    fn open_another(&mut self) {
+        let Some(requests) = self.requests.clone() else { return };
+        if self.opened_later == OPENED_LATER_MAX || !self.client.chance("watch-again", 0.7) {
+            return;
+        }
+        let request = draw(self.client);
+        if requests.try_send(create(&request)).is_ok() {
+            self.opened_later += 1;
+            self.note_open(request, None);
+        }
     }
 
     async fn run(&mut self, member: u64, until: Duration) -> End {
@@ -219,6 +271,7 @@ impl<'a> Follow<'a> {
         if self.lines.iter().any(|line| requests.try_send(create(&line.request)).is_err()) {
             return End::Broken;
         }
+        self.requests = Some(requests.clone());
         // Some ask at once how far they are, before they have what they missed.
         let from_the_past = self.lines.iter().any(|line| line.request.start.0 != 0);
         if !self.audits && from_the_past && self.client.chance("eager-progress", 0.25) {
@@ -265,6 +318,7 @@ impl<'a> Follow<'a> {
                     if ping <= now {
                         ping = now + self.pace.ping;
                         let _ = requests.try_send(progress_request());
+                        self.cancel_some();
                     }
                 }
             }
@@ -273,7 +327,7 @@ impl<'a> Follow<'a> {
 
     /// The watch that the server calls this.
     fn line(&mut self, id: i64) -> Option<&mut Line> {
-        self.lines.iter_mut().find(|line| line.id == Some(id))
+        self.lines.iter_mut().rev().find(|line| line.id == Some(id))
     }
 
     /// Records one response. Tells when the stream has ended with it.
@@ -305,7 +359,7 @@ impl<'a> Follow<'a> {
         if message.canceled {
             let line = self.line(message.watch_id)?;
             line.cancelled = true;
-            let key = line.key;
+            let (key, unwanted) = (line.key, line.unwanted);
             self.compacted = Revision(message.compact_revision);
             feed.observe(Observation::WatchCanceled {
                 watch: key,
@@ -313,6 +367,9 @@ impl<'a> Follow<'a> {
                 reason: message.cancel_reason,
             });
             feed.observe(Observation::WatchClosed { watch: key });
+            if unwanted {
+                self.open_another();
+            }
             return self.lines.iter().all(|line| line.cancelled).then_some(End::Cancelled);
         }
         if message.events.is_empty() {
@@ -341,6 +398,11 @@ impl<'a> Follow<'a> {
 fn progress_request() -> pb::WatchRequest {
     let progress = pb::watch_request::RequestUnion::ProgressRequest(pb::WatchProgressRequest {});
     pb::WatchRequest { request_union: Some(progress) }
+}
+
+fn cancel_request(watch_id: i64) -> pb::WatchRequest {
+    let cancel = pb::watch_request::RequestUnion::CancelRequest(pb::WatchCancelRequest { watch_id });
+    pb::WatchRequest { request_union: Some(cancel) }
 }
 
 fn create(request: &WatchRequest) -> pb::WatchRequest {

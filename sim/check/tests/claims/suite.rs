@@ -1,5 +1,6 @@
 //! The suite: names, switches, and state hashes.
 
+use evenkeel_check::history::*;
 use evenkeel_check::observation::Applied;
 use evenkeel_check::*;
 
@@ -72,4 +73,21 @@ fn different_histories_behind_equal_revisions_are_caught() {
 fn oracles_can_be_shared_between_tasks() {
     fn is_send<T: Send>() {}
     is_send::<Oracles>();
+}
+
+#[test]
+fn who_waits_longer_than_anybody_should_is_named() {
+    let waiting = |patience_nanos| {
+        let config = Config { off: vec!["raft".into(), "ledger".into()], ..Config::default() };
+        let mut oracles = Oracles::new(&config).expect("known names");
+        let request = Request::Range(Range::of(KeyRange::all()));
+        let call = Observation::Call { op: OpId(4), client: ClientId(2), member: MemberId(1), request };
+        oracles.observe(Moment::new(NANOS_PER_SECOND, 1), call);
+        let finish = Finish { patience_nanos, ..Finish::default() };
+        let report = oracles.finish(Moment::new(7 * NANOS_PER_SECOND, 2), &finish);
+        report.violations.iter().any(|violation| violation.message.contains("op4 of c2, sent to n1"))
+    };
+    assert!(waiting(Some(5 * NANOS_PER_SECOND)));
+    assert!(!waiting(Some(6 * NANOS_PER_SECOND)));
+    assert!(!waiting(None));
 }

@@ -382,3 +382,25 @@ fn an_uncreated_or_ended_watch_must_be_silent() {
     story.progress(Some(1), 2);
     story.says("is over, but goes on");
 }
+
+#[test]
+fn who_asks_for_the_end_of_a_watch_must_be_told_of_it() {
+    let ended = |told: bool, seconds: u64| {
+        let mut story = Story::new(1);
+        story.open(1, 0, None);
+        story.created(1, 0, 2);
+        story.see(Observation::WatchCancel { watch: WatchKey(1) });
+        if told {
+            story.canceled(1, 0);
+            story.open(2, 0, None);
+            story.created(2, 1, 2);
+            story.progress(Some(2), 2);
+        }
+        let at = Moment::new(seconds * NANOS_PER_SECOND, 1_000);
+        let report = story.oracles.finish(at, &Finish::default());
+        report.violations.iter().any(|violation| violation.message.contains("was not cancelled, though"))
+    };
+    assert!(ended(false, 3));
+    assert!(!ended(false, 1));
+    assert!(!ended(true, 3));
+}
