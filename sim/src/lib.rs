@@ -6,7 +6,7 @@
 //! - [`report`]: what a run hands back.
 //! - [`repro`]: failures that are kept: files, replay, shrinking, the story.
 //! - [`gallery`]: bugs planted on purpose.
-//! - [`fork`]: one process per seed, and what is left of it when it crashes; `heap`: its allocator.
+//! - [`fork`]: one process per seed, and what is left of it when it crashes.
 //! - [`explore`]: runs that nobody wrote.
 //! - [`cli`]: the command line on top.
 //! - `world`: a run, from the first boot to the verdict; `real`: what the members are where nothing is simulated.
@@ -25,7 +25,6 @@ pub mod explore;
 pub mod fork;
 pub mod gallery;
 #[cfg(madsim)]
-pub mod heap;
 pub mod net;
 pub mod panics;
 #[cfg(not(madsim))]

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 /// A run allocates more than it computes.
 #[cfg(madsim)]
 #[global_allocator]
-static ALLOCATOR: evenkeel_sim::heap::Heap = evenkeel_sim::heap::Heap;
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 #[cfg(madsim)]
 fn main() -> ExitCode {
