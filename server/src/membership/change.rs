@@ -237,12 +237,22 @@ impl Member {
             rules::check(state.cluster(), &health, limits, &told).inspect_err(|error| {
                 tracing::warn!(change = ?told, %error, "rejecting a change of membership");
             })?;
+            let changes = for_raft(state.cluster(), &told);
+            if let Some(id) = rules::unnamed(state.cluster(), &health, &changes) {
+                // It will have its name soon.
+                self.pause().await?;
+                if deadline <= self.now() {
+                    tracing::warn!(change = ?told, voter = format!("{id:x}"), "a voter that runs has no name yet");
+                    return Err(RequestError::Timeout);
+                }
+                continue;
+            }
             let (reply, index) = oneshot::channel();
             let proposal = Proposal {
                 id: change.request_id,
                 term,
                 configuration_index: health.configuration_index,
-                changes: for_raft(state.cluster(), &told),
+                changes,
                 data: change.encode_to_vec().into(),
                 reply,
             };

@@ -4,11 +4,11 @@
 //! applied, with the same outcome everywhere. What follows from the moment (who is connected, how far a learner is) is
 //! the leader's business alone ([`check`]).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use evenkeel_proto::store as pb;
-use evenkeel_raft::{Index, NodeId};
+use evenkeel_raft::{Index, MemberChange, NodeId};
 
 use super::Change;
 use crate::error::RequestError;
@@ -132,6 +132,26 @@ fn may_add(cluster: &Cluster, health: &Health, member: &pb::Member) -> Result<()
         enough_started(all + 1, started)?;
     }
     if connected(cluster, health) < all { Err(RequestError::Unhealthy) } else { Ok(()) }
+}
+
+/// A voter that runs, as far as the leader can tell, and whose name is not committed yet. A change of the voters waits for
+/// it: members with empty disks are let in under ids that have no name with a majority, and by the voters that they know
+/// ([`super::join`]). So there must not be others yet when the name is committed. Whom the change is about it does not
+/// wait for: a member that dies before it has its name must not stop its own removal. Normally this takes milliseconds.
+pub fn unnamed(cluster: &Cluster, health: &Health, changes: &[MemberChange]) -> Option<u64> {
+    let (mut touched, mut voters_move) = (BTreeSet::new(), false);
+    for change in changes {
+        let (MemberChange::AddVoter(id) | MemberChange::AddLearner(id) | MemberChange::Remove(id)) = change;
+        touched.insert(id.0);
+        let votes = cluster.members.get(&id.0).is_some_and(|info| !info.is_learner);
+        voters_move |= votes || matches!(change, MemberChange::AddVoter(_));
+    }
+    let runs = |id: u64| {
+        let holds_something = health.matched.get(&NodeId(id)).is_some_and(|matched| Index(0) < *matched);
+        id == health.own || holds_something || health.heard_for.contains_key(&NodeId(id))
+    };
+    let mut unnamed = voters(cluster).filter(|(id, info)| !info.has_started() && !touched.contains(id) && runs(*id));
+    unnamed.next().filter(|_| voters_move).map(|(id, _)| id)
 }
 
 /// Whether the other voters are a quorum without this member. What replaces it is committed by them.

@@ -7,7 +7,7 @@ use evenkeel_proto::store as pb;
 use evenkeel_raft::{ConfigEntry, Configuration, Index, NodeId};
 use prost::Message;
 
-use super::rules::{HEALTHY_FOR, Health, Limits, check};
+use super::rules::{self, HEALTHY_FOR, Health, Limits, check};
 use super::{Change, MembershipChange, apply, for_raft, member_id, urls_are_valid};
 use crate::error::RequestError::{self, *};
 use crate::state::{Cluster, MemberInfo};
@@ -148,6 +148,44 @@ fn a_replacement_needs_what_a_removal_and_an_addition_need() {
     let with_learner = [(1, 'V'), (2, 'V'), (3, 'V'), (5, 'l')];
     assert_eq!(check(&cluster(&with_learner), &heard, STRICT, &replace(3, 4)), Ok(()));
     assert_eq!(check(&cluster(&with_learner), &heard, STRICT, &replace(5, 4)), Ok(()));
+}
+
+#[test]
+fn a_change_of_the_voters_waits_for_the_name_of_a_voter_that_runs() {
+    const NAMELESS: [(u64, char); 4] = [(1, 'V'), (2, 'V'), (3, 'V'), (4, 'v')];
+    const HEARD: [(u64, u64, u64); 1] = [(4, 0, 0)];
+    const HOLDS: [Index; 2] = [Index(0), Index(1)];
+    let waits = |members: &[(u64, char)], health: &Health, change: &Change| {
+        let cluster = cluster(members);
+        rules::unnamed(&cluster, health, &for_raft(&cluster, change))
+    };
+    for change in [Change::Remove(1), Change::Remove(2), add(5)] {
+        assert_eq!(waits(&NAMELESS, &health(&HEARD), &change), Some(4), "{change:?}");
+        // As with etcd, who was added may be started later.
+        assert_eq!(waits(&NAMELESS, &health(&[]), &change), None, "{change:?}");
+        for (held, expected) in HOLDS.into_iter().zip([None, Some(4)]) {
+            let lost = Health { matched: [(NodeId(4), held)].into(), ..health(&[]) };
+            assert_eq!(waits(&NAMELESS, &lost, &change), expected, "{change:?}");
+        }
+        assert_eq!(waits(&THREE, &health(&ALL_HEARD), &change), None, "{change:?}");
+        assert_eq!(waits(&[(1, 'v'), (2, 'V'), (3, 'V')], &health(&[]), &add(5)), Some(1), "the leader runs");
+    }
+    // Nobody comes to vote, or goes.
+    let learns = [(1, 'V'), (2, 'V'), (3, 'V'), (4, 'v'), (5, 'l')];
+    for change in [Change::Remove(5), Change::Update(record(2, false)), learner(6), replace(3, 6)] {
+        assert_eq!(waits(&learns, &health(&HEARD), &change), None, "{change:?}");
+    }
+    // Its own removal does not wait, nor does a successor's promotion.
+    assert_eq!(waits(&NAMELESS, &health(&HEARD), &Change::Remove(4)), None);
+    assert_eq!(waits(&learns, &health(&HEARD), &Change::Promote(5)), Some(4));
+    let mut replaced = cluster(&learns);
+    replaced.members.get_mut(&5).unwrap().replaces = Some(4);
+    assert_eq!(rules::unnamed(&replaced, &health(&HEARD), &for_raft(&replaced, &Change::Promote(5))), None);
+    assert_eq!(
+        waits(&[(1, 'V'), (4, 'l')], &health(&HEARD), &add(5)),
+        None,
+        "a learner without a name decides nothing"
+    );
 }
 
 /// Applies a change as the leader of a cluster would have it proposed.
