@@ -151,7 +151,8 @@ pub async fn boot(config: &Config, env: &Env) -> Result<Booted, ServeError> {
                 return Err(ServeError::Data(membership::REMOVED.into()));
             }
             let logged = recovered.entries.iter().map(|(entry, _)| entry);
-            let known = membership::apply::logged(&found.state, logged).last().expect("the applied one at least");
+            let known =
+                membership::apply::logged(found.state.members(), logged).last().expect("the applied one at least");
             check_directory(config, ids, known)?;
             let places = recovered.entries.iter().map(|(entry, place)| (entry.index, *place)).collect();
             let restored = Restored {

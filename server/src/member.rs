@@ -1,12 +1,11 @@
 //! The handle of a running member: what services, tasks and the front share.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, RwLock, Weak};
+use std::sync::{Arc, RwLock, Weak};
 use std::time::Duration;
 
 use evenkeel_mvcc::{Error, Response};
 use evenkeel_proto::etcdserverpb as pb;
-use evenkeel_proto::store as storepb;
 use evenkeel_raft::message::Message;
 use evenkeel_raft::ready::Role;
 use evenkeel_raft::{Index, Mutant, NodeId, Standing};
@@ -109,7 +108,6 @@ pub struct Member {
     places: Places,
     waiters: Waiters,
     contacts: Contacts,
-    pub(crate) coming: Mutex<Vec<storepb::Member>>,
     leaving: Leaving,
     transferring: watch::Sender<Option<NodeId>>,
     next_request: AtomicU64,
@@ -155,7 +153,6 @@ impl Member {
             places: Places::default(),
             waiters: Waiters::default(),
             contacts: Contacts::new(config.election_timeout),
-            coming: Mutex::default(),
             leaving: Leaving::default(),
             transferring: watch::Sender::new(None),
             next_request: AtomicU64::new(first_request),

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use evenkeel_mvcc::Store;
 use evenkeel_proto::etcdserverpb as pb;
 use evenkeel_proto::store as storepb;
-use evenkeel_raft::{Configuration, NodeId};
+use evenkeel_raft::{Configuration, Index, NodeId};
 use prost::Message;
 use sha1::{Digest, Sha1};
 
@@ -139,6 +139,11 @@ impl State {
     /// What the cluster knows about itself.
     pub fn cluster(&self) -> &Cluster {
         &self.cluster
+    }
+
+    /// It, and the entry as of which it is so.
+    pub fn members(&self) -> (Index, &Cluster) {
+        (Index(self.store.applied().0), &self.cluster)
     }
 
     /// Changes it.

@@ -68,7 +68,7 @@ pub fn newest_configuration<'a>(state: &'a State, recovered: &'a Recovered) -> &
 /// The member as the log knew it last: the newest entries may remove it. As the flags say when no log knows.
 fn record(own: u64, config: &Config, state: &State, recovered: &Recovered) -> Member {
     let log = recovered.entries.iter().map(|(entry, _)| entry);
-    let newest = apply::logged(state, log).filter_map(|mut cluster| cluster.members.remove(&own)).last();
+    let newest = apply::logged(state.members(), log).filter_map(|mut cluster| cluster.members.remove(&own)).last();
     let by_flags = || Member {
         id: own,
         name: config.name.clone(),

@@ -3,12 +3,12 @@
 use std::iter;
 
 use evenkeel_proto::store as pb;
-use evenkeel_raft::{ConfigEntry, Entry, Payload};
+use evenkeel_raft::{ConfigEntry, Entry, Index, Payload};
 use prost::Message;
 
 use super::{Change, MembershipChange, rules};
 use crate::error::RequestError;
-use crate::state::{Cluster, MemberInfo, State};
+use crate::state::{Cluster, MemberInfo};
 
 /// What applying a configuration did.
 #[derive(Debug, PartialEq, Eq)]
@@ -20,13 +20,15 @@ pub struct Outcome {
 }
 
 /// The cluster as it was applied, and then as each entry of the log behind that makes it, committed or not.
-pub fn logged<'a>(state: &State, log: impl Iterator<Item = &'a Entry>) -> impl Iterator<Item = Cluster> {
-    let (applied, _) = state.store.applied();
-    let changes = log.filter(move |entry| applied < entry.index.0).filter_map(|entry| match &entry.payload {
+pub fn logged<'a>(
+    (applied, known): (Index, &Cluster),
+    log: impl Iterator<Item = &'a Entry>,
+) -> impl Iterator<Item = Cluster> {
+    let changes = log.filter(move |entry| applied < entry.index).filter_map(|entry| match &entry.payload {
         Payload::Config(change) => Some(change),
         _ => None,
     });
-    let known = state.cluster().clone();
+    let known = known.clone();
     iter::once(known.clone()).chain(changes.scan(known, |cluster, change| {
         // What is refused changes nothing; applying it for good says why.
         let _ = apply(cluster, change);

@@ -4,10 +4,20 @@
 //! entries) went with its disk. So nobody with an empty disk takes an id that the cluster knows to have started.
 //!
 //! Who asks may meet only members that lag, and have not heard of the start. An answer counts by itself when its giver
-//! has confirmed it with the leader. Other answers count together: a member that has started has its name in the logs of
-//! a majority of the voters, itself perhaps included. So when more than all but a majority of the voters, this one not
-//! included, do not have the name, it was never committed (`Witnesses`). A voter that does not even know that this one was
-//! added is one of these, once another's answer shows that it was.
+//! has confirmed it with the leader. Other answers list the members as the giver's log makes them, committed or not, and
+//! count together. The newest log, in the order of Raft's votes, is the *judge*: the others lag behind it, or hold what a
+//! leader has dropped. Its list alone is compared with the flags, and says who votes. The others, and itself, are
+//! *witnesses*, as far as they vote there and have no name for this member. A voter that has not even heard that this one
+//! was added is one of these.
+//!
+//! What is proven: a committed name is in the logs of a majority of the voters of the configuration that committed it, and
+//! stays there. When more than all but a majority of these voters are witnesses, there was no such majority. The judge's
+//! voters are these voters when no change lies between the entry that added this member and its name, which is why a
+//! leader makes none ([`rules::unnamed`](super::rules::unnamed)), and what comes after the name carries it.
+//!
+//! What stays open: a start whose name was not committed (it may have voted, and accepted entries); and a change of the
+//! voters that was appended in between after all, by a leader that had heard nothing of this member in its reign, and is
+//! unknown to the judge, or known to it alone.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -54,26 +64,35 @@ fn in_doubt(id: u64) -> ServeError {
     ))
 }
 
-/// Members in whose logs this one has no name.
-#[derive(Default)]
-struct Witnesses {
-    ids: BTreeSet<u64>,
-    voters: usize,
+/// Of those who have not confirmed what they say, the one with the newest log, in the order of Raft's votes. Equal logs say
+/// the same; of members that do not tell where theirs end (an older version's), who knows most members.
+fn newest(answers: &[QueryAnswer]) -> Option<&QueryAnswer> {
+    answers.iter().max_by_key(|answer| (answer.last_term, answer.last_index, answer.members.len()))
 }
 
-impl Witnesses {
-    fn add(&mut self, answer: &QueryAnswer, own: u64) {
-        let voters = || answer.members.iter().filter(|member| !member.is_learner);
-        if answer.from != own && voters().any(|member| member.id == answer.from) {
-            self.ids.insert(answer.from);
-        }
-        self.voters = self.voters.max(voters().count());
+/// The voters of the configuration that makes this list: two sets while it is joint, when who is replaced and who takes its
+/// vote both have one.
+fn deciding(members: &[pb::Member]) -> Vec<BTreeSet<u64>> {
+    let voters: BTreeSet<u64> = members.iter().filter(|member| !member.is_learner).map(|member| member.id).collect();
+    let but = |left: u64| voters.iter().copied().filter(|id| *id != left).collect();
+    match members.iter().find(|member| !member.is_learner && voters.contains(&member.replaces)) {
+        Some(successor) => vec![but(successor.id), but(successor.replaces)],
+        None => vec![voters],
     }
+}
 
-    fn are_enough(&self) -> bool {
-        let majority = self.voters / 2 + 1;
-        self.voters - majority.min(self.voters) < self.ids.len()
-    }
+/// Whether so many voters of the judge's list have no name for `own` in their logs that no majority can have one.
+fn never_started(judge: &QueryAnswer, answers: &[QueryAnswer], own: u64) -> bool {
+    let witnesses: BTreeSet<u64> =
+        answers.iter().filter(|answer| !names(answer, own)).map(|answer| answer.from).filter(|id| *id != own).collect();
+    deciding(&judge.members).iter().all(|voters| {
+        let majority = voters.len() / 2 + 1;
+        voters.len().saturating_sub(majority) < voters.intersection(&witnesses).count()
+    })
+}
+
+fn names(answer: &QueryAnswer, id: u64) -> bool {
+    answer.members.iter().any(|member| member.id == id && !member.name.is_empty())
 }
 
 /// Refuses to found a cluster that runs already and knows this member. Who finds nobody, or only others that have
@@ -94,20 +113,19 @@ pub async fn may_found(config: &Config, env: &Env, ids: Ids) -> Result<(), Serve
         if 0 < round {
             env.clock.sleep(ROUND_PAUSE).await;
         }
-        let mut witnesses = Witnesses::default();
-        let (mut confirmed, mut runs_already) = (false, false);
-        for answer in join_all(others(config).map(ask)).await.into_iter().flatten() {
-            if answer.removed {
-                return Err(ServeError::Data(super::REMOVED.into()));
-            }
-            if answer.members.iter().any(|member| member.id == ids.member && !member.name.is_empty()) {
-                return Err(already_bootstrapped(ids.member));
-            }
-            confirmed |= answer.confirmed;
-            runs_already |= !answer.log_is_empty;
-            witnesses.add(&answer, ids.member);
+        let answers: Vec<QueryAnswer> = join_all(others(config).map(ask)).await.into_iter().flatten().collect();
+        if answers.iter().any(|answer| answer.removed) {
+            return Err(ServeError::Data(super::REMOVED.into()));
         }
-        if confirmed || !runs_already || witnesses.are_enough() {
+        if answers.iter().any(|answer| names(answer, ids.member)) {
+            return Err(already_bootstrapped(ids.member));
+        }
+        let confirmed = answers.iter().any(|answer| answer.confirmed);
+        let runs_already = answers.iter().any(|answer| !answer.log_is_empty);
+        // Whom the newest log has removed may have started before that.
+        let is_listed = |judge: &&QueryAnswer| judge.members.iter().any(|member| member.id == ids.member);
+        let judge = newest(&answers).filter(is_listed);
+        if confirmed || !runs_already || judge.is_some_and(|judge| never_started(judge, &answers, ids.member)) {
             return Ok(());
         }
         tracing::warn!("the other members run without a leader; waiting until one of them can tell who this one is");
@@ -134,8 +152,7 @@ pub async fn existing(config: &Config, env: &Env) -> Result<(Ids, Cluster), Serv
         if 0 < round {
             env.clock.sleep(ROUND_PAUSE).await;
         }
-        let (mut refusal, mut witnesses, mut found) = (None, Witnesses::default(), None);
-        let mut behind = Vec::new();
+        let (mut refusal, mut answers) = (None, Vec::new());
         for url in others(config) {
             point!(env, "membership.before_ask");
             let answer = query::ask(&*env.network, url, &question).await;
@@ -148,34 +165,18 @@ pub async fn existing(config: &Config, env: &Env) -> Result<(Ids, Cluster), Serv
                     continue;
                 }
             };
+            if !answer.confirmed {
+                answers.push(answer);
+                continue;
+            }
             match matched(config, &answer) {
-                Ok(matched) if answer.confirmed => return Ok(matched),
-                Ok(matched) => {
-                    witnesses.add(&answer, matched.0.member);
-                    let agrees = found.as_ref().is_none_or(|(ids, _)| *ids == matched.0);
-                    refusal = refusal.or((!agrees).then(|| in_doubt(matched.0.member)));
-                    found = Some(matched);
-                }
-                Err(error) if is_behind(config, &answer) => behind.push((answer, error)),
+                Ok(matched) => return Ok(matched),
                 Err(error) => refusal = Some(error),
             }
         }
-        // Who has not heard yet that this one was added has not heard of its start either. Only a voter's word counts; that
-        // of a learner, or of one that has just joined, is worth as much as silence.
-        for (answer, error) in behind {
-            match &found {
-                Some((ids, known)) if ids.cluster == answer.cluster_id => {
-                    if is_voter(known, answer.from) {
-                        witnesses.add(&answer, ids.member);
-                    }
-                }
-                _ => refusal = refusal.or(Some(error)),
-            }
-        }
-        verdict = match (refusal, found) {
-            (Some(refusal), _) => Some(refusal),
-            (None, Some(found)) if witnesses.are_enough() => return Ok(found),
-            (None, Some((ids, _))) => Some(in_doubt(ids.member)),
+        verdict = match (refusal, newest(&answers).map(|judge| by_logs(config, judge, &answers))) {
+            (Some(refusal), _) | (None, Some(Err(refusal))) => Some(refusal),
+            (None, Some(Ok(found))) => return Ok(found),
             (None, None) => None,
         };
     }
@@ -188,17 +189,20 @@ pub async fn existing(config: &Config, env: &Env) -> Result<(Ids, Cluster), Serv
     )))
 }
 
-fn is_voter(cluster: &Cluster, id: u64) -> bool {
-    cluster.members.get(&id).is_some_and(|member| !member.is_learner)
-}
-
-/// An answer from before this member was added, perhaps: it knows nobody whom the flags do not name, and not this one.
-fn is_behind(config: &Config, answer: &QueryAnswer) -> bool {
-    let named = |member: &pb::Member| {
-        let urls = sorted(&member.peer_urls);
-        config.initial_cluster.iter().any(|(name, told)| *name != config.name && sorted(told) == urls)
-    };
-    !answer.confirmed && answer.members.iter().all(named)
+/// What those say together who have not confirmed it.
+fn by_logs(config: &Config, judge: &QueryAnswer, answers: &[QueryAnswer]) -> Result<(Ids, Cluster), ServeError> {
+    if let Some(other) = answers.iter().find(|answer| answer.cluster_id != judge.cluster_id) {
+        return Err(ServeError::Config(format!(
+            "the members in --initial-cluster belong to different clusters, {:x} and {:x}",
+            judge.cluster_id, other.cluster_id
+        )));
+    }
+    let found = matched(config, judge)?;
+    let own = found.0.member;
+    if answers.iter().any(|answer| names(answer, own)) {
+        return Err(already_bootstrapped(own));
+    }
+    if never_started(judge, answers, own) { Ok(found) } else { Err(in_doubt(own)) }
 }
 
 /// Matches the cluster with the flags by peer URLs, as etcd does.

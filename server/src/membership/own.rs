@@ -4,7 +4,6 @@
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, RwLock};
 
-use evenkeel_proto::store as storepb;
 use evenkeel_raft::Index;
 
 use crate::member::Member;
@@ -60,15 +59,6 @@ impl Member {
     /// The driver looked at the newest configuration in the log.
     pub(crate) fn set_out(&self, is_out: bool) {
         self.own().is_out.store(is_out, Ordering::Release);
-    }
-
-    /// Members that the log's newest configuration has and the state does not know yet.
-    pub fn coming(&self) -> Vec<storepb::Member> {
-        self.coming.lock().expect("not poisoned").clone()
-    }
-
-    pub(crate) fn set_coming(&self, coming: Vec<storepb::Member>) {
-        *self.coming.lock().expect("not poisoned") = coming;
     }
 
     /// Another number whenever the applied members have changed.

@@ -9,11 +9,11 @@ use bytes::Bytes;
 use evenkeel_proto::peer::query::Question;
 use evenkeel_proto::peer::{Query, QueryAnswer, Replace};
 use evenkeel_proto::{membershippb, store as pb};
-use evenkeel_raft::{Index, Payload, Raft};
+use evenkeel_raft::{Index, Payload, Raft, Term};
 use prost::Message;
 use tokio::sync::oneshot;
 
-use super::{Change, member_id, rules, sorted, urls_are_valid};
+use super::{Change, apply, member_id, rules, sorted, urls_are_valid};
 use crate::env::Network;
 use crate::member::{Ids, Member};
 use crate::state::Cluster;
@@ -28,17 +28,32 @@ pub async fn ask(network: &dyn Network, url: &str, query: &Query) -> Result<Quer
     if answer.error.is_empty() { Ok(answer) } else { Err(answer.error) }
 }
 
-/// What the log says behind the applied entries: they may be committed, and without a leader they are not applied.
-struct Unapplied {
-    is_empty: bool,
-    /// Names that members have published.
+/// What the log says, the entries behind the applied ones included: they may be committed, and without a leader, as after
+/// a restart, they are not applied.
+struct Log {
+    /// Term and index of the newest entry.
+    end: (Term, Index),
+    /// The cluster as the log makes it.
+    cluster: Cluster,
+    /// Names that members have published behind the applied entries.
     names: BTreeMap<u64, String>,
+    /// A snapshot took the place of entries, and the state is not there yet: it does not say what the log says.
+    has_gap: bool,
 }
 
-impl Unapplied {
-    fn of(raft: &Raft, applied: Index) -> Unapplied {
-        let entries = (applied.next().0..=raft.last_index().0).filter_map(|index| raft.entry(Index(index)));
-        Unapplied { is_empty: raft.last_index() == Index(0), names: names(entries.map(|entry| &entry.payload)) }
+impl Log {
+    fn of(raft: &Raft, member: &Member) -> Log {
+        // In this order: what was applied up to there is known then.
+        let applied = *member.applied().borrow();
+        let (known_upto, known) = member.known_cluster();
+        let last = raft.last_index();
+        let entries = || (applied.next().0..=last.0).filter_map(|index| raft.entry(Index(index)));
+        Log {
+            end: (raft.term_at(last).unwrap_or_default(), last),
+            cluster: apply::logged((known_upto, &*known), entries()).last().expect("the known one at least"),
+            names: names(entries().map(|entry| &entry.payload)),
+            has_gap: applied.next() < raft.first_index(),
+        }
     }
 }
 
@@ -60,10 +75,10 @@ fn names<'a>(payloads: impl Iterator<Item = &'a Payload>) -> BTreeMap<u64, Strin
 /// Answers in the background.
 pub fn answer(member: &Arc<Member>, raft: &Raft, bytes: Bytes, reply: oneshot::Sender<Bytes>) {
     let member = Arc::clone(member);
-    let unapplied = Unapplied::of(raft, *member.applied().borrow());
+    let log = Log::of(raft, &member);
     tokio::spawn(async move {
         let answer = match Query::decode(bytes) {
-            Ok(query) => respond(&member, query, unapplied).await,
+            Ok(query) => respond(&member, query, log).await,
             Err(error) => Err(error.to_string()),
         };
         let answer = answer.unwrap_or_else(|error| QueryAnswer { error, ..QueryAnswer::default() });
@@ -71,7 +86,7 @@ pub fn answer(member: &Arc<Member>, raft: &Raft, bytes: Bytes, reply: oneshot::S
     });
 }
 
-async fn respond(member: &Arc<Member>, query: Query, unapplied: Unapplied) -> Result<QueryAnswer, String> {
+async fn respond(member: &Arc<Member>, query: Query, log: Log) -> Result<QueryAnswer, String> {
     let Ids { cluster, member: own } = member.ids();
     if query.cluster_id != 0 && query.cluster_id != cluster {
         return Err(format!("this is a member of cluster {cluster:x}, not of {:x}", query.cluster_id));
@@ -89,30 +104,34 @@ async fn respond(member: &Arc<Member>, query: Query, unapplied: Unapplied) -> Re
     }
     let state = member.state();
     let known = state.cluster();
+    let mut names = log.names;
+    names
+        .extend(known.members.iter().filter(|(_, info)| info.has_started()).map(|(id, info)| (*id, info.name.clone())));
+    let knows_nothing = log.has_gap || known.configuration.members().is_empty();
+    let (last_term, last_index) = if log.has_gap { Default::default() } else { log.end };
     Ok(QueryAnswer {
         error: String::new(),
         cluster_id: cluster,
         cluster_version: known.version.map(|version| version.to_string()).unwrap_or_default(),
-        members: listed(known, member.coming(), &unapplied.names),
+        members: listed(if confirmed { known } else { &log.cluster }, &names),
         removed: known.removed.contains(&query.from),
-        from: if known.configuration.members().is_empty() { 0 } else { own },
+        from: if knows_nothing { 0 } else { own },
         confirmed,
-        log_is_empty: unapplied.is_empty,
+        log_is_empty: log.end.1 == Index(0),
+        last_term: last_term.0,
+        last_index: last_index.0,
     })
 }
 
-/// The members, and those that are coming: an entry takes part from the moment it is in the log, and without a leader, as
-/// after a restart, nobody could apply it. Who has been applied meanwhile is not coming any more.
-fn listed(known: &Cluster, coming: Vec<pb::Member>, names: &BTreeMap<u64, String>) -> Vec<pb::Member> {
-    let is_new = |member: &pb::Member| !known.members.contains_key(&member.id) && !known.removed.contains(&member.id);
-    let coming = coming.into_iter().filter(is_new);
+/// The members, with the names that are known by now.
+fn listed(cluster: &Cluster, names: &BTreeMap<u64, String>) -> Vec<pb::Member> {
     let named = |mut record: pb::Member| {
         if let Some(name) = names.get(&record.id).filter(|_| record.name.is_empty()) {
             record.name.clone_from(name);
         }
         record
     };
-    known.members.iter().map(|(id, info)| info.to_proto(*id)).chain(coming).map(named).collect()
+    cluster.members.iter().map(|(id, info)| info.to_proto(*id)).map(named).collect()
 }
 
 /// Adds a learner that will take the place of the newest member with these URLs, unless that one is a learner that has
@@ -178,11 +197,8 @@ mod tests {
     fn everybody_is_listed_once_with_the_newest_name() {
         let record = |id, name: &str| pb::Member { id, name: name.into(), ..pb::Member::default() };
         let known = [(1, "a"), (2, "")].map(|(id, name)| MemberInfo::from_proto(record(id, name)));
-        let known = Cluster { removed: [4].into(), ..Cluster::founded(known.into()) };
-        // The driver has not looked again since the second was applied, and the fourth came and went.
-        let coming = vec![record(2, ""), record(3, ""), record(4, "")];
-        let names = [(1, "z".to_owned()), (2, "b".to_owned())].into();
-        assert_eq!(listed(&known, coming, &names), [record(1, "a"), record(2, "b"), record(3, "")]);
+        let names = [(1, "z".to_owned()), (2, "b".to_owned()), (3, "c".to_owned())].into();
+        assert_eq!(listed(&Cluster::founded(known.into()), &names), [record(1, "a"), record(2, "b")]);
     }
 
     #[test]

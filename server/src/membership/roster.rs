@@ -131,16 +131,11 @@ impl Roster {
         // The members may not have changed for millions of entries; those are not in memory, nor needed.
         let first = applied_upto.next().max(raft.first_index());
         let log = (first.0..=raft.last_index().0).map(Index);
-        let mut coming = Vec::new();
         for said in log.filter_map(|index| raft.entry(index)).filter_map(|entry| announced(&entry.payload)) {
             if let Some(urls) = self.known.get_mut(&NodeId(said.id)) {
                 urls.clone_from(&said.peer_urls);
-                if !cluster.members.contains_key(&said.id) {
-                    coming.push(said);
-                }
             }
         }
-        member.set_coming(coming);
         let gone = before.into_iter().filter(|(id, _)| self.removed.contains(&id.0) && !self.known.contains_key(id));
         self.leaving.extend(gone.map(|(id, urls)| (id, (urls, now + FAREWELL))));
         self.guests.0.retain(|id, _| !self.known.contains_key(id) && !self.removed.contains(&id.0));

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use evenkeel_proto::store as pb;
-use evenkeel_raft::{ConfigEntry, Configuration, Index, NodeId};
+use evenkeel_raft::{ConfigEntry, Configuration, Entry, Index, NodeId, Payload, Term};
 use prost::Message;
 
 use super::rules::{self, HEALTHY_FOR, Health, Limits, check};
@@ -297,6 +297,32 @@ fn members_learn_are_promoted_move_and_are_replaced() {
     assert_eq!(applied(&mut cluster, Change::Remove(4)), Ok(()));
     assert_eq!(applied(&mut cluster, Change::Alone(own.clone())), Ok(()));
     assert_eq!((cluster.members[&4].to_proto(4), cluster.removed), (own, [1, 2, 3].into()));
+}
+
+#[test]
+fn the_log_behind_the_applied_entries_says_who_belongs_to_the_cluster() {
+    let known = cluster(&[(1, 'V'), (2, 'V'), (3, 'l'), (5, 'V')]);
+    let entry = |index, voters: &[u64], change| {
+        let voters = voters.iter().copied().map(NodeId).collect();
+        let told = MembershipChange { request_id: 7, change: Some(change) };
+        let configuration = Configuration { voters, ..Configuration::default() };
+        let payload = ConfigEntry { configuration, data: told.encode_to_vec().into() };
+        Entry { term: Term(1), index: Index(index), payload: Payload::Config(payload.into()) }
+    };
+    let moved = pb::Member { peer_urls: url(9), ..record(4, false) };
+    let log = [
+        entry(10, &[1, 2], Change::Remove(1)), // Applied, and not to be applied again.
+        entry(11, &[1, 2], Change::Remove(5)),
+        entry(12, &[1, 2, 4], add(4)),
+        entry(13, &[1, 2, 4], Change::Update(moved)),
+        entry(14, &[1, 2, 3, 4], Change::Promote(3)),
+    ];
+    let newest = apply::logged((Index(10), &known), log.iter()).last().expect("the known one at least");
+    assert_eq!(ids(&newest), [1, 2, 3, 4]);
+    assert_eq!(newest.members[&4].peer_urls, url(9));
+    assert!(!newest.members[&3].is_learner, "the promotion counts");
+    let before = apply::logged((Index(10), &known), [].iter()).last().expect("the known one at least");
+    assert_eq!(before.members, known.members);
 }
 
 #[test]

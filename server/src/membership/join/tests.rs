@@ -139,6 +139,12 @@ fn world(says: &[Says]) -> (tempfile::TempDir, Config, Env) {
             from: if matches!(says, Joined | UnlistedJoined) { 0 } else { 100 + n },
             confirmed: matches!(says, Unstarted),
             log_is_empty: matches!(says, KnowsNothing),
+            last_term: 1,
+            last_index: match says {
+                KnowsNothing | Joined | UnlistedJoined => 0,
+                Unlisted | UnlistedLearner => 1,
+                Unstarted | LagsPerhaps | Started | Nothing => 2,
+            },
             ..QueryAnswer::default()
         };
         (!matches!(says, Nothing)).then(|| (url(n).remove(0), answer))
@@ -234,5 +240,112 @@ async fn a_cluster_is_founded_only_when_it_cannot_have_run_with_this_member() {
     for (row, (says, expected)) in rows.iter().enumerate() {
         let (_dir, config, env) = world(says);
         assert_eq!(refusal(may_found(&config, &env, OURS).await), *expected, "row {row}");
+    }
+}
+
+/// A member in somebody's list: the last digit of its id says where it listens.
+fn listed(id: u64, name: &str) -> pb::Member {
+    pb::Member { id, name: name.into(), peer_urls: url(id % 10), ..pb::Member::default() }
+}
+
+/// What `from` says, whose log ends there.
+fn says(from: u64, end: (u64, u64), members: &[pb::Member]) -> QueryAnswer {
+    let (last_term, last_index) = end;
+    QueryAnswer { cluster_id: 7, from, members: members.to_vec(), last_term, last_index, ..QueryAnswer::default() }
+}
+
+/// The fourth of four asks: whom it finds itself to be, or why not.
+fn judged(answers: &[QueryAnswer]) -> Result<u64, String> {
+    let cluster = (1..=4).map(|n| (format!("n{n}"), url(n))).collect();
+    let config = Config { name: "n4".into(), initial_cluster: cluster, ..Config::default() };
+    let judge = newest(answers).expect("somebody answers");
+    by_logs(&config, judge, answers).map(|(ids, _)| ids.member).map_err(|error| error.to_string())
+}
+
+fn three() -> Vec<pb::Member> {
+    [101, 102, 103].map(|id| listed(id, "started")).into()
+}
+
+fn with(mut members: Vec<pb::Member>, member: pb::Member) -> Vec<pb::Member> {
+    members.push(member);
+    members
+}
+
+#[test]
+fn the_newest_log_is_the_judge() {
+    let (now, fourth) = (with(three(), listed(104, "")), || listed(104, ""));
+    // The third is dead, and the others need this one's vote.
+    let lags: [&[pb::Member]; 5] = [
+        &now,
+        &three(),
+        &with(three(), listed(105, "removed since")),
+        &with(three(), listed(94, "removed since, with these URLs")),
+        &with(three(), pb::Member { peer_urls: url(9), ..fourth() }),
+    ];
+    for lagging in lags {
+        for (first, second) in [(101, 102), (102, 101)] {
+            let answers = [says(first, (2, 9), &now), says(second, (2, 8), lagging)];
+            assert_eq!(judged(&answers), Ok(104), "{lagging:?}");
+            let answers = [says(second, (1, 12), lagging), says(first, (2, 9), &now)];
+            assert_eq!(judged(&answers), Ok(104), "a longer log of an earlier term lags: {lagging:?}");
+        }
+        let alone = judged(&[says(101, (2, 9), &now)]).expect_err("one of four, of which three decide");
+        assert!(alone.contains("may have been bootstrapped before"), "{alone}");
+    }
+    // Who lags has the name: then it is committed, perhaps.
+    let named = with(three(), listed(104, "n4"));
+    let started = judged(&[says(101, (2, 9), &now), says(102, (2, 8), &named)]).expect_err("it has started");
+    assert!(started.contains("member 68 has already been bootstrapped"), "{started}");
+}
+
+#[test]
+fn whom_the_newest_log_has_removed_stays_out() {
+    let before = with(three(), listed(104, ""));
+    let refused = judged(&[says(101, (2, 9), &three()), says(102, (2, 8), &before)]).expect_err("removed");
+    assert!(refused.contains("member count is unequal"), "{refused}");
+}
+
+#[test]
+fn whom_the_newest_log_has_promoted_is_counted() {
+    let learner = pb::Member { is_learner: true, ..listed(103, "n3") };
+    let stale = [listed(101, "n1"), listed(102, "n2"), learner, listed(104, "")];
+    let now = with(three(), listed(104, ""));
+    assert_eq!(judged(&[says(101, (2, 8), &stale), says(102, (2, 8), &stale)]), Ok(104));
+    // The one that was promoted is a witness; the judge's voters are four, and one witness does not do.
+    assert_eq!(judged(&[says(101, (2, 8), &stale), says(103, (2, 9), &now)]), Ok(104));
+    assert!(judged(&[says(103, (2, 9), &now)]).is_err());
+}
+
+#[test]
+fn both_halves_of_a_joint_configuration_need_witnesses() {
+    let successor = pb::Member { replaces: 103, ..listed(203, "new") };
+    let joint = [listed(101, "a"), listed(102, "b"), listed(103, "old"), successor.clone(), listed(104, "")];
+    let ends = |ids: &[u64]| ids.iter().map(|id| says(*id, (2, 9), &joint)).collect::<Vec<_>>();
+    let rows: [(&[u64], bool); 4] =
+        [(&[101, 102], true), (&[101, 103], false), (&[101, 203], false), (&[101, 103, 203], true)];
+    for (who, enough) in rows {
+        let answers = ends(who);
+        assert_eq!(never_started(&answers[0], &answers, 104), enough, "{who:?}");
+    }
+    let learner = pb::Member { is_learner: true, ..successor };
+    let before = [listed(101, "a"), listed(102, "b"), listed(103, "old"), learner, listed(104, "")];
+    assert_eq!(deciding(&before), [[101, 102, 103, 104].into()]);
+}
+
+#[test]
+fn members_of_another_cluster_tell_nothing() {
+    let now = with(three(), listed(104, ""));
+    let stranger = QueryAnswer { cluster_id: 8, ..says(102, (1, 1), &three()) };
+    let refused = judged(&[says(101, (2, 9), &now), stranger]).expect_err("two clusters");
+    assert!(refused.contains("belong to different clusters"), "{refused}");
+}
+
+#[test]
+fn of_members_that_do_not_say_where_their_logs_end_who_knows_most_is_the_judge() {
+    let now = with(three(), listed(104, ""));
+    for answers in
+        [[says(101, (0, 0), &now), says(102, (0, 0), &three())], [says(101, (0, 0), &three()), says(102, (0, 0), &now)]]
+    {
+        assert_eq!(judged(&answers), Ok(104));
     }
 }
