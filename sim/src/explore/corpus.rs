@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::choice::{Choices, ms};
 use super::draft::{Draft, Table};
-use super::generate::{IDLE, timed_verbs};
+use super::generate::{IDLE, millis, reconcile, timed_verbs};
 use super::load;
 
 /// Entries at most; the oldest go.
@@ -115,6 +115,7 @@ impl Corpus {
         let idle = child.expects.iter_mut().find(|expect| expect.get_text("id") == Some(IDLE))?;
         let within = idle.get("within")?.to_owned();
         *idle = load::minimum(&child.clients, &timed_verbs(&child.steps), &within);
+        reconcile(&mut child);
         Scenario::parse(&child.text(), &child.name).ok().map(|_| child)
     }
 
@@ -124,10 +125,6 @@ impl Corpus {
         let drawn = (0..TOURNAMENT).map(|_| &self.entries[choices.range(label, 0, last) as usize]);
         drawn.min_by_key(rarity)
     }
-}
-
-fn millis(value: &str) -> Option<f64> {
-    value.trim_matches('"').strip_suffix("ms")?.parse().ok()
 }
 
 fn at(step: &Table) -> Option<f64> {

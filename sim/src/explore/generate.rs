@@ -12,6 +12,9 @@ use super::{faults, load, operations};
 /// The expectation that a run was worth its time; its name is the kind of failure.
 pub const IDLE: &str = "idle";
 
+/// The expectation that no member ends by itself where nothing gives it a reason.
+pub const ENDS: &str = "ends";
+
 /// Election timeouts and a little more that the calm phase lasts at most: as long as the default expectations wait.
 const CALM_ELECTIONS: f64 = 10.0;
 /// Time for one more operation, as the default expectations give it, and some slack.
@@ -19,7 +22,7 @@ const CALM_MORE_MS: f64 = 5_000.0;
 /// A run ends so long after calm has returned, when everything works again.
 const SETTLE: &str = "\"1.5s\"";
 /// The share of runs that use the calm phase to its end: what is stuck for good shows itself only there.
-const PATIENT: f64 = 0.1;
+const PATIENT: f64 = 0.2;
 /// A member that joins looks for the others so long at most before it is started again.
 const JOIN_MS: f64 = 12_000.0;
 /// A change of releases may take so long.
@@ -53,22 +56,9 @@ pub fn draft(profile: &Profile, seed: u64, planted: &Planted) -> Draft {
     if let Some(plants) = planted.toml() {
         cluster.set("mutants", plants);
     }
-    let mut clients = load::clients(profile, &frame, choices);
+    let clients = load::clients(profile, &frame, choices);
     let mut steps = faults::steps(&frame, profile.swarm, choices);
     steps.extend(operations::steps(&frame, choices));
-    // Who talks to one member only has nobody left when that one leaves.
-    if steps.iter().any(|step| step.get_text("change") == Some("remove")) {
-        clients
-            .iter_mut()
-            .filter(|client| client.get_text("on") == Some("n1"))
-            .for_each(|client| client.set("on", "\"any\""));
-    }
-    // What was written, to a whole minority, before the calm phase is half over.
-    if let Some(rate) = cluster.get("snapshot_rate").and_then(|rate| rate.parse::<f64>().ok()) {
-        let written = load::bytes_per_second(&clients) * frame.until_ms / 1000.0;
-        let minority = ((frame.nodes - 1) / 2).max(1) as f64;
-        cluster.set("snapshot_rate", rate.max(written * minority / 2.0) as u64);
-    }
     let calm_ms = CALM_ELECTIONS * frame.election_ms * 1.1 + CALM_MORE_MS;
     let rolls_ms = if frame.has(Family::Releases) { ROLL_MS } else { 0.0 };
     let joins_ms = if frame.has(Family::Membership) { JOIN_MS } else { 0.0 };
@@ -86,7 +76,7 @@ pub fn draft(profile: &Profile, seed: u64, planted: &Planted) -> Draft {
         run.set("settle", SETTLE);
     }
     let families: Vec<String> = frame.families.iter().map(|family| format!("{family:?}").to_lowercase()).collect();
-    Draft {
+    let mut draft = Draft {
         name: format!("{}-{seed}", profile.name),
         about: format!("Generated: {}.", families.join(", ")),
         seed,
@@ -95,7 +85,40 @@ pub fn draft(profile: &Profile, seed: u64, planted: &Planted) -> Draft {
         expects,
         clients,
         steps,
+    };
+    reconcile(&mut draft);
+    draft
+}
+
+/// What one part asks of another, wherever the parts come from.
+pub(super) fn reconcile(draft: &mut Draft) {
+    let Draft { cluster, clients, steps, expects, .. } = draft;
+    // Who talks to one member only has nobody left when that one leaves.
+    if steps.iter().any(|step| step.get_text("change") == Some("remove")) {
+        let alone = clients.iter_mut().filter(|client| client.get_text("on") == Some("n1"));
+        alone.for_each(|client| client.set("on", "\"any\""));
     }
+    // What was written, to a whole minority, before the calm phase is half over.
+    let calm = steps.iter().find(|step| step.get_text("do") == Some("quiesce"));
+    let until_ms = calm.and_then(|step| millis(step.get("at").or(step.get("delay"))?));
+    let number = |key: &str| cluster.get(key).and_then(|value| value.parse::<f64>().ok());
+    if let (Some(rate), Some(nodes), Some(until_ms)) = (number("snapshot_rate"), number("nodes"), until_ms) {
+        let written = load::bytes_per_second(clients) * until_ms / 1000.0;
+        let minority = ((nodes - 1.0) / 2.0).floor().max(1.0);
+        cluster.set("snapshot_rate", rate.max(written * minority / 2.0) as u64);
+    }
+    // A member ends by itself when it cannot trust its disk, and when it does not belong (any more).
+    let disk_fails = |step: &Table| ["error", "rot"].iter().any(|key| step.get(key).is_some());
+    let may_end = |step: &Table| disk_fails(step) || step.get_text("do") == Some("member");
+    expects.retain(|expect| expect.get_text("id") != Some(ENDS));
+    if !steps.iter().any(may_end) {
+        expects.push(Table::new().text("id", ENDS).text("never", "exit(code != 0)"));
+    }
+}
+
+/// A time in milliseconds, as drafts have them.
+pub(super) fn millis(value: &str) -> Option<f64> {
+    value.trim_matches('"').strip_suffix("ms")?.parse().ok()
 }
 
 /// All faults end when the last of them has begun and the operator is done.

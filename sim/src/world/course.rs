@@ -27,7 +27,7 @@ use super::figures;
 use super::names::Names;
 use super::operate;
 use super::scripted;
-use super::steps::{Power, Stage};
+use super::steps::{self, Power, Stage};
 use super::view::View;
 use super::watcher;
 use crate::draw::Draws;
@@ -361,7 +361,8 @@ impl Course {
         let now = self.feed.now();
         let mut inner = self.feed.lock();
         let moment = inner.moment(now);
-        let longest = self.resolved.clients.iter().map(|group| group.knobs.timeout.to_std()).max().unwrap_or_default();
+        let timeouts = self.resolved.clients.iter().map(|group| group.knobs.timeout.to_std());
+        let longest = timeouts.fold(steps::REQUEST_PATIENCE, Duration::max);
         // Real machines have more to do than to look at the clock.
         let patience_nanos = (!cluster::FROM_OUTSIDE).then_some((longest + LATE_AT_MOST).as_nanos() as u64);
         let report = inner.oracles.finish(moment, &Finish { reads, hashes, patience_nanos });

@@ -27,6 +27,8 @@ use crate::net::RuleId;
 /// How often a condition is looked at.
 const LOOK_INTERVAL: Duration = Duration::from_millis(10);
 
+/// A request that a step makes is given up after this.
+pub(super) const REQUEST_PATIENCE: Duration = Duration::from_secs(5);
 /// How long a step that needs a leader waits for one.
 const LEADER_PATIENCE: Duration = Duration::from_secs(5);
 /// How long it lets the new one settle.
@@ -360,7 +362,7 @@ impl Stage {
             let op = self.feed.call(0, evenkeel_check::ClientId(0), evenkeel_check::MemberId(leader), &request);
             let names = self.cluster.names.clone();
             let outcome = self.connections[leader as usize - 1]
-                .call(&request, Duration::from_secs(5), &move |header| names.signer(header))
+                .call(&request, REQUEST_PATIENCE, &move |header| names.signer(header))
                 .await;
             self.feed.returned(op, outcome);
         }

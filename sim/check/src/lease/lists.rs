@@ -27,6 +27,9 @@ impl Keys {
     /// Why they are none, if they are none.
     fn wrong(&self, model: &Model) -> Option<(LeaseId, String)> {
         let (low, high) = (self.low, self.upto(model));
+        if low < model.oldest() {
+            return None; // Forgotten: it is believed.
+        }
         let mut revisions = (low.0..=high.0).rev().map(Revision);
         let right = revisions.any(|revision| model.attached(self.lease, revision).eq(self.keys.iter()));
         let told =
@@ -45,6 +48,9 @@ pub(super) struct All {
 impl All {
     /// A lease that holds keys there, but is not listed.
     fn wrong(&self, model: &Model) -> Option<(LeaseId, String)> {
+        if self.revision < model.oldest() {
+            return None;
+        }
         let missing = model.attached_leases(self.revision).find(|lease| !self.leases.contains(lease))?;
         Some((missing, format!("has keys at {}, but is not in the list of all leases there", self.revision)))
     }

@@ -13,7 +13,7 @@ use evenkeel_scenario::{Resolved, Scenario, Selector, WHITE_BOX};
 use super::super::order::InOrder;
 use super::super::runner::{Extras, MADE_WALL_LIMIT, complete, run_with};
 use super::share::UntilFound;
-use crate::explore::generate::parse;
+use crate::explore::generate::{ENDS, parse};
 use crate::explore::{Corpus, Guide, Guided, Profile};
 use crate::fork::{Limits, run_all};
 use crate::gallery::{self, Plant};
@@ -196,6 +196,7 @@ pub fn plant_in(resolved: &mut Resolved, plant: Option<&Plant>, judged: Box) {
     resolved.cluster.mutants.0.extend(plant.map(|plant| Planting::new(plant.name, on)));
     if judged == Box::Black {
         resolved.opt_out.push(WHITE_BOX.to_owned());
+        resolved.expects.retain(|expect| expect.id != ENDS);
     }
 }
 
