@@ -27,6 +27,7 @@ use bytes::Bytes;
 use crate::history::*;
 use crate::ids::*;
 use crate::linearizable::Linearizable;
+use crate::suite::slowest;
 use crate::violation::{Related, Verdict, Violation};
 
 pub use call::LeaseCall;
@@ -38,8 +39,10 @@ pub const NAME: &str = "lease";
 /// Bounds of what is allowed.
 #[derive(Clone, Copy, Debug)]
 pub struct LeaseConfig {
-    /// rho: how far clocks may run fast or slow, in parts per million.
-    pub rate_error_ppm: u64,
+    /// How much too fast a clock may run, in parts per million: a lease may end so much early.
+    pub fast_ppm: u64,
+    /// How much too slow: a lease may end late.
+    pub slow_ppm: u64,
     /// An election, worst case.
     pub election_nanos: u64,
     /// Expiry scans, the revoke's way through the log, retries.
@@ -333,7 +336,7 @@ impl Leases {
     /// Before this it does not end by itself.
     fn shortest(&self, lease: &Lease, since: Moment) -> u64 {
         let ttl = lease.shortest.max(0) as u64 * NANOS_PER_SECOND;
-        since.nanos.saturating_add(ttl.saturating_sub(share(ttl, self.config.rate_error_ppm)))
+        since.nanos.saturating_add(ttl.saturating_sub(share(ttl, self.config.fast_ppm)))
     }
 
     /// As if called that much earlier: a deposed leader may answer.
@@ -348,7 +351,7 @@ impl Leases {
             return None;
         }
         let ttl = lease.longest.max(0) as u64 * NANOS_PER_SECOND;
-        let ttl = ttl.saturating_add(share(ttl, self.config.rate_error_ppm));
+        let ttl = slowest(ttl, self.config.slow_ppm);
         let unseen_leader_change = if self.config.white_box { 0 } else { ttl };
         let allowance = self.config.election_nanos + self.config.slack_nanos;
         let base = lease.renewed.max(self.quiet?).nanos;

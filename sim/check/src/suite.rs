@@ -40,14 +40,18 @@ pub struct Config {
     pub voters: usize,
     /// The configured election timeout.
     pub election_timeout_nanos: u64,
-    /// How far clocks may run fast or slow, in parts per million.
-    pub rate_error_ppm: u64,
+    /// How much too fast a clock may run, in parts per million: what is timed by it may come so much early.
+    pub fast_ppm: u64,
+    /// How much too slow, less than a million: what is timed by it may come late.
+    pub slow_ppm: u64,
     /// What a lease may outlive its time by, elections apart.
     pub lease_slack_nanos: u64,
     /// How long a deposed leader may go on answering time-to-live.
     pub stale_leader_nanos: u64,
     /// In quiet, an event reaches every open watch within this.
     pub watch_delivery_nanos: u64,
+    /// A watch's reader may be late by so much in all, by pauses of its own.
+    pub watch_reader_nanos: u64,
     /// The server's watch progress interval; 0: bookmarks are not expected.
     pub watch_progress_nanos: u64,
     /// Use only what clients and the environment see.
@@ -61,10 +65,12 @@ impl Default for Config {
         Config {
             voters: 3,
             election_timeout_nanos: NANOS_PER_SECOND,
-            rate_error_ppm: 0,
+            fast_ppm: 0,
+            slow_ppm: 0,
             lease_slack_nanos: 3 * NANOS_PER_SECOND,
             stale_leader_nanos: 4 * NANOS_PER_SECOND,
             watch_delivery_nanos: 2 * NANOS_PER_SECOND,
+            watch_reader_nanos: 0,
             watch_progress_nanos: 0,
             black_box_only: false,
             off: Vec::new(),
@@ -147,13 +153,15 @@ impl Oracles {
             calls: BTreeMap::new(),
             calm: Some(Moment::default()),
             settled: Revision::FIRST,
-            linearizable: Linearizable::new(config.rate_error_ppm),
+            linearizable: Linearizable::new(config.fast_ppm),
             watches: Watches::new(WatchConfig {
                 delivery_nanos: config.watch_delivery_nanos,
-                progress_interval_nanos: slowest(config.watch_progress_nanos, config.rate_error_ppm),
+                reader_nanos: config.watch_reader_nanos,
+                progress_interval_nanos: slowest(config.watch_progress_nanos, config.slow_ppm),
             }),
             leases: Leases::new(LeaseConfig {
-                rate_error_ppm: config.rate_error_ppm,
+                fast_ppm: config.fast_ppm,
+                slow_ppm: config.slow_ppm,
                 election_nanos: 2 * config.election_timeout_nanos,
                 slack_nanos: config.lease_slack_nanos,
                 stale_leader_nanos: config.stale_leader_nanos,
@@ -400,8 +408,8 @@ impl Oracles {
 }
 
 /// What an interval may be on a clock that runs slow.
-fn slowest(nanos: u64, rate_error_ppm: u64) -> u64 {
+pub(crate) fn slowest(nanos: u64, slow_ppm: u64) -> u64 {
     const WHOLE: u64 = 1_000_000;
-    let rate = WHOLE.saturating_sub(rate_error_ppm).max(1);
+    let rate = WHOLE.saturating_sub(slow_ppm).max(1);
     u64::try_from(u128::from(nanos) * u128::from(WHOLE) / u128::from(rate)).unwrap_or(u64::MAX)
 }

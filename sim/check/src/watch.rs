@@ -32,6 +32,8 @@ pub const NAME: &str = "watch";
 pub struct WatchConfig {
     /// In quiet, an event reaches every open watch within this.
     pub delivery_nanos: u64,
+    /// Its reader may be late by so much in all.
+    pub reader_nanos: u64,
     /// The server's progress notification interval; 0: bookmarks are not expected.
     pub progress_interval_nanos: u64,
 }
@@ -81,7 +83,7 @@ struct Watch {
     /// Parts of a fragmented response.
     partial: Vec<Event>,
     claims: VecDeque<Claim>,
-    last_answer: Moment,
+    opened: Moment,
     /// The last event or bookmark for this watch alone, or when it was first known that its start had come: bookmarks
     /// that the stream asked for are no substitute for those that come by themselves.
     idle_since: Option<Moment>,
@@ -150,7 +152,7 @@ impl Watches {
             checked: next,
             partial: Vec::new(),
             claims: VecDeque::new(),
-            last_answer: at,
+            opened: at,
             idle_since: None,
         };
         match self.watches.insert(key, watch) {
@@ -356,12 +358,13 @@ impl Watches {
         let Some(calm) = calm else { return Ok(()) };
         let patience = self.config.delivery_nanos;
         for (&key, watch) in &self.watches {
-            // A watch opened late, or events made late, have not had their time yet.
-            if watch.state == State::Over || at.nanos < watch.last_answer.nanos.max(calm.nanos) + patience {
+            // A watch opened late, or events made late, have not had their time yet. Answers of other kinds excuse nothing.
+            let late = patience + self.config.reader_nanos;
+            if watch.state == State::Over || at.nanos < watch.opened.nanos.max(calm.nanos) + late {
                 continue;
             }
             if let Some(asked) = watch.cancel_asked {
-                if at.nanos < asked.nanos.saturating_add(patience) {
+                if at.nanos < asked.nanos.saturating_add(late) {
                     continue;
                 }
                 return Err(fail(at, key, format!("was not cancelled, though its client asked for it at {asked}")));
@@ -369,7 +372,7 @@ impl Watches {
             if watch.state == State::Opening {
                 return Err(fail(at, key, "was never created".to_string()));
             }
-            let due = |revision| truth.first_seen(revision).nanos + patience <= at.nanos;
+            let due = |revision| truth.first_seen(revision).nanos + late <= at.nanos;
             if let Some(write) = watch.first_missing(truth, due) {
                 let (revision, lost) = (write.0, watch.next < watch.compacted_at_open);
                 let end = if lost { " and, being below the compacted history, was not cancelled either" } else { "" };
@@ -407,7 +410,6 @@ fn push(waiting: &mut BTreeSet<(Revision, WatchKey)>, watch: &mut Watch, key: Wa
 }
 
 fn answered_by(watch: &mut Watch, at: Moment, key: WatchKey, header: Header) -> Verdict {
-    watch.last_answer = at;
     if header.member == watch.member {
         return Ok(());
     }

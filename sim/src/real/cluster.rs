@@ -121,7 +121,8 @@ pub const FROM_OUTSIDE: bool = true;
 pub fn oracles(config: OracleConfig) -> OracleConfig {
     OracleConfig {
         black_box_only: true,
-        rate_error_ppm: 0,
+        fast_ppm: 0,
+        slow_ppm: 0,
         lease_slack_nanos: config.lease_slack_nanos + LATENESS_NANOS,
         watch_delivery_nanos: config.watch_delivery_nanos + LATENESS_NANOS,
         ..config

@@ -5,8 +5,8 @@
 
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use evenkeel_check::history::*;
@@ -38,13 +38,19 @@ pub struct Connection {
     channels: Arc<[Channel]>,
     turn: Arc<AtomicUsize>,
     time: Time,
+    odd: Arc<Mutex<Option<(tonic::Code, String)>>>,
 }
 
 impl Connection {
     /// Connects when first used, to the ports in turn.
     pub fn lazy(urls: &[String], time: Time) -> Connection {
         let channel = |url: &String| Endpoint::from_shared(url.clone()).expect("our own URL").connect_lazy();
-        Connection { channels: urls.iter().map(channel).collect(), turn: Arc::default(), time }
+        Connection { channels: urls.iter().map(channel).collect(), turn: Arc::default(), time, odd: Arc::default() }
+    }
+
+    /// The first answer that none of our requests, which are all valid, may get.
+    pub fn odd(&self) -> Option<(tonic::Code, String)> {
+        self.odd.lock().expect("one thread").clone()
     }
 
     fn channel(&self) -> Channel {
@@ -89,7 +95,15 @@ impl Connection {
         match self.bounded(sent, patience).await {
             None => Outcome::Unknown(Doubt::Timeout),
             Some(Ok((header, body))) => Outcome::Ok(header, body),
-            Some(Err(status)) => wire::failed(&status),
+            Some(Err(status)) => {
+                let outcome = wire::failed(&status);
+                if matches!(outcome, Outcome::Unknown(Doubt::Other) | Outcome::DefinitelyNot(Refusal::Invalid)) {
+                    let (code, text) = (status.code(), status.message());
+                    let odd = || (code, format!("to {request:?} no member may answer {code:?}: {text}"));
+                    self.odd.lock().expect("one thread").get_or_insert_with(odd);
+                }
+                outcome
+            }
         }
     }
 

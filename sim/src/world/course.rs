@@ -14,7 +14,7 @@ use evenkeel_check::{MemberId, Oracles, Revision, Violation};
 use evenkeel_scenario::cluster::Cluster as Settings;
 use evenkeel_scenario::expr::{Expr, eval};
 use evenkeel_scenario::step::Step;
-use evenkeel_scenario::{Decisions, Monitor, Resolved, RunLength, Selector, Value, monitor};
+use evenkeel_scenario::{Action, Decisions, Monitor, Resolved, RunLength, Selector, Value, monitor};
 
 use serde_json::json;
 
@@ -318,6 +318,14 @@ impl Course {
         if let Some(violation) = self.feed.violation() {
             return Some(Broken::by(&violation));
         }
+        // A value that cannot be read is not served.
+        let rots = |step: &Step| matches!(&step.action, Action::DiskStep(disk) if disk.rot.is_some());
+        let told = self.shared.connections.iter().find_map(Connection::odd);
+        if let Some((code, message)) = told
+            && !(code == tonic::Code::DataLoss && self.resolved.steps.iter().any(rots))
+        {
+            return Some(Broken { what: "answers".into(), at: self.feed.now(), message });
+        }
         if let Some(message) = self.stage.overstays() {
             return Some(Broken { what: OVERSTAYS.to_owned(), at: self.feed.now(), message });
         }
@@ -560,11 +568,14 @@ fn oracle_config(resolved: &Resolved) -> OracleConfig {
         evenkeel_scenario::Action::ClockStep(step) => step.drift,
         _ => None,
     });
-    let drift = steps_drift.chain([clock.drift.low, clock.drift.high]).map(f64::abs).fold(0.0, f64::max);
+    let drifts: Vec<f64> = steps_drift.chain([clock.drift.low, clock.drift.high]).collect();
+    let farthest = |sign: f64| drifts.iter().map(|drift| sign * drift).fold(0.0, f64::max);
     cluster::oracles(OracleConfig {
         voters: *nodes as usize,
         election_timeout_nanos: tick.times(*election_ticks as f64).0 as u64,
-        rate_error_ppm: (drift * 1e6) as u64,
+        fast_ppm: (farthest(1.0) * 1e6) as u64,
+        slow_ppm: (farthest(-1.0) * 1e6) as u64,
+        watch_reader_nanos: watcher::PAUSES_MAX.as_nanos() as u64,
         watch_progress_nanos: watch_progress.0 as u64,
         black_box_only: resolved.is_black_box(),
         off: resolved.opt_out.iter().filter_map(|out| oracle_of(out)).map(str::to_owned).collect(),

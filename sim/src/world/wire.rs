@@ -167,6 +167,9 @@ pub fn failed(status: &tonic::Status) -> Outcome {
         Code::FailedPrecondition if text.contains("lease already exists") => {
             Outcome::DefinitelyNot(Refusal::LeaseExists)
         }
+        Code::FailedPrecondition if text.contains("not supported for learner") => {
+            Outcome::DefinitelyNot(Refusal::NotAllowed)
+        }
         Code::InvalidArgument => Outcome::DefinitelyNot(Refusal::Invalid),
         Code::ResourceExhausted => Outcome::DefinitelyNot(Refusal::Overloaded),
         Code::Unavailable if text.contains("leader changed") => Outcome::Unknown(Doubt::LeaderChanged),
@@ -174,6 +177,10 @@ pub fn failed(status: &tonic::Status) -> Outcome {
         Code::Unavailable if text.contains("stopped") => Outcome::Unknown(Doubt::Stopped),
         Code::Unavailable if text.contains("connection reset") => Outcome::Unknown(Doubt::ConnectionReset),
         Code::Unavailable => Outcome::Unknown(Doubt::Unavailable),
+        // Not the member's words either: a stream of answers broke.
+        Code::Unknown if text.starts_with("error reading a body from connection") => {
+            Outcome::Unknown(Doubt::ConnectionReset)
+        }
         Code::DeadlineExceeded => Outcome::Unknown(Doubt::Timeout),
         Code::Cancelled => Outcome::Unknown(Doubt::Cancelled),
         _ => Outcome::Unknown(Doubt::Other),

@@ -116,12 +116,12 @@ pub struct Linearizable {
     ambiguous: bool,
     /// Earliest end of each lease anybody asked for; of one that was granted several times, of the first.
     lease_ends: BTreeMap<LeaseId, u64>,
-    rate_error_ppm: u64,
+    fast_ppm: u64,
 }
 
 impl Linearizable {
     /// An empty cluster. Leases may end early by this clock rate error, in parts per million.
-    pub fn new(rate_error_ppm: u64) -> Self {
+    pub fn new(fast_ppm: u64) -> Self {
         Linearizable {
             model: Model::default(),
             floor: Floor::new(),
@@ -140,7 +140,7 @@ impl Linearizable {
             applied: Revision::default(),
             ambiguous: false,
             lease_ends: BTreeMap::new(),
-            rate_error_ppm,
+            fast_ppm,
         }
     }
 
@@ -352,7 +352,7 @@ impl Linearizable {
 
     /// A lease that was asked for then does not end by itself before it has had its time.
     fn lease_lives(&mut self, lease: LeaseId, called: Moment, ttl: i64) {
-        let lived = (ttl.max(0) as u64 * NANOS_PER_SECOND) / 1_000_000 * (1_000_000 - self.rate_error_ppm);
+        let lived = (ttl.max(0) as u64 * NANOS_PER_SECOND) / 1_000_000 * (1_000_000 - self.fast_ppm);
         let end = called.nanos.saturating_add(lived);
         self.lease_ends.entry(lease).and_modify(|known| *known = end.min(*known)).or_insert(end);
     }

@@ -18,7 +18,7 @@ struct Story {
 impl Story {
     fn new(rate_error_ppm: u64) -> Self {
         let off = vec!["raft".into(), "ledger".into(), "availability".into()];
-        let config = Config { rate_error_ppm, off, ..Config::default() };
+        let config = Config { fast_ppm: rate_error_ppm, slow_ppm: rate_error_ppm, off, ..Config::default() };
         Story { oracles: Oracles::new(&config).expect("known names"), seq: 0, op: 0, head: 1 }
     }
 
