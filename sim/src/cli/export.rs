@@ -14,7 +14,7 @@ use crate::explore::Summary;
 use crate::explore::result::Group;
 use crate::report::export::{Format, write};
 use crate::report::html::{campaign, model::understand};
-use crate::report::{World, trace};
+use crate::report::{Verdict, World, trace};
 
 /// What to export.
 #[derive(clap::Args, Debug)]
@@ -70,8 +70,13 @@ fn play(args: &ExportArgs, path: &Path, world: &World) -> Result<(), CliError> {
         return Err(CliError::Usage("this scenario has a matrix: give --cell".to_owned()));
     };
     let extras = Extras { trace: Some(path.to_owned()), ..Extras::default() };
-    run_jobs(&plan.files, [job], 1, &extras, world, |_, _| {});
-    Ok(())
+    let mut cut = None;
+    run_jobs(&plan.files, [job], 1, &extras, world, |_, report| {
+        if let Verdict::Error { message } = &report.verdict {
+            cut = Some(message.clone());
+        }
+    });
+    cut.map_or(Ok(()), |message| Err(CliError::Usage(format!("the run did not come to its end: {message}"))))
 }
 
 /// What to show.
@@ -93,7 +98,9 @@ pub fn campaign(args: &CampaignArgs, world: &World) -> Result<bool, CliError> {
     let mut summary = Summary::default();
     for path in &args.files {
         merge::read(path, |line, _| {
-            summary.add(line);
+            if let Err(again) = summary.add(line) {
+                summary.add_failure(*again);
+            }
         })?;
     }
     let gallery = args.gallery.as_deref().map(objects).transpose()?.unwrap_or_default();

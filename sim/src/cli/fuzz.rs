@@ -256,7 +256,7 @@ impl<'a> Search<'a> {
                 }
             }
             self.over |= (self.args.stop && line.failure.is_some()) || self.written.is_err();
-            self.summary.add(line);
+            self.summary.add(line).expect("a seed is run once");
             if let (Some(guide), Some(guided)) = (&mut self.guide, job.guided) {
                 guide.ended(guided, &report.coverage);
             }

@@ -39,21 +39,44 @@ pub fn merge(args: &MergeArgs, world: &World, out: &mut dyn Write) -> Result<boo
     let mut twice = Twice::default();
     // Where each line is: its file, and the byte it begins at.
     let mut places: BTreeMap<Key, (usize, u64)> = BTreeMap::new();
+    // Failures of seeds that another program, or another search, had passed.
+    let mut more = Vec::new();
     for (file, path) in args.files.iter().enumerate() {
+        if args.files[..file].contains(path) {
+            return Err(refused(path, "is named twice"));
+        }
+        let mut lines = 0_u64;
         read(path, |line, at| {
+            lines += 1;
             let repeat = twice.repeats.look(&line, file);
             match summary.add(line) {
-                Some(key) if args.out.is_some() => _ = places.insert(key, (file, at)),
-                Some(_) => {}
-                None => twice.count(repeat),
+                Ok(key) if args.out.is_some() => _ = places.insert(key, (file, at)),
+                Ok(_) => {}
+                Err(line) => {
+                    if repeat == Repeat::Incomparable && line.failure.is_some() {
+                        more.push((file, at));
+                        summary.add_failure(*line);
+                    }
+                    twice.count(repeat);
+                }
             }
         })?;
+        if lines == 0 {
+            return Err(refused(path, "holds no run: was this part begun at all?"));
+        }
     }
     if let Some(path) = &args.out {
-        write(path, &args.files, places.into_values())?;
+        write(path, &args.files, places.into_values().chain(more))?;
     }
     campaign::tell(&summary, world, None, out)?;
     twice.tell(&args.files, out)?;
+    let missing = summary.missing();
+    if 0 < missing {
+        writeln!(
+            out,
+            "\n{missing} seeds between the first and the last are missing: a part is not whole, or not there"
+        )?;
+    }
     Ok(summary.sums().failed == 0 && twice.different == 0)
 }
 

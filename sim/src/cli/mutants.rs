@@ -152,8 +152,10 @@ impl Row {
     fn holds(&self) -> bool {
         match self.plant.origin {
             Origin::Known { .. } => 0 < self.white.found(),
-            Origin::Canary => self.white.hits == self.white.runs,
-            Origin::Benign => self.white.hits + self.black.hits == 0,
+            Origin::Canary => 0 < self.white.runs && self.white.hits == self.white.runs,
+            Origin::Benign => {
+                0 < self.white.runs && self.white.hits + self.black.hits == 0 && self.white.errors.is_empty()
+            }
             Origin::Own => true,
         }
     }

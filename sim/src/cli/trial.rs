@@ -137,7 +137,7 @@ pub struct Ground<'a> {
 
 impl Ground<'_> {
     /// The scenario as it was drawn, changed, and the choices that are left to make.
-    fn prepare(&self, changes: &[Change]) -> (Resolved, Decisions) {
+    fn prepare(&self, changes: &[Change], is_cut: bool) -> (Resolved, Decisions) {
         let mut decisions = self.decisions.clone();
         for change in changes {
             if let Change::Seed(seed) = change {
@@ -172,6 +172,7 @@ impl Ground<'_> {
         }
         let end = Nanos((self.at + GRACE).as_nanos() as i64);
         if let RunLength::For(length) = resolved.run
+            && is_cut
             && end < length
         {
             resolved.run = RunLength::For(end);
@@ -180,8 +181,8 @@ impl Ground<'_> {
     }
 
     /// Plays one changed run in this process.
-    fn play(&self, changes: &[Change], trace: Option<&PathBuf>) -> Verdict {
-        let (resolved, decisions) = self.prepare(changes);
+    fn play(&self, changes: &[Change], is_cut: bool, trace: Option<&PathBuf>) -> Verdict {
+        let (resolved, decisions) = self.prepare(changes, is_cut);
         let trace = trace.and_then(|path| std::fs::File::create(path).ok());
         let trace = trace.map(|file| Box::new(std::io::BufWriter::new(file)) as Box<dyn std::io::Write + Send>);
         let recorder = Arc::new(Mutex::new(Recorder::new(RecorderOptions { trace, ..RecorderOptions::default() })));
@@ -213,7 +214,7 @@ impl Ground<'_> {
         run_all(
             jobs,
             limits,
-            |job| self.play(&changes(job), None),
+            |job| self.play(&changes(job), true, None),
             |job, finished| {
                 let Ok(verdict) = finished.result else { return };
                 let same = Signature::of(&verdict).as_ref() == Some(&self.signature);
@@ -222,15 +223,26 @@ impl Ground<'_> {
         );
     }
 
+    /// Whether a changed run passes to its very end.
+    pub fn passes(&self, change: &Change) -> bool {
+        let (limits, mut passes) = (Limits { jobs: 1, wall: WALL_LIMIT }, false);
+        let play = |()| self.play(std::slice::from_ref(change), false, None);
+        let told = |(), finished: crate::fork::Finished<Verdict>| {
+            passes = finished.result.is_ok_and(|verdict| verdict.passed());
+        };
+        run_all([()], limits, |it| play(*it), told);
+        passes
+    }
+
     /// Plays one changed run and keeps its trace.
     pub fn trace(&self, changes: &[Change], path: &PathBuf) {
         let limits = Limits { jobs: 1, wall: WALL_LIMIT };
-        run_all([()], limits, |()| self.play(changes, Some(path)), |(), _| {});
+        run_all([()], limits, |()| self.play(changes, true, Some(path)), |(), _| {});
     }
 
     /// What happens at its time before the failure, the last first, and then what waits for something.
     pub fn items(&self) -> Vec<Item> {
-        let (mut resolved, _) = self.prepare(&[]);
+        let (mut resolved, _) = self.prepare(&[], true);
         let operations = (resolved.clients.iter().enumerate())
             .flat_map(|(group, client)| (0..client.knobs.ops.0.len()).map(move |place| Item::Operation(group, place)));
         let all: Vec<Item> = (0..resolved.steps.len()).map(Item::Step).chain(operations).collect();

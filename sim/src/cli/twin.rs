@@ -39,22 +39,30 @@ pub fn find_twin(
     until: Instant,
 ) -> Result<Value, CliError> {
     let stages = stages(ground, resolved, drawn);
-    let (mut tried, mut left) = (0, stages.len() as u32);
+    let (mut tried, mut same, mut left) = (0, 0, stages.len() as u32);
     for candidates in stages {
         // Each gets an equal part of what is left of the time.
         let now = Instant::now();
         let part = now + until.saturating_duration_since(now) / left;
         left -= 1;
-        let mut passing: Vec<usize> = Vec::new();
         let change = |place: &usize| vec![candidates[*place].clone()];
-        ground.try_all(0..candidates.len(), change, part, |place, verdict, _| {
-            tried += 1;
-            if verdict.passed() {
-                passing.push(place);
-            }
-            passing.is_empty()
-        });
-        let Some(change) = passing.into_iter().min().map(|place| &candidates[place]) else { continue };
+        let (mut next, mut nearest) = (0, None);
+        while nearest.is_none() && next < candidates.len() && Instant::now() < part {
+            let mut passing: Vec<usize> = Vec::new();
+            ground.try_all(next..candidates.len(), change, part, |place, verdict, fails_so| {
+                tried += 1;
+                same += usize::from(fails_so);
+                if verdict.passed() {
+                    passing.push(place);
+                }
+                passing.is_empty()
+            });
+            let Some(place) = passing.into_iter().min() else { break };
+            // It was played until soon after the failure; it may fail like it later.
+            nearest = Some(&candidates[place]).filter(|change| ground.passes(change));
+            next = place + 1;
+        }
+        let Some(change) = nearest else { continue };
         let scratch = tempfile::tempdir()?;
         let path = scratch.path().join("twin.ndjson");
         ground.trace(std::slice::from_ref(change), &path);
@@ -62,7 +70,7 @@ pub fn find_twin(
         let at = search::parting(lines, &theirs).unwrap_or(lines.len());
         return Ok(twin::side_by_side(lines, &theirs, at, &change.words(resolved), tried));
     }
-    Ok(json!({"found": false, "tried": tried}))
+    Ok(json!({"found": false, "tried": tried, "same": same}))
 }
 
 /// What is tried, stage by stage; within a stage the first that passes is the nearest.

@@ -15,7 +15,7 @@ use std::sync::OnceLock;
 
 use serde::{Deserialize, Serialize};
 
-use super::result::{Campaign, Line};
+use super::result::{Campaign, Line, UNFINISHED};
 use crate::chain::Chain;
 use crate::fork::salt;
 
@@ -101,6 +101,10 @@ impl Repeats {
         let (Some(hash), false, false) = (hash, line.campaign.guided, line.origin.program.is_empty()) else {
             return Repeat::Incomparable;
         };
+        // What the machine ended, for time or memory, says nothing of the seed.
+        if line.failure.as_ref().is_some_and(|failure| failure.signature == UNFINISHED) {
+            return Repeat::Incomparable;
+        }
         let signature = line.failure.as_ref().map_or("", |failure| &failure.signature);
         let end = crc32c::crc32c_append(crc32c::crc32c(signature.as_bytes()), &line.simulated_ns.to_le_bytes());
         let file = u32::try_from(file).expect("files are arguments, and those are few");

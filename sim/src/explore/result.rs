@@ -98,6 +98,9 @@ impl Line {
     }
 }
 
+/// The signature of runs that the testbed could not finish.
+pub const UNFINISHED: &str = "error";
+
 /// What is wrong, if anything.
 pub fn failure(verdict: &Verdict) -> Option<Failure> {
     let message = match verdict {
@@ -106,7 +109,7 @@ pub fn failure(verdict: &Verdict) -> Option<Failure> {
     };
     let signature = match Signature::of(verdict) {
         Some(signature) => signature.as_str().to_owned(),
-        None => "error".to_owned(),
+        None => UNFINISHED.to_owned(),
     };
     Some(Failure { signature, message: message.clone() })
 }
@@ -191,12 +194,12 @@ pub struct Summary {
 }
 
 impl Summary {
-    /// Adds a run; its key, or none when it was there already.
-    pub fn add(&mut self, line: Line) -> Option<Key> {
+    /// Adds a run; its key, or the run itself when its seed was there already.
+    pub fn add(&mut self, line: Line) -> Result<Key, Box<Line>> {
         let known = self.runs.get_key_value(&line.campaign).map(|(campaign, _)| campaign.clone());
-        let campaign = known.unwrap_or_else(|| Rc::new(line.campaign));
+        let campaign = known.unwrap_or_else(|| Rc::new(line.campaign.clone()));
         if !self.runs.entry(campaign.clone()).or_default().insert(line.seed) {
-            return None;
+            return Err(Box::new(line));
         }
         let key = Key { campaign, seed: line.seed };
         self.sums.runs += 1;
@@ -213,19 +216,39 @@ impl Summary {
                 *first = key.clone();
             }
         }
-        if let Some(Failure { signature, message }) = line.failure {
+        self.failed(&key, line.failure, line.scenario);
+        Ok(key)
+    }
+
+    /// Another run of a seed that counts already, which may be another run: its failure counts as well.
+    pub fn add_failure(&mut self, line: Line) {
+        let key = Key { campaign: Rc::new(line.campaign), seed: line.seed };
+        self.failed(&key, line.failure, line.scenario);
+    }
+
+    fn failed(&mut self, key: &Key, failure: Option<Failure>, scenario: Option<String>) {
+        if let Some(Failure { signature, message }) = failure {
             self.sums.failed += 1;
             let runs = self.groups.get(&signature).map_or(0, |group| group.runs) + 1;
-            let first = self.groups.get(&signature).is_none_or(|group| key < group.first);
+            let first = self.groups.get(&signature).is_none_or(|group| *key < group.first);
             match self.groups.get_mut(&signature) {
                 Some(group) if !first => group.runs = runs,
                 _ => {
-                    let group = Group { runs, first: key.clone(), scenario: line.scenario, message, signature };
+                    let group = Group { runs, first: key.clone(), scenario, message, signature };
                     self.groups.insert(group.signature.clone(), group);
                 }
             }
         }
-        Some(key)
+    }
+
+    /// Seeds that are missing between the first and the last of what seeds alone say: a part ended before its time, or
+    /// there are several ranges.
+    pub fn missing(&self) -> u64 {
+        let gaps = |(campaign, seeds): (&Rc<Campaign>, &BTreeSet<u64>)| match (seeds.first(), seeds.last()) {
+            (Some(first), Some(last)) if !campaign.guided => last - first + 1 - seeds.len() as u64,
+            _ => 0,
+        };
+        self.runs.iter().map(gaps).sum()
     }
 
     /// The sums.
@@ -293,9 +316,10 @@ mod tests {
     fn order_and_repetition_do_not_matter() {
         let lines = [line(3, Some("b")), line(1, None), line(2, Some("a")), line(4, Some("b"))];
         let (mut there, mut back) = (Summary::default(), Summary::default());
-        lines.iter().for_each(|line| assert!(there.add(line.clone()).is_some()));
-        lines.iter().rev().for_each(|line| assert!(back.add(line.clone()).is_some()));
-        assert_eq!(back.add(lines[0].clone()), None);
+        lines.iter().for_each(|line| assert!(there.add(line.clone()).is_ok()));
+        lines.iter().rev().for_each(|line| assert!(back.add(line.clone()).is_ok()));
+        assert_eq!(back.add(lines[0].clone()), Err(Box::new(lines[0].clone())));
+        assert_eq!(back.missing(), 0);
         assert_eq!((there.sums(), there.groups(), there.seen()), (back.sums(), back.groups(), back.seen()));
         let groups = there.groups();
         assert_eq!((groups[0].signature.as_str(), groups[0].runs, groups[0].first.seed), ("b", 2, 3));
@@ -322,7 +346,7 @@ mod tests {
             let line = Line { campaign: campaign.clone(), scenario: scenario.map(str::to_owned), ..line(7, Some("a")) };
             let text = serde_json::to_string(&line).unwrap();
             assert_eq!(serde_json::from_str::<Line>(&text).unwrap(), line, "{text}");
-            summary.add(line);
+            summary.add(line).expect("a new seed");
             assert_eq!(summary.groups()[0].again(), again);
         }
     }

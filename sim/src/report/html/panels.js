@@ -195,7 +195,7 @@ function showTwin() {
   $("twin-section").hidden = false;
   const box = $("twin");
   if (!twin.found) {
-    box.append(element("p", `None was found: ${twin.tried} changes were tried, one at a time, and every one of these runs failed the same way. The failure does not hang on a single choice.`));
+    box.append(element("p", `None was found in the time given: ${twin.tried} ${twin.tried === 1 ? "change was" : "changes were"} tried, one at a time, and no such run passes; ${twin.same} failed the same way.`));
     return;
   }
   box.append(element("p", [element("b", twin.change), `. That alone makes the run pass; ${twin.tried} ${twin.tried === 1 ? "change was" : "changes were"} tried. The two runs are the same up to event ${twin.event}, at ${(twin.at_ns / 1e9).toFixed(6)} s; the first difference is marked.`]));

@@ -82,6 +82,9 @@ fn closing(report: &RunReport, at_ns: u64, message: &str) -> Vec<String> {
     match &report.verdict {
         Verdict::Pass => return vec!["Every promise holds to the end.".to_owned()],
         Verdict::Error { .. } => return vec![format!("The run's process fails: {message}.")],
+        Verdict::Panic { .. } if message.contains("(sim/") => {
+            return vec![format!("At {} the simulator itself panics, not a member: {message}.", seconds(at_ns))];
+        }
         Verdict::Panic { .. } => {
             let signature = Signature::of(&report.verdict);
             let known = signature.map_or_else(String::new, |signature| format!(" ({signature})"));
@@ -189,7 +192,7 @@ mod tests {
             At 1.100 s messages are lost between n1 and others, for 2s.
             At 1.200 s n2 loses power, for 310 ms.
             At 1.510 s n2 starts again: term 2, log up to entry 0.
-            At 1.600 s a client asks n2 `get k` (op2); no answer comes.
+            At 1.600 s a client asks n2 `get k` (op2); no answer has come by then.
             At 1.700 s a promise is broken: nobody builds on anything before it is durable.
             Two facts contradict each other. One: n2 accepts entries up to i1.
             The other: only i0 are durable."#]]

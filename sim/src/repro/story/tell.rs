@@ -295,7 +295,7 @@ struct Ended {
 impl Ended {
     fn of(call: &Event, ended: Option<&Event>) -> Ended {
         let Some(ended) = ended else {
-            return Ended { kind: "not answered", words: "no answer comes".to_owned(), revision: None };
+            return Ended { kind: "not answered", words: "no answer has come by then".to_owned(), revision: None };
         };
         let later = duration(ended.at_ns - call.at_ns);
         let (answer, revision) = (ended.text("answer"), ended.signed("revision"));
