@@ -24,7 +24,6 @@ pub mod draw;
 pub mod explore;
 pub mod fork;
 pub mod gallery;
-#[cfg(madsim)]
 pub mod net;
 pub mod panics;
 #[cfg(not(madsim))]

@@ -226,11 +226,11 @@ impl Ground<'_> {
     /// Whether a changed run passes to its very end.
     pub fn passes(&self, change: &Change) -> bool {
         let (limits, mut passes) = (Limits { jobs: 1, wall: WALL_LIMIT }, false);
-        let play = |()| self.play(std::slice::from_ref(change), false, None);
+        let play = || self.play(std::slice::from_ref(change), false, None);
         let told = |(), finished: crate::fork::Finished<Verdict>| {
             passes = finished.result.is_ok_and(|verdict| verdict.passed());
         };
-        run_all([()], limits, |it| play(*it), told);
+        run_all([()], limits, |()| play(), told);
         passes
     }
 

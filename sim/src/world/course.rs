@@ -569,6 +569,9 @@ fn oracle_config(resolved: &Resolved) -> OracleConfig {
         _ => None,
     });
     let drifts: Vec<f64> = steps_drift.chain([clock.drift.low, clock.drift.high]).collect();
+    // From outside nobody knows whether a voter that was added has come up, and without it there may be no quorum.
+    let joins = resolved.steps.iter().any(|step| matches!(&step.action, Action::Member(_)));
+    let unseen = (resolved.is_black_box() && joins).then_some(evenkeel_check::availability::NAME);
     let farthest = |sign: f64| drifts.iter().map(|drift| sign * drift).fold(0.0, f64::max);
     cluster::oracles(OracleConfig {
         voters: *nodes as usize,
@@ -578,7 +581,7 @@ fn oracle_config(resolved: &Resolved) -> OracleConfig {
         watch_reader_nanos: watcher::PAUSES_MAX.as_nanos() as u64,
         watch_progress_nanos: watch_progress.0 as u64,
         black_box_only: resolved.is_black_box(),
-        off: resolved.opt_out.iter().filter_map(|out| oracle_of(out)).map(str::to_owned).collect(),
+        off: resolved.opt_out.iter().filter_map(|out| oracle_of(out)).chain(unseen).map(str::to_owned).collect(),
         stale_leader_nanos: if *check_quorum { OracleConfig::default().stale_leader_nanos } else { u64::MAX / 4 },
         ..OracleConfig::default()
     })
