@@ -39,7 +39,7 @@ const OPENED_LATER_MAX: u64 = 6;
 /// A reader pauses so long at most, and of all streams of one chain together: who never reads gets nothing, and that is
 /// nobody's fault.
 const PAUSE_MAX: Duration = Duration::from_millis(700);
-/// See [`PAUSE_MAX`].
+/// Of all streams of one chain together.
 pub const PAUSES_MAX: Duration = Duration::from_secs(2);
 
 /// How a stream ended.
