@@ -351,6 +351,11 @@ pub fn salt() -> Option<u16> {
     Some(text.parse().unwrap_or_else(|_| panic!("{SALT}={text} is no number of 16 bits")))
 }
 
+/// The program that runs, whatever its file may have become since.
+pub fn program_file() -> io::Result<File> {
+    File::open("/proc/self/exe").or_else(|_| File::open(std::env::current_exe()?))
+}
+
 /// Where a process keeps things, and what its maps are salted with: what no run may depend on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Place {

@@ -9,7 +9,6 @@
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
-use std::fs::File;
 use std::io::{BufReader, Read};
 use std::sync::OnceLock;
 
@@ -17,7 +16,7 @@ use serde::{Deserialize, Serialize};
 
 use super::result::{Campaign, Line, UNFINISHED};
 use crate::chain::Chain;
-use crate::fork::salt;
+use crate::fork::{program_file, salt};
 
 /// So many bytes of the program are read at once.
 const CHUNK_BYTES: usize = 1 << 20;
@@ -42,10 +41,8 @@ impl Origin {
 }
 
 /// A hash of the program that runs, and not of what its file may have become since.
-#[allow(clippy::disallowed_methods, reason = "the parent's side, before any run")]
 fn program() -> std::io::Result<String> {
-    let running = File::open("/proc/self/exe").or_else(|_| File::open(std::env::current_exe()?))?;
-    let (mut program, mut chain, mut chunk) = (BufReader::new(running), Chain::default(), Vec::new());
+    let (mut program, mut chain, mut chunk) = (BufReader::new(program_file()?), Chain::default(), Vec::new());
     loop {
         chunk.clear();
         if program.by_ref().take(CHUNK_BYTES as u64).read_to_end(&mut chunk)? == 0 {
