@@ -42,9 +42,6 @@ pub fn merge(args: &MergeArgs, world: &World, out: &mut dyn Write) -> Result<boo
     // Failures of seeds that another program, or another search, had passed.
     let mut more = Vec::new();
     for (file, path) in args.files.iter().enumerate() {
-        if args.files[..file].contains(path) {
-            return Err(refused(path, "is named twice"));
-        }
         let mut lines = 0_u64;
         read(path, |line, at| {
             lines += 1;
