@@ -254,7 +254,10 @@ impl Leases {
     }
 
     fn granted(&mut self, at: Moment, called: Moment, id: LeaseId, ttl: i64, revision: Revision) -> Verdict {
-        self.gone(at, called, id, "was granted again")?;
+        // What was seen alive by a call since may be this grant's lease.
+        if self.leases.get(&id).is_none_or(|lease| lease.confirmed < called) {
+            self.gone(at, called, id, "was granted again")?;
+        }
         let known = self.leases.remove(&id).unwrap_or_default();
         let grants = known.grants.max(1);
         let since = |moment: Option<Moment>| moment.is_some_and(|moment| called <= moment);
@@ -393,8 +396,10 @@ impl Leases {
         if lease.gone.is_some() || lease.granted.is_none_or(|granted| called < granted) {
             return Ok(());
         }
+        // While it may be granted again, what was seen alive by a later call may be another lease than the one that is gone.
+        let is_same = lease.grants_open == 0 || lease.confirmed < called;
         let early = !lease.revoke_asked && at.nanos < self.shortest(lease, lease.confirmed);
-        if early {
+        if is_same && early {
             let (ttl, confirmed) = (lease.shortest, lease.confirmed);
             let message = format!("{how} although its TTL of {ttl} s counts from {confirmed} on and nobody revoked it");
             return Err(fail(at, id, message).with([Related::Moment(confirmed)]));

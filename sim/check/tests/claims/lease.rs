@@ -253,6 +253,16 @@ fn exists(story: &mut Story, seconds: f64) {
 }
 
 #[test]
+fn what_was_seen_alive_during_a_grant_may_be_the_new_lease() {
+    let mut story = Story::granted(0);
+    let again = story.call(20.0, grant());
+    story.keep_alive(20.5, TTL);
+    story.give(21.0, again, Body::LeaseGrant { lease: LEASE, ttl: TTL });
+    story.ended(31.5);
+    assert_eq!(story.finish(60.0), "");
+}
+
+#[test]
 fn an_id_is_granted_again_only_when_it_is_free() {
     let again = Body::LeaseGrant { lease: LEASE, ttl: TTL };
     let mut story = Story::granted(0);
