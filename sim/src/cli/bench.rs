@@ -33,10 +33,19 @@ const LOADED_TARGET: (f64, f64) = (500.0, 1000.0);
 const IDLE_TARGET: f64 = 5000.0;
 /// Seeds of the loaded scenario per hour and core.
 const SEEDS_TARGET: f64 = 30_000.0;
-/// A run a hundred times as long may need this much more memory.
-const GROWTH_TARGET: f64 = 1.1;
-/// Under load, a run four times as long: once what is remembered of the past has its full length.
-const LOADED_GROWTH_TARGET: f64 = 1.2;
+/// How much more memory a longer run may need.
+struct Growth {
+    scenario: (&'static str, &'static str),
+    /// So much longer is it.
+    times: u64,
+    /// So much more may it need.
+    target: f64,
+    /// Its load, in words.
+    load: &'static str,
+}
+const IDLE_GROWTH: Growth = Growth { scenario: IDLE, times: 100, target: 1.1, load: "without a client" };
+/// Four times as long: once what is remembered of the past has its full length.
+const LOADED_GROWTH: Growth = Growth { scenario: LONG, times: 4, target: 1.2, load: "under load" };
 const REPLAY_SECONDS_TARGET: f64 = 1.0;
 
 /// How much is played.
@@ -98,8 +107,8 @@ struct Figure {
 pub fn bench(args: &BenchArgs, world: &World, out: &mut dyn Write) -> Result<bool, CliError> {
     let mut bench = Bench { world, figures: Vec::new(), wrong: Vec::new() };
     bench.speed(args.seeds)?;
-    bench.memory(args.long)?;
-    bench.loaded_memory(args.long_load)?;
+    bench.memory("memory", &IDLE_GROWTH, args.long)?;
+    bench.memory("loaded-memory", &LOADED_GROWTH, args.long_load)?;
     bench.replay(&args.repros)?;
     match args.format {
         Format::Text => write!(out, "{}", table(&bench.figures))?,
@@ -185,32 +194,17 @@ impl Bench<'_> {
         Ok(reports.iter().map(|report| report.memory_bytes).max().unwrap_or(0) as f64 / f64::from(1 << 20))
     }
 
-    /// One process that plays for very long needs hardly more memory than one that does not.
-    fn memory(&mut self, long: u64) -> Result<(), CliError> {
-        let short = long / 100;
-        let (before, after) = (self.peak(IDLE, short)?, self.peak(IDLE, long)?);
+    /// One process that plays for so much longer needs hardly more memory than one that does not.
+    fn memory(&mut self, name: &'static str, grows: &Growth, long: u64) -> Result<(), CliError> {
+        let short = long / grows.times;
+        let (before, after) = (self.peak(grows.scenario, short)?, self.peak(grows.scenario, long)?);
         self.figures.push(Figure {
-            name: "memory",
+            name,
             measured: after,
             unit: "MiB at the most",
-            target: Target::AtMost(before * GROWTH_TARGET),
+            target: Target::AtMost(before * grows.target),
             next: None,
-            how: format!("one run of {long} s without a client; one of {short} s needs {}", average(before)),
-        });
-        Ok(())
-    }
-
-    /// The same under load, with compactions: oracles forget what nobody can ask about any more.
-    fn loaded_memory(&mut self, long: u64) -> Result<(), CliError> {
-        let short = long / 4;
-        let (before, after) = (self.peak(LONG, short)?, self.peak(LONG, long)?);
-        self.figures.push(Figure {
-            name: "loaded-memory",
-            measured: after,
-            unit: "MiB at the most",
-            target: Target::AtMost(before * LOADED_GROWTH_TARGET),
-            next: None,
-            how: format!("one run of {long} s under load; one of {short} s needs {}", average(before)),
+            how: format!("one run of {long} s {}; one of {short} s needs {}", grows.load, average(before)),
         });
         Ok(())
     }

@@ -149,12 +149,14 @@ mod tests {
     fn only_what_can_be_compared_is_compared() {
         let first = || line("one", true, "a");
         let failed = Some(Failure { signature: "lost".into(), message: "m".into() });
+        let killed = Some(Failure { signature: UNFINISHED.into(), message: "killed".into() });
         for (name, second, found) in [
             ("the same", first(), "same"),
             ("on another machine", Line { cpu_ns: 99, ..first() }, "same"),
             ("other events", line("one", true, "b"), "different"),
             ("another end", Line { failure: failed, ..first() }, "different"),
             ("longer", Line { simulated_ns: 6, ..first() }, "different"),
+            ("ended by the machine", Line { failure: killed, hash: "0".repeat(32), ..first() }, "incomparable"),
             ("another program", line("two", true, "b"), "incomparable"),
             ("without a salt", line("one", false, "b"), "incomparable"),
             ("of an older file", line("", true, "b"), "incomparable"),

@@ -319,7 +319,7 @@ mod tests {
         lines.iter().for_each(|line| assert!(there.add(line.clone()).is_ok()));
         lines.iter().rev().for_each(|line| assert!(back.add(line.clone()).is_ok()));
         assert_eq!(back.add(lines[0].clone()), Err(Box::new(lines[0].clone())));
-        assert_eq!(back.missing(), 0);
+        assert_eq!((back.missing(), back.sums().failed), (0, 3));
         assert_eq!((there.sums(), there.groups(), there.seen()), (back.sums(), back.groups(), back.seen()));
         let groups = there.groups();
         assert_eq!((groups[0].signature.as_str(), groups[0].runs, groups[0].first.seed), ("b", 2, 3));
@@ -329,6 +329,10 @@ mod tests {
         assert_eq!(there.growth(10), [grown(1, 1, 0), grown(2, 2, 1), grown(3, 2, 2), grown(4, 3, 2)]);
         assert_eq!(there.growth(2), [grown(2, 2, 1), grown(4, 3, 2)]);
         assert_eq!(back.growth(10), there.growth(10));
+        back.add_failure(line(1, Some("c")));
+        assert_eq!((back.sums().runs, back.sums().failed, back.groups().len()), (4, 4, 3));
+        back.add(line(9, None)).expect("a new seed");
+        assert_eq!(back.missing(), 4);
         assert_eq!(Summary::default().growth(10), []);
     }
 

@@ -100,7 +100,11 @@ impl Connection {
                 if matches!(outcome, Outcome::Unknown(Doubt::Other) | Outcome::DefinitelyNot(Refusal::Invalid)) {
                     let (code, text) = (status.code(), status.message());
                     let odd = || (code, format!("to {request:?} no member may answer {code:?}: {text}"));
-                    self.odd.lock().expect("one thread").get_or_insert_with(odd);
+                    // A value that cannot be read may have its reason: anything else counts more.
+                    let mut first = self.odd.lock().expect("one thread");
+                    if first.as_ref().is_none_or(|(known, _)| *known == tonic::Code::DataLoss) {
+                        *first = Some(odd());
+                    }
                 }
                 outcome
             }

@@ -299,6 +299,21 @@ fn a_quiet_watch_that_is_told_only_when_it_asks_is_caught() {
 }
 
 #[test]
+fn a_watch_that_answers_pings_and_shows_nothing_is_caught() {
+    let mut story = Story::new(5);
+    story.see(Observation::Calm);
+    story.open(1, 2, None);
+    story.created(1, 0, 6);
+    for second in 1..5 {
+        story.seq = second * 1_000_000;
+        story.progress(None, 1);
+    }
+    let end = Moment::new(5 * NANOS_PER_SECOND, 5_000_000);
+    story.oracles.finish(end, &evenkeel_check::suite::Finish::default());
+    story.says("never got");
+}
+
+#[test]
 fn a_bookmark_for_the_stream_counts_for_every_watch_on_it() {
     let mut story = Story::new(5);
     story.open(1, 2, None);
