@@ -57,6 +57,9 @@ pub struct Config {
     pub snapshot_piece_bytes: usize,
     /// Largest request, in bytes.
     pub max_request_bytes: usize,
+    /// Watch responses of this size are split for clients that ask for that; `None` is a request's limit with what the
+    /// transport adds.
+    pub watch_fragment_bytes: Option<usize>,
     /// Most operations in one list of a transaction.
     pub max_txn_ops: usize,
     /// Store size at which writes stop; `None` is no limit.
@@ -150,6 +153,7 @@ impl Default for Config {
             snapshot_transfer_rate: DEFAULT_SNAPSHOT_TRANSFER_RATE,
             snapshot_piece_bytes: 256 * 1024,
             max_request_bytes: MAX_REQUEST_BYTES,
+            watch_fragment_bytes: None,
             max_txn_ops: 128,
             quota_backend_bytes: Some(DEFAULT_QUOTA_BYTES),
             watch_progress_notify_interval: Duration::from_secs(600),

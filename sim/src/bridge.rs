@@ -3,8 +3,6 @@
 use std::ops::Range;
 use std::time::Duration;
 
-use evenkeel_scenario::RunLength;
-
 use crate::gallery;
 use crate::report::{RunEnd, RunInput, Verdict, World};
 use crate::runtime::{self, RuntimeOptions};
@@ -31,15 +29,9 @@ fn relevant(line: &str) -> bool {
     !CHATTER.iter().any(|chatter| line.contains(chatter))
 }
 
-/// The longest a run may take by its own account.
-fn longest(run: RunLength) -> Duration {
-    let (RunLength::For(length) | RunLength::Settled { at_most: length, .. }) = run;
-    Duration::from_nanos(u64::try_from(length.0).unwrap_or(0))
-}
-
 fn run(input: RunInput) -> RunEnd {
     let RunInput { resolved, metrics, decisions, recorder } = input;
-    let limit = longest(resolved.run).saturating_add(OVERTIME_MAX);
+    let limit = resolved.run.at_most().saturating_add(OVERTIME_MAX);
     let options = RuntimeOptions { seed: resolved.seed, limit, rpc_latency: RPC_LATENCY };
     let log = recorder.clone();
     let ended = runtime::run(options, move || world::run(resolved, metrics, decisions, recorder, Ground));

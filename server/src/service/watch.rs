@@ -343,7 +343,9 @@ impl WatchStream {
         let (watch_id, fragment) = (watching.id, watching.fragment);
         let response = pb::WatchResponse { header: self.header(batch.head), watch_id, events, ..Default::default() };
         if fragment {
-            let limit_bytes = self.member.config().max_request_bytes + REQUEST_OVERHEAD_BYTES;
+            let config = self.member.config();
+            let usual_bytes = || config.max_request_bytes + REQUEST_OVERHEAD_BYTES;
+            let limit_bytes = config.watch_fragment_bytes.unwrap_or_else(usual_bytes);
             self.outbox.extend(fragments(response, limit_bytes));
         } else {
             self.outbox.push_back(response);

@@ -1,8 +1,9 @@
 //! Availability after heal, and what clients felt.
 //!
 //! Once all faults are healed, a majority is connected and its processes run ([`Availability::calm`]): a leader within ten election
-//! timeouts; a put acknowledged on *every* running voter within two seconds more, if clients try there often enough; and
-//! puts keep getting through as long as they are called. While a fault is on, nothing is demanded and only the
+//! timeouts; a put acknowledged and a linearizable read answered on *every* running voter within two seconds more, if
+//! clients try there often enough; and both keep getting through as long as they are called. A serializable read proves
+//! nothing: any member answers it, alone and from whatever it has. While a fault is on, nothing is demanded and only the
 //! statistics run.
 //!
 //! One try is not enough: a network may lose messages even in the calm, and a put that is forwarded to the leader is
@@ -26,10 +27,10 @@ pub const NAME: &str = "availability";
 /// Election timeouts until there must be a leader.
 pub const ELECTIONS_MAX: u64 = 10;
 
-/// Grace after that until every member must have acknowledged a put.
-pub const PUT_GRACE_NANOS: u64 = 2 * NANOS_PER_SECOND;
+/// Grace after that until every member must have served.
+pub const SERVE_GRACE_NANOS: u64 = 2 * NANOS_PER_SECOND;
 
-/// Puts tried before a member, or the cluster, can be blamed.
+/// Puts, or reads, tried before a member, or the cluster, can be blamed.
 pub const TRIES: usize = 3;
 
 /// What the bounds depend on.
@@ -41,21 +42,35 @@ pub struct AvailabilityConfig {
     pub white_box: bool,
 }
 
+/// How a member does at one kind of request.
+#[derive(Clone, Debug, Default)]
+struct Trial {
+    /// The first tried once the cluster and the member had had the time of their elections: at most [`TRIES`].
+    tried: Vec<Moment>,
+    served: bool,
+}
+
 #[derive(Clone, Debug, Default)]
 struct Standing {
     up: bool,
     /// When it started.
     since_nanos: u64,
-    /// The first puts tried once the cluster and the member had had the time of their elections: at most [`TRIES`].
-    tried: Vec<Moment>,
-    acknowledged: bool,
+    trials: [Trial; Asked::ALL.len()],
 }
 
 impl Standing {
     fn anew(&mut self) {
-        self.tried.clear();
-        self.acknowledged = false;
+        self.trials = Default::default();
     }
+}
+
+/// How all members together do at one kind of request.
+#[derive(Clone, Debug, Default)]
+struct Outage {
+    /// The first that was called after the last one that got through.
+    unserved: Option<Moment>,
+    /// The first tried an election's time after that one, and later: at most [`TRIES`].
+    retried: Vec<Moment>,
 }
 
 /// The oracle.
@@ -71,10 +86,7 @@ pub struct Availability {
     members: BTreeMap<MemberId, Standing>,
     /// Only they are expected to serve.
     configurations: Configurations,
-    /// First put called after the last one that got through.
-    unserved: Option<Moment>,
-    /// The first puts tried an election's time after that one, and later: at most [`TRIES`].
-    retried: Vec<Moment>,
+    outages: [Outage; Asked::ALL.len()],
     /// Nothing can be overdue before this.
     next_check_nanos: u64,
     clients: BTreeMap<ClientId, ClientStats>,
@@ -91,8 +103,7 @@ impl Availability {
             led: false,
             members: BTreeMap::new(),
             configurations: Configurations::new(Configuration::founded(voters)),
-            unserved: None,
-            retried: Vec::new(),
+            outages: Default::default(),
             next_check_nanos: u64::MAX,
             clients: BTreeMap::new(),
         }
@@ -129,7 +140,7 @@ impl Availability {
         self.calm = Some(at);
         self.short_handed = None;
         self.led = self.leader.is_some();
-        self.served();
+        self.outages = Default::default();
         self.members.values_mut().for_each(Standing::anew);
         self.next_check_nanos = at.nanos + self.elections();
     }
@@ -165,22 +176,24 @@ impl Availability {
     }
 
     /// A client calls.
-    pub fn call(&mut self, at: Moment, client: ClientId, member: MemberId, put: bool) {
+    pub fn call(&mut self, at: Moment, client: ClientId, member: MemberId, asked: Option<Asked>) {
         self.clients.entry(client).or_default().called(at);
-        let Some(calm) = self.calm.filter(|_| put) else { return };
+        let (Some(calm), Some(asked)) = (self.calm, asked) else { return };
         let elections = self.elections();
-        let unserved = *self.unserved.get_or_insert(at);
+        let outage = &mut self.outages[asked as usize];
+        let unserved = *outage.unserved.get_or_insert(at);
         // What was refused while there could not be a leader yet says nothing about anybody.
         let settled = self.short_handed.unwrap_or(calm).nanos + elections;
         let standing = self.members.entry(member).or_default();
         if !standing.up {
             return;
         }
-        if settled.max(standing.since_nanos + elections) <= at.nanos && standing.tried.len() < TRIES {
-            standing.tried.push(at);
+        let tried = &mut standing.trials[asked as usize].tried;
+        if settled.max(standing.since_nanos + elections) <= at.nanos && tried.len() < TRIES {
+            tried.push(at);
         }
-        if settled.max(unserved.nanos + elections) <= at.nanos && self.retried.len() < TRIES {
-            self.retried.push(at);
+        if settled.max(unserved.nanos + elections) <= at.nanos && outage.retried.len() < TRIES {
+            outage.retried.push(at);
         }
     }
 
@@ -191,28 +204,26 @@ impl Availability {
         called: Moment,
         client: ClientId,
         member: MemberId,
-        put: bool,
+        asked: Option<Asked>,
         outcome: &Outcome,
     ) {
         self.clients.entry(client).or_default().returned(at, called, outcome);
-        if put && matches!(outcome, Outcome::Ok(..)) {
-            self.served();
+        if let Some(asked) = asked
+            && matches!(outcome, Outcome::Ok(..))
+        {
+            self.outages[asked as usize] = Outage::default();
             if self.calm.is_some_and(|calm| calm < called) {
-                self.members.entry(member).or_default().acknowledged = true;
+                self.members.entry(member).or_default().trials[asked as usize].served = true;
             }
         }
-    }
-
-    fn served(&mut self) {
-        self.unserved = None;
-        self.retried.clear();
     }
 
     /// Too few voters run; what was tried until now says nothing.
     fn lacks_voters(&mut self, at: Moment) {
         self.short_handed = Some(at);
-        self.retried.clear();
-        self.members.values_mut().for_each(|standing| standing.tried.clear());
+        self.outages.iter_mut().for_each(|outage| outage.retried.clear());
+        let trials = self.members.values_mut().flat_map(|standing| &mut standing.trials);
+        trials.for_each(|trial| trial.tried.clear());
     }
 
     fn enough_run(&self) -> bool {
@@ -235,30 +246,46 @@ impl Availability {
         }
         let complete = self.short_handed.unwrap_or(calm);
         let settled = complete.nanos + self.elections();
-        self.next_check_nanos = at.nanos + PUT_GRACE_NANOS / 8;
-        let seconds = (at.nanos - calm.nanos) as f64 / NANOS_PER_SECOND as f64;
+        self.next_check_nanos = at.nanos + SERVE_GRACE_NANOS / 8;
         if self.config.white_box && !self.led && settled <= at.nanos {
+            let seconds = seconds_since(calm, at);
             return Err(Violation::new(NAME, at, format!("no leader {seconds:.1} s after all faults were healed"))
                 .with([Related::Moment(calm)]));
         }
+        for asked in Asked::ALL {
+            self.members_serve(at, settled, asked, calm)?;
+            self.somebody_serves(at, settled, asked, calm)?;
+        }
+        Ok(())
+    }
+
+    fn members_serve(&self, at: Moment, settled: u64, asked: Asked, calm: Moment) -> Verdict {
         for (member, standing) in &self.members {
-            let [first, .., last] = standing.tried[..] else { continue };
-            let tried_enough = standing.tried.len() == TRIES;
+            let trial = &standing.trials[asked as usize];
+            let [first, .., last] = trial.tried[..] else { continue };
+            let tried_enough = trial.tried.len() == TRIES;
             let votes = self.configurations.all().all(|configuration| configuration.voters.contains(member));
             // It has as long as an election to catch up.
             let ready = settled.max(standing.since_nanos + self.elections());
-            let overdue = ready.max(last.nanos) + PUT_GRACE_NANOS < at.nanos;
-            if votes && standing.up && !standing.acknowledged && tried_enough && overdue {
-                let message = format!("{member} has acknowledged no put {seconds:.1} s after all faults were healed");
+            let overdue = ready.max(last.nanos) + SERVE_GRACE_NANOS < at.nanos;
+            if votes && standing.up && !trial.served && tried_enough && overdue {
+                let (seconds, what) = (seconds_since(calm, at), asked.word());
+                let message =
+                    format!("{member} has acknowledged no {what} {seconds:.1} s after all faults were healed");
                 let related = [Related::Member(*member), Related::Moment(calm), Related::Moment(first)];
                 return Err(Violation::new(NAME, at, message).with(related));
             }
         }
-        if let (Some(unserved), [.., last]) = (self.unserved, &self.retried[..])
-            && self.retried.len() == TRIES
-            && settled.max(last.nanos) + PUT_GRACE_NANOS < at.nanos
+        Ok(())
+    }
+
+    fn somebody_serves(&self, at: Moment, settled: u64, asked: Asked, calm: Moment) -> Verdict {
+        let outage = &self.outages[asked as usize];
+        if let (Some(unserved), [.., last]) = (outage.unserved, &outage.retried[..])
+            && outage.retried.len() == TRIES
+            && settled.max(last.nanos) + SERVE_GRACE_NANOS < at.nanos
         {
-            let message = format!("no put has got through since {unserved}, with no fault on");
+            let message = format!("no {} has got through since {unserved}, with no fault on", asked.word());
             return Err(Violation::new(NAME, at, message).with([Related::Moment(unserved), Related::Moment(calm)]));
         }
         Ok(())
@@ -269,4 +296,8 @@ impl Availability {
         self.clients.values_mut().for_each(|client| client.finish(at));
         self.advance(at)
     }
+}
+
+fn seconds_since(calm: Moment, at: Moment) -> f64 {
+    (at.nanos - calm.nanos) as f64 / NANOS_PER_SECOND as f64
 }

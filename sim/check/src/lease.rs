@@ -308,21 +308,26 @@ impl Leases {
         self.lists.settle(truth.model(), false).map_or(Ok(()), |(lease, message)| Err(fail(at, lease, message)))
     }
 
+    /// When each lease that nobody revokes must be gone, if it is not yet.
+    fn deadlines(&self) -> impl Iterator<Item = (LeaseId, u64)> {
+        let lives = |lease: &Lease| lease.gone.is_none() && !lease.unsure && !lease.revoke_asked;
+        let left = self.leases.iter().filter(move |(_, lease)| self.config.white_box && lives(lease));
+        left.filter_map(|(id, lease)| Some((*id, self.deadline(lease)?)))
+    }
+
+    /// From when on [`Leases::finish`] can say of every lease whether it ends, if all is quiet until then; at the
+    /// latest by `latest`. None when no lease ends by then.
+    pub fn judged_from(&self, latest: u64) -> Option<u64> {
+        self.deadlines().map(|(_, deadline)| deadline + 1).filter(|deadline| *deadline <= latest).max()
+    }
+
     /// The run is over.
     pub fn finish(&mut self, at: Moment, truth: &Linearizable) -> Verdict {
         if let Some((lease, message)) = self.lists.settle(truth.model(), true) {
             return Err(fail(at, lease, message));
         }
-        if !self.config.white_box {
-            return Ok(());
-        }
-        for (&id, lease) in &self.leases {
-            if lease.gone.is_none()
-                && !lease.unsure
-                && !lease.revoke_asked
-                && let Some(deadline) = self.deadline(lease)
-                && deadline < at.nanos
-            {
+        for (id, deadline) in self.deadlines() {
+            if deadline < at.nanos {
                 let seconds = deadline / NANOS_PER_SECOND;
                 return Err(fail(at, id, format!("lives on, although it should have ended by {seconds} s")));
             }

@@ -2,7 +2,7 @@
 //!
 //! The simulator reports everything that happens as [`Observation`]s, in the order of simulated time; [`Oracles`]
 //! answers with [`Violation`]s. Clients' operations are judged by their answers alone ([`linearizable`], [`watch`],
-//! [`lease`], [`availability`], [`hash_kv`]); members are judged by what they do inside ([`raft`], [`state_hash`], [`ledger`]).
+//! [`lease`], [`availability`], [`headers`], [`hash_kv`]); members are judged by what they do inside ([`raft`], [`state_hash`], [`ledger`]).
 //! The second kind is the *white box*; it can be switched off, and then only what a client can see counts.
 //!
 //! Everything here is pure: no clock, no chance, no I/O, no hashing with random state. Equal observations give equal
@@ -16,6 +16,7 @@
 //! | [`lease`] | neither early nor late, keys go with it |
 //! | [`raft`] | one leader per term, log matching, committed stays committed |
 //! | [`state_hash`] | equal state at equal applied index |
+//! | [`headers`] | a member signs with its own id, and its term never goes back |
 //! | [`hash_kv`] | equal HashKV of equal histories |
 //! | [`ledger`] | a promise is sent only after its bytes are durable |
 //! | [`availability`] | a healed majority serves again, soon |
@@ -25,6 +26,7 @@
 pub mod availability;
 pub mod configurations;
 pub mod hash_kv;
+pub mod headers;
 pub mod history;
 pub mod ids;
 pub mod lease;

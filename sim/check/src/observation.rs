@@ -189,6 +189,17 @@ pub enum Observation {
         /// The watch.
         watch: WatchKey,
     },
+    /// Something comes on a stream of watches for a watch that its client never had.
+    WatchStray {
+        /// The stream.
+        stream: StreamId,
+        /// Whose it is.
+        member: MemberId,
+        /// What the server calls the watch.
+        watch_id: i64,
+        /// What came.
+        what: &'static str,
+    },
     /// A fault begins: nothing is promised about progress until [`Observation::Calm`].
     Disturbed,
     /// All faults are healed: every running member can reach every other, and a majority runs.
@@ -200,7 +211,7 @@ pub enum Observation {
         /// What it found.
         found: Booted,
     },
-    /// A member's process ends, cleanly or not.
+    /// A member's process ends, cleanly or not, or is asked to: nobody counts on it any more.
     Stopped {
         /// The member.
         member: MemberId,

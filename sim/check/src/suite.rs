@@ -10,6 +10,7 @@ use serde::Serialize;
 
 use crate::availability::{self, Availability, AvailabilityConfig, ClientStats};
 use crate::hash_kv::{self, HashKv};
+use crate::headers::{self, Headers};
 use crate::history::*;
 use crate::ids::*;
 use crate::lease::{self, LeaseCall, LeaseConfig, Leases};
@@ -22,7 +23,7 @@ use crate::violation::{Related, Verdict, Violation};
 use crate::watch::{self, WatchConfig, Watches};
 
 /// Every oracle by name.
-pub const NAMES: [&str; 8] = [
+pub const NAMES: [&str; 9] = [
     linearizable::NAME,
     watch::NAME,
     lease::NAME,
@@ -31,6 +32,7 @@ pub const NAMES: [&str; 8] = [
     ledger::NAME,
     availability::NAME,
     hash_kv::NAME,
+    headers::NAME,
 ];
 
 /// What the oracles must know about the cluster and the run.
@@ -108,7 +110,7 @@ struct Called {
     at: Moment,
     client: ClientId,
     member: MemberId,
-    put: bool,
+    asked: Option<Asked>,
     /// Its answer's header names a revision that was read or made.
     shows: bool,
     lease: LeaseCall,
@@ -124,6 +126,8 @@ pub struct Oracles {
     violations: Vec<Violation>,
     calls: BTreeMap<OpId, Called>,
     calm: Option<Moment>,
+    /// The newest term that an answer named.
+    told_term: Term,
     settled: Revision,
     linearizable: Linearizable,
     watches: Watches,
@@ -132,6 +136,7 @@ pub struct Oracles {
     state_hash: StateHash,
     ledger: Ledger,
     availability: Availability,
+    headers: Headers,
 }
 
 impl Oracles {
@@ -152,6 +157,7 @@ impl Oracles {
             violations: Vec::new(),
             calls: BTreeMap::new(),
             calm: Some(Moment::default()),
+            told_term: Term::default(),
             settled: Revision::FIRST,
             linearizable: Linearizable::new(config.fast_ppm),
             watches: Watches::new(WatchConfig {
@@ -174,6 +180,7 @@ impl Oracles {
                 AvailabilityConfig { election_timeout_nanos: config.election_timeout_nanos, white_box },
                 config.voters,
             ),
+            headers: Headers::default(),
         })
     }
 
@@ -200,6 +207,14 @@ impl Oracles {
         self.dispatch(at, observation);
         self.settle(at);
         self.ask(availability::NAME, |all| all.availability.advance(at));
+    }
+
+    /// From when on, without more load or faults, it can be said of every open watch whether it caught up, and of every
+    /// lease that has to end by `latest` whether it did.
+    pub fn judged_from(&self, latest: u64) -> Option<u64> {
+        let calm = self.calm?;
+        let watches = self.watches.judged_from(calm, &self.linearizable);
+        watches.max(self.leases.judged_from(latest))
     }
 
     /// The run is over.
@@ -272,6 +287,7 @@ impl Oracles {
             }
             Booted { member, found } => {
                 self.availability.booted(at, member);
+                self.headers.booted(member);
                 if !self.black_box_only {
                     self.ask(raft::NAME, |all| all.raft.booted(at, member, found));
                     self.ask(ledger::NAME, |all| all.ledger.booted(at, member, found));
@@ -325,18 +341,30 @@ impl Oracles {
     }
 
     fn call(&mut self, at: Moment, op: OpId, client: ClientId, member: MemberId, request: Request) {
-        let put = matches!(request, Request::Put(_));
+        let asked = request.asks();
         let lease = LeaseCall::of(&request);
         let shows = matches!(request, Request::Put(_) | Request::Range(_) | Request::DeleteRange(_) | Request::Txn(_));
-        self.availability.call(at, client, member, put);
+        self.availability.call(at, client, member, asked);
         self.leases.call(&lease);
-        self.calls.insert(op, Called { at, client, member, put, shows, lease });
+        self.headers.call(op, member);
+        self.calls.insert(op, Called { at, client, member, asked, shows, lease });
         self.ask(linearizable::NAME, |all| all.linearizable.call(at, op, request));
     }
 
     fn returned(&mut self, at: Moment, op: OpId, outcome: Outcome) {
-        if let Some(Called { at: called, client, member, put, shows, lease }) = self.calls.remove(&op) {
-            self.availability.returned(at, called, client, member, put, &outcome);
+        let header = if let Outcome::Ok(header, _) = &outcome { Some(*header) } else { None };
+        self.ask(headers::NAME, |all| all.headers.returned(at, op, header));
+        if let Outcome::Ok(header, _) = &outcome
+            && self.told_term < header.term
+        {
+            self.told_term = header.term;
+            // All that clients see of an election, however long there was no leader before it.
+            if self.black_box_only {
+                self.leases.elected(at);
+            }
+        }
+        if let Some(Called { at: called, client, member, asked, shows, lease }) = self.calls.remove(&op) {
+            self.availability.returned(at, called, client, member, asked, &outcome);
             if let Outcome::Ok(header, _) = &outcome
                 && shows
                 && !self.black_box_only
@@ -371,6 +399,7 @@ impl Oracles {
             WatchEvents { header, events, .. } => (Some(header.revision), &events[..]),
             _ => (None, &[][..]),
         };
+        self.ask(headers::NAME, |all| all.headers.observe(at, &observation));
         if let Some(revision) = revision {
             self.ask(linearizable::NAME, |all| all.linearizable.watched(at, revision, seen));
         }
@@ -394,6 +423,7 @@ impl Oracles {
                     watches.canceled(at, watch, compact_revision, &reason, truth)
                 }
                 WatchClosed { watch } => watches.closed(at, watch),
+                WatchStray { stream, member, watch_id, what } => Err(watch::stray(at, stream, member, watch_id, what)),
                 other => unreachable!("{other:?} is no watch observation"),
             }
         });

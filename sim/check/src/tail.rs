@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 /// So many of the newest positions of a log are remembered: a run that goes on for ever needs no more memory for it. What
 /// a member says about older ones is believed.
-pub(crate) const POSITIONS_KEPT: usize = 1 << 16;
+pub(crate) const POSITIONS_KEPT: usize = 1 << 15;
 
 /// Items by position, those up to `base` forgotten.
 #[derive(Clone, Debug)]

@@ -8,6 +8,8 @@
 //! | filter and range, reliable (nothing between the first expected and the last seen is missing or invented), sub order, atomic (a revision is never split unless fragmented), prev_kv, create flags | `truth.rs` |
 //! | revisions never go back, no event twice, bookmarks never go back and are never overtaken by older events, nothing below the start, header not below the last event, answering member | [`Watches::events`], [`Watches::progress`] |
 //! | a bookmark promises that everything up to it was delivered | `truth.rs` |
+//! | cancelled unasked only as compacted, or with a reason that the request gives | [`Watches::canceled`] |
+//! | nothing comes for a watch that the stream does not have | the suite |
 //! | cancelled as compacted only when something wanted is gone, and only if somebody compacted | [`Watches::canceled`] |
 //! | resumed watches join without gap or repeat | [`Watches::open`] |
 //! | `watch_id` unique among the live watches of a stream | [`Watches::created`] |
@@ -82,6 +84,8 @@ struct Watch {
     checked: Revision,
     /// Parts of a fragmented response.
     partial: Vec<Event>,
+    /// The revision that their headers name.
+    partial_at: Revision,
     claims: VecDeque<Claim>,
     opened: Moment,
     /// The last event or bookmark for this watch alone, or when it was first known that its start had come: bookmarks
@@ -100,6 +104,30 @@ pub struct Watches {
     waiting: BTreeSet<(Revision, WatchKey)>,
     /// What has been shown in full since it was asked for the last time.
     shown: Vec<(Cover, Vec<Event>)>,
+}
+
+/// What a member says when it ends a watch that nobody can have.
+const EMPTY_RANGE: &str = "mvcc: watcher range is empty";
+/// And when it was asked for history before the first revision.
+const COMPACTED: &str = "etcdserver: mvcc: required revision has been compacted";
+/// And when it has no room for more.
+const TOO_MANY: &str = "evenkeel: too many watchers";
+
+/// Whether a watch with this request may be ended with these words, by no wish of its client's.
+fn may_end(request: &WatchRequest, reason: &str) -> bool {
+    let KeyRange { key, end } = &request.keys;
+    match reason {
+        EMPTY_RANGE => !end.is_empty() && !request.keys.is_open() && end <= key,
+        COMPACTED => request.start.0 < 0,
+        TOO_MANY => true,
+        _ => false,
+    }
+}
+
+/// A message for a watch that its client never had.
+pub(crate) fn stray(at: Moment, stream: StreamId, member: MemberId, watch_id: i64, what: &str) -> Box<Violation> {
+    let message = format!("{member} sent {what} for watch_id {watch_id} on {stream}, which has no such watch");
+    Violation::new(NAME, at, message).with([Related::Member(member)])
 }
 
 fn fail(at: Moment, watch: WatchKey, message: String) -> Box<Violation> {
@@ -151,6 +179,7 @@ impl Watches {
             next,
             checked: next,
             partial: Vec::new(),
+            partial_at: Revision(0),
             claims: VecDeque::new(),
             opened: at,
             idle_since: None,
@@ -202,7 +231,15 @@ impl Watches {
         if fragment && !watch.request.fragment {
             return Err(fail(at, key, "got a fragment without having asked for it".to_string()));
         }
-        if events.is_empty() && !fragment && watch.partial.is_empty() {
+        if !watch.partial.is_empty() && header.revision != watch.partial_at {
+            let message = format!("got parts of one response at {} and at {}", watch.partial_at, header.revision);
+            return Err(fail(at, key, message));
+        }
+        watch.partial_at = header.revision;
+        if events.is_empty() && fragment {
+            return Err(fail(at, key, "got a fragment without events".to_string()));
+        }
+        if events.is_empty() && watch.partial.is_empty() {
             return Err(fail(at, key, "got a response without events that is no bookmark".to_string()));
         }
         let mut last = watch.partial.last().map(|event| event.kv.modified);
@@ -312,8 +349,9 @@ impl Watches {
                 let message = format!("was cancelled as compacted to {compact_revision}, which nobody asked for");
                 return Err(fail(at, key, message).with([Related::Revision(compact_revision)]));
             }
-        } else if watch.cancel_asked.is_none() && reason.is_empty() {
-            return Err(fail(at, key, "was cancelled although nobody asked and no reason is given".to_string()));
+        } else if watch.cancel_asked.is_none() && !may_end(&watch.request, reason) {
+            let why = if reason.is_empty() { "no reason is given".into() } else { format!("{reason:?} is none") };
+            return Err(fail(at, key, format!("was cancelled although nobody asked and {why}")));
         }
         Ok(())
     }
@@ -350,6 +388,15 @@ impl Watches {
             watch.check(at, key, &claim, truth)?;
         }
         Ok(())
+    }
+
+    /// From when on [`Watches::finish`] can say of every open watch whether it has what was written until now. None
+    /// when there is no watch.
+    pub fn judged_from(&self, calm: Moment, truth: &Linearizable) -> Option<u64> {
+        let late = self.config.delivery_nanos + self.config.reader_nanos;
+        let newest = truth.first_seen(truth.model().head()).nanos;
+        let open = self.watches.values().filter(|watch| watch.state != State::Over);
+        open.map(|watch| watch.opened.nanos.max(calm.nanos).max(newest) + late).max()
     }
 
     /// The run is over; it has been calm since `calm`, if at all.

@@ -102,6 +102,8 @@ section! {
         lease_checkpoint: Nanos = Some(Nanos::from_secs(300)),
         /// Between two bookmarks of a quiet watch that wants them.
         watch_progress: Nanos = Some(Nanos::from_secs(5)),
+        /// Bytes of a watch response beyond which it is split, for watches that want that.
+        watch_fragment: Bytes = Some(Bytes(2 << 20)),
         /// Connections between members.
         net: Net = Net::defaults(),
         /// Disks.

@@ -1,6 +1,7 @@
 //! Expectations that every file has unless its `opt_out` names them: the safety set, no panic, and a cluster that
 //! works again once all faults are off.
 
+use crate::client::ClientKnobs;
 use crate::cluster::Cluster;
 use crate::expect::{Expect, ExpectKind};
 use crate::expr::{EventFilter, Expr, parse_builtin};
@@ -49,36 +50,47 @@ pub const DEFAULTS: &[DefaultExpect] = &[
     inside("ledger", "always", "ledger", "nothing is promised before it is durable"),
     default("no_panic", "never", "panic", "no member panics"),
     inside("converged", "within", "converged", "after quiesce all members come to the same state"),
-    default("heals", "within", "all(progress)", "after quiesce every client makes progress"),
+    default("heals", "within", "all(served)", "after quiesce every client can write and read what is linearizable"),
 ];
 
 /// Election time-outs a cluster may need to work again after the last fault.
 const ELECTIONS_TO_HEAL: f64 = 10.0;
-/// And the time for one operation on top.
+/// And the time for a write and a read on top …
 const OPERATION: Nanos = Nanos::from_secs(2);
+/// … or, where clients call more rarely, for so many calls: a try or two may be lost.
+const CALLS: f64 = 4.0;
 
-/// How long after `quiesce` the cluster must work again.
-pub fn heal_time(cluster: &Cluster) -> Nanos {
-    cluster.tick.times(cluster.election_ticks as f64 * ELECTIONS_TO_HEAL) + OPERATION
+/// How long after `quiesce` the cluster must work again, when its slowest clients call so often in a second.
+pub fn heal_time(cluster: &Cluster, slowest_rate: f64) -> Nanos {
+    let calls = Nanos::from_secs(1).times(CALLS / slowest_rate);
+    cluster.tick.times(cluster.election_ticks as f64 * ELECTIONS_TO_HEAL) + OPERATION.max(calls)
+}
+
+/// The rate of the slowest clients that draw what they do.
+pub fn slowest_rate<'a>(groups: impl IntoIterator<Item = &'a ClientKnobs>) -> Option<f64> {
+    let drawing = groups.into_iter().filter(|knobs| knobs.ops.0.is_empty());
+    drawing.map(|knobs| knobs.rate).min_by(f64::total_cmp)
 }
 
 /// The default expectations of a run that did not opt out of them.
-pub fn expects(cluster: &Cluster, opt_out: &[String], clients: bool) -> Vec<Expect> {
+pub fn expects(cluster: &Cluster, opt_out: &[String], slowest_rate: Option<f64>) -> Vec<Expect> {
     let wanted = |default: &&DefaultExpect| {
         let out = |name: &String| name == default.name || (name == WHITE_BOX && default.inside);
-        !opt_out.iter().any(out) && (clients || default.name != "heals")
+        !opt_out.iter().any(out) && (slowest_rate.is_some() || default.name != "heals")
     };
-    DEFAULTS.iter().filter(wanted).map(|default| expect(default, cluster)).collect()
+    DEFAULTS.iter().filter(wanted).map(|default| expect(default, cluster, slowest_rate)).collect()
 }
 
-fn expect(default: &DefaultExpect, cluster: &Cluster) -> Expect {
+fn expect(default: &DefaultExpect, cluster: &Cluster, slowest_rate: Option<f64>) -> Expect {
     let condition: Expr = parse_builtin(default.text);
     let kind = match default.kind {
         "always" => ExpectKind::Always(condition),
         "never" => ExpectKind::Never(condition),
-        "within" => {
-            ExpectKind::Within { within: heal_time(cluster), after: EventFilter::named("quiesce"), that: condition }
-        }
+        "within" => ExpectKind::Within {
+            within: heal_time(cluster, slowest_rate.unwrap_or(f64::INFINITY)),
+            after: EventFilter::named("quiesce"),
+            that: condition,
+        },
         kind => unreachable!("no default expectation is of kind {kind}"),
     };
     Expect { id: default.name.to_owned(), kind }

@@ -157,6 +157,13 @@ pub const PROBES: &[ProbeDoc] = &[
         true,
         "whether a client had an operation acknowledged (since the trigger, in a `that`)",
     ),
+    probe(
+        "served",
+        CLIENT,
+        Kind::Bool,
+        true,
+        "whether a client had a write and a linearizable read acknowledged, of those it asks for (since the trigger, in a `that`)",
+    ),
     probe("stall", CLIENT, Kind::Duration, true, "the longest time so far without an acknowledged operation"),
     probe("max_unavail", CLIENT, Kind::Duration, true, "the longest gap between two acknowledged operations"),
     probe(
@@ -234,6 +241,7 @@ pub const EVENTS: &[EventDoc] = &[
     EventDoc { tests: &[("code", Kind::Number)], ..event("exit", true, "a member ended by itself") },
     event("lease_expired", false, "a lease expired"),
     event("watch_resumed", false, "a watch was opened again where it had broken off"),
+    event("watch_fragment", false, "a watch response came in pieces, for the first time on its stream"),
     event("checkpoint", true, "a member wrote a checkpoint"),
     event("downgrade.enabled", false, "a downgrade was enabled"),
     event("storage.migrate", true, "a migration of the stored schema, from its begin to its end"),

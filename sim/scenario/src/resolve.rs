@@ -18,6 +18,7 @@ use crate::time::Nanos;
 use crate::verb::Action;
 use std::collections::BTreeMap;
 use std::fmt::Write;
+use std::time::Duration;
 
 /// How long a run takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,6 +34,14 @@ pub enum RunLength {
         /// And not longer than this, even when steps still wait.
         at_most: Nanos,
     },
+}
+
+impl RunLength {
+    /// The longest that a run may take by its own account.
+    pub fn at_most(self) -> Duration {
+        let (RunLength::For(length) | RunLength::Settled { at_most: length, .. }) = self;
+        Duration::from_nanos(u64::try_from(length.0).unwrap_or(0))
+    }
 }
 
 /// Time after the last step.
@@ -81,7 +90,7 @@ impl Scenario {
         let seed = decisions.seed();
         let mut dice = Dice { decisions, cell };
         let cluster = self.draw_cluster(&mut dice);
-        let clients = self
+        let clients: Vec<Client> = self
             .clients
             .iter()
             .map(|client| Client {
@@ -116,7 +125,7 @@ impl Scenario {
         let swarm = self.swarm.as_ref().map(|swarm| swarm.draw(&mut dice, "swarm"));
         let run = match &self.run_for {
             Some(length) => RunLength::For(Nanos::draw(length, &mut dice, "run.for")),
-            None => run_length(&steps, &expects, &cluster),
+            None => run_length(&steps, &expects, &cluster, &clients),
         };
         let settle = self.settle.as_ref().map(|settle| Nanos::draw(settle, &mut dice, "run.settle"));
         Resolved {
@@ -185,8 +194,9 @@ fn caused_at(event: &EventFilter, steps: &[Step], times: &[Option<Nanos>]) -> Op
     first
 }
 
-fn run_length(steps: &[Step], expects: &[Expect], cluster: &Cluster) -> RunLength {
-    let heal = (defaults::heal_time(cluster) + SLACK).max(AFTER_QUIESCE);
+fn run_length(steps: &[Step], expects: &[Expect], cluster: &Cluster, clients: &[Client]) -> RunLength {
+    let slowest_rate = defaults::slowest_rate(clients.iter().map(|group| &group.knobs)).unwrap_or(f64::INFINITY);
+    let heal = (defaults::heal_time(cluster, slowest_rate) + SLACK).max(AFTER_QUIESCE);
     let windows = expects.iter().flat_map(Expect::expressions).filter_map(crate::expr::Expr::last_moment).max();
     let windows = windows.map_or(Nanos::ZERO, |end| end + SLACK);
     let times = start_times(steps);
@@ -207,11 +217,8 @@ fn run_length(steps: &[Step], expects: &[Expect], cluster: &Cluster) -> RunLengt
 impl Resolved {
     /// The default expectations of this run. An expectation of the file with the same name takes their place.
     pub fn default_expects(&self) -> Vec<Expect> {
-        let mut defaults = defaults::expects(
-            &self.cluster,
-            &self.opt_out,
-            self.clients.iter().any(|group| group.knobs.ops.0.is_empty()),
-        );
+        let slowest_rate = defaults::slowest_rate(self.clients.iter().map(|group| &group.knobs));
+        let mut defaults = defaults::expects(&self.cluster, &self.opt_out, slowest_rate);
         defaults.retain(|default| !self.expects.iter().any(|own| own.id == default.id));
         defaults
     }

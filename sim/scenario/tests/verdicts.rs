@@ -122,6 +122,18 @@ fn progress_counts_from_the_event_and_up_to_its_deadline() {
 }
 
 #[test]
+fn a_member_that_ends_by_itself_without_a_reason_is_caught() {
+    // What generated runs expect where nothing gives a member a reason.
+    for (code, ends) in [(0.0, false), (1.0, true), (101.0, true)] {
+        let mut run = Run::at("3s");
+        run.exit(code, "2s");
+        let mut monitor = Monitor::new(&expectation("never = \"exit(code != 0)\""));
+        let told = monitor.observe(&run).expect("an expression that can be evaluated");
+        assert_eq!(told.is_some(), ends, "code {code}: {told:?}");
+    }
+}
+
+#[test]
 fn at_end_looks_only_at_the_end() {
     check(
         "at_end = \"count(elected) >= 2\"",

@@ -60,6 +60,18 @@ impl Image {
         }
     }
 
+    /// Keeps the pages that end within `range` together with `other`, where both hold the same bytes: a file that is
+    /// only appended to is then in memory once.
+    pub fn share(&mut self, other: &Image, range: Range<u64>) {
+        for page in range.start / PAGE_BYTES..range.end / PAGE_BYTES {
+            if let (Some(ours), Some(theirs)) = (self.pages.get_mut(&page), other.pages.get(&page))
+                && ours == theirs
+            {
+                *ours = theirs.clone();
+            }
+        }
+    }
+
     /// Cuts the image, or grows it with zeros.
     pub fn set_len(&mut self, len: u64) {
         if len < self.len {
@@ -182,5 +194,21 @@ mod tests {
         assert!(image.read(1, &mut [0; 2]));
         assert!(!image.read(1, &mut [0; 3]));
         assert!(!image.read(u64::MAX, &mut [0; 3]));
+    }
+
+    #[test]
+    fn pages_kept_together_part_again_at_the_next_write() {
+        let page = PAGE_BYTES as usize;
+        let (mut view, mut durable) = (Image::default(), Image::default());
+        view.write(0, &vec![7; 2 * page + 10]);
+        durable.write(0, &vec![7; 2 * page + 10]);
+        durable.write(PAGE_BYTES, b"other");
+        durable.share(&view, 5..2 * PAGE_BYTES + 10);
+        let one = |view: &Image, durable: &Image, at| Arc::ptr_eq(&view.pages[&at], &durable.pages[&at]);
+        assert_eq!([0, 1, 2].map(|at| one(&view, &durable, at)), [true, false, false], "full, different, not full");
+        view.write(3, b"new");
+        let mut bytes = [0; 6];
+        assert!(durable.read(0, &mut bytes));
+        assert_eq!(bytes, [7; 6]);
     }
 }

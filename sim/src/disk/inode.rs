@@ -36,6 +36,14 @@ impl Change {
         }
     }
 
+    /// Where it is on the medium, when bytes were written.
+    fn landed(&self) -> Option<Range<u64>> {
+        match self {
+            Change::Write { lands_at, data, .. } => Some(*lands_at..*lands_at + data.len() as u64),
+            Change::SetLen(_) => None,
+        }
+    }
+
     /// Changes the medium by those sectors for which `keep` says so. True when a sector was left out.
     pub fn land_torn(&self, durable: &mut Image, mut keep: impl FnMut() -> bool) -> bool {
         let Change::Write { lands_at, data, .. } = self else {
@@ -94,6 +102,7 @@ impl Inode {
         let mut count = 0;
         while let Some(op) = self.pending.pop_front_if(|op| op.seq <= upto) {
             op.change.land(&mut self.durable);
+            op.change.landed().into_iter().for_each(|range| self.durable.share(&self.view, range));
             count += 1;
         }
         count

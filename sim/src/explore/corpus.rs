@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::choice::{Choices, ms};
 use super::draft::{Draft, Table};
-use super::generate::{IDLE, millis, reconcile, timed_verbs};
+use super::generate::{IDLE, millis, reconcile, timed_verbs, until_ms};
 use super::load;
 
 /// Entries at most; the oldest go.
@@ -114,7 +114,8 @@ impl Corpus {
         }
         let idle = child.expects.iter_mut().find(|expect| expect.get_text("id") == Some(IDLE))?;
         let within = idle.get("within")?.to_owned();
-        *idle = load::minimum(&child.clients, &timed_verbs(&child.steps), &within);
+        let until_ms = until_ms(&child.steps).unwrap_or_default();
+        *idle = load::minimum(&child.clients, &timed_verbs(&child.steps), until_ms, &within);
         reconcile(&mut child);
         Scenario::parse(&child.text(), &child.name).ok().map(|_| child)
     }

@@ -13,6 +13,8 @@ use super::profile::Family;
 const PLAIN: (f64, f64) = (0.15, 500.0);
 /// The most faults of one family in a run.
 const FAULTS_MAX: u64 = 8;
+/// Attrition lasts so many times as long as one crash does.
+const ATTRITION_LASTS: f64 = 3.0;
 /// The share of clock faults in which the clock almost stands still.
 const CRAWLS: f64 = 0.25;
 /// Election timeouts that such a clock crawls at least.
@@ -63,6 +65,9 @@ pub(super) fn steps(frame: &Frame, swarm: bool, choices: &mut Choices) -> Vec<Ta
     }
     if swarm && frame.has(Family::Stalls) && choices.chance("priorities", 0.25) {
         steps.extend(priorities(frame, choices));
+    }
+    if swarm && frame.has(Family::Stalls) && choices.chance("slow-streams", 0.3) {
+        steps.push(slow_streams(frame, choices));
     }
     steps
 }
@@ -178,7 +183,14 @@ fn restart(frame: &Frame, fault: &Fault, kind: &str, all: f64, choices: &mut Cho
     step
 }
 
+/// Down once, or down and up again and again.
 fn crash(frame: &Frame, fault: &Fault, choices: &mut Choices) -> Table {
+    if choices.chance(&fault.at("attrition"), 0.15) {
+        let step = fault.step("attrition").text("node", members(frame, &fault.at("node"), choices));
+        let step = step.text("kind", choices.pick(&fault.at("kind"), &["kill", "clean", "power_loss"]));
+        let gap = ms_range(fault.lasts / 8.0, fault.lasts / 2.0);
+        return step.with("gap", gap).with("for", ms(fault.lasts * ATTRITION_LASTS));
+    }
     let kind = choices.weighted(&fault.at("kind"), &[("kill", 3.0), ("clean", 1.0)]);
     restart(frame, fault, kind, 0.15, choices)
 }
@@ -263,6 +275,16 @@ fn priorities(frame: &Frame, choices: &mut Choices) -> Vec<Table> {
         step.with("by", ms_range(by / 2.0, by)).with("for", ms(end - at))
     };
     moments.into_iter().enumerate().zip(ends).map(slowest).collect()
+}
+
+/// Watch streams are written slowly, everywhere and from beginning to end. It stands in for a transport that is full,
+/// which simulated connections never are: without it a watch from the past has caught up before its client asks again.
+fn slow_streams(frame: &Frame, choices: &mut Choices) -> Table {
+    let by = choices.log("slow-streams/by", 2.0, 40.0);
+    let step = Table::new().with("at", ms(frame.from_ms)).text("do", "stall").text("point", "watch.before_delivery");
+    let step = step.text("node", "all").with("by", ms_range(by / 4.0, by));
+    let often = share(choices.log("slow-streams/share", 0.1, 0.7));
+    step.with("share", often).with("for", ms(frame.until_ms - frame.from_ms))
 }
 
 /// Everybody, or some, are slow at one point or in one part of the code; often enough it is the same task of a member

@@ -64,10 +64,10 @@ pub fn draft(profile: &Profile, seed: u64, planted: &Planted) -> Draft {
     let joins_ms = if frame.has(Family::Membership) { JOIN_MS } else { 0.0 };
     let mut run = Table::new().with("for", ms(frame.until_ms + rolls_ms + calm_ms + joins_ms));
     let calm_within = ms(calm_ms + joins_ms - 1_000.0);
-    let mut expects = vec![load::minimum(&clients, &timed_verbs(&steps), &calm_within)];
+    let mut expects = vec![load::minimum(&clients, &timed_verbs(&steps), frame.until_ms, &calm_within)];
     steps.push(quiesce(&frame, &steps));
     if frame.has(Family::Membership) {
-        for (id, that) in [("converged", "converged"), ("heals", "all(progress)")] {
+        for (id, that) in [("converged", "converged"), ("heals", "all(served)")] {
             let expect = Table::new().text("id", id).text("after", "quiesce").with("within", calm_within.as_str());
             expects.push(expect.text("that", that));
         }
@@ -90,6 +90,12 @@ pub fn draft(profile: &Profile, seed: u64, planted: &Planted) -> Draft {
     draft
 }
 
+/// When faults end, or after which time once a change of releases is done.
+pub(super) fn until_ms(steps: &[Table]) -> Option<f64> {
+    let calm = steps.iter().find(|step| step.get_text("do") == Some("quiesce"))?;
+    millis(calm.get("at").or(calm.get("delay"))?)
+}
+
 /// What one part asks of another, wherever the parts come from.
 pub(super) fn reconcile(draft: &mut Draft) {
     let Draft { cluster, clients, steps, expects, .. } = draft;
@@ -99,8 +105,7 @@ pub(super) fn reconcile(draft: &mut Draft) {
         alone.for_each(|client| client.set("on", "\"any\""));
     }
     // What was written, to a whole minority, before the calm phase is half over.
-    let calm = steps.iter().find(|step| step.get_text("do") == Some("quiesce"));
-    let until_ms = calm.and_then(|step| millis(step.get("at").or(step.get("delay"))?));
+    let until_ms = until_ms(steps);
     let number = |key: &str| cluster.get(key).and_then(|value| value.parse::<f64>().ok());
     if let (Some(rate), Some(nodes), Some(until_ms)) = (number("snapshot_rate"), number("nodes"), until_ms) {
         let written = load::bytes_per_second(clients) * until_ms / 1000.0;
@@ -202,6 +207,21 @@ mod tests {
             let with = drafts.iter().filter(|draft| draft.about.contains(&name)).count();
             assert!((1..drafts.len()).contains(&with), "{with} seeds have {name}");
         }
+    }
+
+    #[test]
+    fn a_member_may_end_by_itself_only_where_something_gives_it_a_reason() {
+        let reason = |step: &Table| {
+            step.get_text("do") == Some("member") || ["error", "rot"].iter().any(|key| step.get(key).is_some())
+        };
+        let mut watched = 0;
+        for seed in 0..SEEDS {
+            let draft = draft(&Profile::default(), seed, &nothing());
+            let ends = draft.expects.iter().find(|expect| expect.get_text("id") == Some(ENDS));
+            assert_eq!(ends.is_some(), !draft.steps.iter().any(reason), "{seed}");
+            watched += usize::from(ends.is_some_and(|ends| ends.get_text("never") == Some("exit(code != 0)")));
+        }
+        assert!(50 < watched, "{watched} of {SEEDS}");
     }
 
     #[test]

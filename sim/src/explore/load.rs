@@ -106,17 +106,25 @@ fn group(number: usize, rate: f64, keys: u64, profile: &Profile, frame: &Frame, 
 }
 
 /// Answered operations of a run, at least.
-const ACKS_MIN: u64 = 15;
+const ACKS_MIN: f64 = 15.0;
+/// The share of what clients ask for while faults may be on that is answered all the same, at least.
+const ACKS_SHARE_MIN: f64 = 0.1;
+/// And of what they ask for in the calm, so many milliseconds' worth.
+const ACKS_CALM_MS: f64 = 1_000.0;
 
 /// No generated run is longer.
 const RUN_MAX: &str = "3600s";
 
-/// What a run must have done at least, or it says nothing: answered operations and an elected leader. The calm phase goes
-/// on until it has, or is over.
-pub(super) fn minimum(clients: &[Table], verbs: &[&str], within: &str) -> Table {
+/// What a run must have done at least, or it says nothing: operations answered, in proportion to those that its clients
+/// ask for, and an elected leader. Faults begin to end at `until_ms`. The calm phase goes on until it has, or is over: so
+/// what faults keep from the clients can be made up for, and what does not work at all cannot.
+pub(super) fn minimum(clients: &[Table], verbs: &[&str], until_ms: f64, within: &str) -> Table {
+    let rates = clients.iter().filter_map(|client| client.get("rate")?.parse::<f64>().ok());
+    let worth_ms = ACKS_CALM_MS + ACKS_SHARE_MIN * until_ms;
+    let acks_min = (rates.sum::<f64>() * worth_ms / 1_000.0).max(ACKS_MIN).round();
     let acks: Vec<String> =
         clients.iter().filter_map(|client| client.get_text("id")).map(|id| format!("acks({id})")).collect();
-    let mut parts = vec![format!("{} >= {ACKS_MIN}", acks.join(" + ")), "count(elected) >= 1".to_owned()];
+    let mut parts = vec![format!("{} >= {acks_min}", acks.join(" + ")), "count(elected) >= 1".to_owned()];
     if !verbs.is_empty() {
         let counts: Vec<String> = verbs.iter().map(|verb| format!("count({verb})")).collect();
         parts.push(format!("{} >= 1", counts.join(" + ")));
@@ -132,11 +140,11 @@ mod tests {
 
     #[test]
     fn a_run_that_did_nothing_is_named() {
-        let client = Table::new().text("id", "w");
-        let expect = minimum(&[client], &["cut", "restart"], "\"8s\"");
-        assert_eq!(
-            expect.get_text("that"),
-            Some("(acks(w) >= 15 && count(elected) >= 1 && count(cut) + count(restart) >= 1) in 0s..3600s")
-        );
+        for (rate, acks) in [(2.0, 15), (50.0, 100)] {
+            let client = Table::new().text("id", "w").with("rate", rate);
+            let expect = minimum(&[client], &["cut", "restart"], 10_000.0, "\"8s\"");
+            let faults = "count(elected) >= 1 && count(cut) + count(restart) >= 1";
+            assert_eq!(expect.get_text("that"), Some(&*format!("(acks(w) >= {acks} && {faults}) in 0s..3600s")));
+        }
     }
 }

@@ -51,7 +51,13 @@ fn member(frame: &Frame, label: &str, change: &str, choices: &mut Choices) -> Ta
 
 fn membership(frame: &Frame, choices: &mut Choices, steps: &mut Vec<Table>) {
     let first = steps.len();
-    let grows = frame.nodes < GROWS_BELOW;
+    // Who joins must know the addresses of all, and machines are told those that the members had at first.
+    let moves = choices.chance("member/update", 0.2);
+    if moves {
+        let who = choices.pick("member/update/node", &["random(1)", "leader"]);
+        steps.push(member(frame, "member/update", "update", choices).text("node", who));
+    }
+    let grows = frame.nodes < GROWS_BELOW && !moves;
     if grows && choices.chance("member/learner", 0.6) {
         let learner = member(frame, "member/learner", "add-learner", choices).text("id", "learns");
         steps.push(learner);
@@ -71,9 +77,17 @@ fn membership(frame: &Frame, choices: &mut Choices, steps: &mut Vec<Table>) {
         for number in 0..choices.range("member/remove/count", 1, (frame.nodes - 1) / 2) {
             let label = format!("member/remove/{number}");
             let who = choices.pick(&format!("{label}/node"), &["random(1)", "leader"]);
-            steps.push(member(frame, &label, "remove", choices).text("node", who));
+            let step = member(frame, &label, "remove", choices).text("node", who);
+            if number == 0 && grows && choices.chance("member/return", 0.5) {
+                // Another takes its place.
+                let delay = choices.log("member/return/delay", 20.0, 3_000.0);
+                let back = Table::new().text("after", "leaves").with("delay", ms_range(delay / 2.0, delay));
+                steps.extend([step.text("id", "leaves"), back.text("do", "member").text("change", "add")]);
+            } else {
+                steps.push(step);
+            }
         }
-    } else if frame.nodes >= 3 && choices.chance("member/replace", 0.6) {
+    } else if frame.nodes >= 3 && !moves && choices.chance("member/replace", 0.6) {
         let who = choices.pick("member/replace/node", &["random(1)", "leader", "random(follower)"]);
         steps.push(member(frame, "member/replace", "replace", choices).text("node", who));
     }

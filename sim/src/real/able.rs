@@ -212,6 +212,7 @@ fn settings(cluster: &Cluster) -> Vec<Skipped> {
         ("snapshot_piece", "a server as it ships decides it by itself"),
         ("raft_log_bytes", "a server as it ships decides it by itself"),
         ("lease_checkpoint", "a server as it ships decides it by itself"),
+        ("watch_fragment", "a server as it ships decides it by itself"),
         ("net", "loopback loses nothing and delays hardly anything"),
         ("disk", "real disks do as they please"),
         ("clock", "processes share the machine's clock"),

@@ -302,6 +302,7 @@ impl Cluster {
     pub async fn stop(&self, number: u64) {
         let life = self.machine(number).life.lock().expect("one thread").clone();
         let Some(process) = life.and_then(|life| life.process()) else { return };
+        self.machine(number).look.stopping();
         process.signal(Signal::TERM);
         let mut ended = process.ended();
         let _ = tokio::time::timeout(STOP_PATIENCE, ended.wait_for(Option::is_some)).await;

@@ -64,6 +64,20 @@ pub struct Shared {
     pub leases: leases::Known,
 }
 
+/// What a group can be counted on to ask for, sooner or later; and then it does so when it is told to.
+pub fn asks(group: &Group) -> Vec<Asked> {
+    let wants = |operations: &[Operation]| {
+        group.knobs.mix.0.iter().any(|(operation, weight)| 0.0 < *weight && operations.contains(operation))
+    };
+    let mut asks = Vec::new();
+    if group.knobs.ops.0.is_empty() {
+        asks.extend(wants(&[Operation::Put]).then_some(Asked::Put));
+        let reads = group.knobs.serializable.0 < 1.0 && wants(&[Operation::Get, Operation::Range]);
+        asks.extend(reads.then_some(Asked::Read));
+    }
+    asks
+}
+
 /// One client.
 #[derive(Clone)]
 pub struct Client {
@@ -287,6 +301,15 @@ impl Client {
 
     async fn step(&self, member: MemberId) -> Outcome {
         let prev_kv = self.chance("prev_kv", 0.2);
+        // With all faults over, what must work is tried first.
+        match self.shared.feed.owed(self.group_index) {
+            Some(Asked::Put) => return self.call(member, Request::Put(self.put(prev_kv))).await.1,
+            Some(Asked::Read) => {
+                let read = Request::Range(Range::of(KeyRange::one(self.key())));
+                return self.call_again(member, read).await;
+            }
+            None => {}
+        }
         let request = match self.operation() {
             Operation::Put => Request::Put(self.put(prev_kv)),
             Operation::Get => Request::Range(self.read(KeyRange::one(self.key()))),

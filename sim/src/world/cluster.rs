@@ -275,6 +275,7 @@ impl Cluster {
             (life.stop.take(), life.ended.clone())
         };
         self.feed.aside("stopping", || json!({"node": number}));
+        machine.look.stopping();
         if let Some(stop) = stop {
             let _ = stop.send(());
         }
@@ -455,6 +456,7 @@ fn config(number: u64, settings: &Settings, doors: u16) -> Config {
         wal_segment_bytes: settings.segment_bytes.0 as u32,
         value_cache_bytes: 256 * 1024,
         watch_progress_notify_interval: settings.watch_progress.to_std(),
+        watch_fragment_bytes: Some(settings.watch_fragment.0 as usize),
         lease_checkpoint_interval: Some(settings.lease_checkpoint.to_std()).filter(|interval| !interval.is_zero()),
         mutants: mutants::of(settings, number),
         ..Config::default()

@@ -32,6 +32,13 @@ pub fn doors(rate: f64) -> u16 {
     ((rate / RATE_PER_DOOR).ceil() as u16).clamp(1, DOORS_MAX)
 }
 
+/// What is odd about an answer, if anything: our requests are all valid, and no fault makes a server answer just anything.
+fn oddity(request: &Request, status: &tonic::Status) -> Option<(tonic::Code, String)> {
+    let odd = matches!(wire::failed(status), Outcome::Unknown(Doubt::Other) | Outcome::DefinitelyNot(Refusal::Invalid));
+    let (code, text) = (status.code(), status.message());
+    odd.then(|| (code, format!("to {request:?} no member may answer {code:?}: {text}")))
+}
+
 /// Stubs for one member.
 #[derive(Clone)]
 pub struct Connection {
@@ -96,17 +103,14 @@ impl Connection {
             None => Outcome::Unknown(Doubt::Timeout),
             Some(Ok((header, body))) => Outcome::Ok(header, body),
             Some(Err(status)) => {
-                let outcome = wire::failed(&status);
-                if matches!(outcome, Outcome::Unknown(Doubt::Other) | Outcome::DefinitelyNot(Refusal::Invalid)) {
-                    let (code, text) = (status.code(), status.message());
-                    let odd = || (code, format!("to {request:?} no member may answer {code:?}: {text}"));
+                if let Some(odd) = oddity(request, &status) {
                     // A value that cannot be read may have its reason: anything else counts more.
                     let mut first = self.odd.lock().expect("one thread");
                     if first.as_ref().is_none_or(|(known, _)| *known == tonic::Code::DataLoss) {
-                        *first = Some(odd());
+                        *first = Some(odd);
                     }
                 }
-                outcome
+                wire::failed(&status)
             }
         }
     }
@@ -180,5 +184,29 @@ impl Connection {
                 (wire::header(reply.header.as_ref(), member), Body::LeaseLeases { leases })
             }
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tonic::{Code, Status};
+
+    #[test]
+    fn an_answer_that_no_member_may_give_is_caught() {
+        for (code, text, odd) in [
+            (Code::Internal, "etcdserver: something broke", true),
+            (Code::Unknown, "context canceled", true),
+            (Code::DataLoss, "a value cannot be read", true),
+            (Code::InvalidArgument, "etcdserver: key is not provided", true),
+            (Code::Unavailable, "etcdserver: no leader", false),
+            (Code::DeadlineExceeded, "too late", false),
+            (Code::OutOfRange, "etcdserver: mvcc: required revision has been compacted", false),
+            (Code::NotFound, "etcdserver: requested lease not found", false),
+            (Code::Unknown, "error reading a body from connection", false),
+        ] {
+            let found = oddity(&Request::LeaseLeases, &Status::new(code, text));
+            assert_eq!(found.is_some(), odd, "{code:?} {text}: {found:?}");
+        }
     }
 }

@@ -18,7 +18,7 @@ use evenkeel_scenario::{Action, Decisions, Monitor, Resolved, RunLength, Selecto
 
 use serde_json::json;
 
-use super::client::{Client, Shared};
+use super::client::{self, Client, Shared};
 use super::cluster::{self, Cluster, Ground};
 use super::connection::{Connection, doors};
 use super::coverage::Stands;
@@ -42,6 +42,8 @@ const REVIVE_INTERVAL: Duration = Duration::from_secs(1);
 const LAST_READS_MAX: Duration = Duration::from_secs(30);
 /// A client that waits for an answer gives up so much later than it meant to, at most.
 const LATE_AT_MOST: Duration = Duration::from_secs(1);
+/// With no load, so long at most until all watches have caught up and all leases have ended.
+const QUIET_MAX: Duration = Duration::from_secs(12);
 /// Rounds of last reads: the longest lease is over before the last of them.
 const LAST_ROUNDS: usize = 60;
 /// How long one of them may take.
@@ -151,6 +153,9 @@ impl Course {
         let oracles = Oracles::new(&oracle_config(&resolved)).expect("no oracle is switched off");
         let feed = Feed::new(recorder, oracles, resolved.clients.len().max(1), time.clone());
         feed.points().learn(&resolved);
+        for (index, group) in resolved.clients.iter().enumerate() {
+            feed.lock().stats.will_ask(index, client::asks(group));
+        }
         let doors = doors(resolved.clients.iter().map(|group| group.knobs.rate).sum());
         let joiners = operate::joiners(&resolved.steps);
         let cluster = Arc::new(Cluster::new(&resolved.cluster, joiners, doors, &feed, &draws, ground));
@@ -348,7 +353,9 @@ impl Course {
     /// Ends the load, heals everything, reads everything once more on each member.
     async fn close(&mut self) -> Option<Broken> {
         let _ = self.stop.send(true);
-        self.loaded = Some(self.feed.now());
+        let now = self.feed.now();
+        self.loaded = Some(now);
+        self.feed.lock().stats.stopped(now);
         if !self.stage.is_calm() {
             self.stage.quiesce();
         }
@@ -362,6 +369,7 @@ impl Course {
             self.stage.revive();
             self.feed.time().sleep(LOOK_INTERVAL).await;
         }
+        self.quiet().await;
         let (reads, hashes) = match self.last_reads().await {
             Ok(answers) => answers,
             Err(message) => return Some(Broken { what: "availability".into(), at: self.feed.now(), message }),
@@ -377,6 +385,24 @@ impl Course {
         drop(inner);
         let _ = self.finish.send(true);
         report.violations.first().map(Broken::by)
+    }
+
+    /// Waits until it can be said whether watches catch up and leases end. It costs little: nobody asks for anything.
+    /// Real machines would have to be waited for.
+    async fn quiet(&self) {
+        if cluster::FROM_OUTSIDE {
+            return;
+        }
+        let latest = self.feed.now() + QUIET_MAX;
+        loop {
+            let judged = self.feed.lock().oracles.judged_from(latest.as_nanos() as u64);
+            let judged = judged.map_or(Duration::ZERO, Duration::from_nanos).min(latest);
+            if judged <= self.feed.now() {
+                return;
+            }
+            self.stage.revive();
+            self.feed.time().sleep((judged - self.feed.now()).min(REVIVE_INTERVAL)).await;
+        }
     }
 
     /// Members' own word does not count: watches tell what each revision did, so that an operation whose answer was

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use evenkeel_check::history::{Outcome, Request};
+use evenkeel_check::history::{Asked, Outcome, Request};
 use evenkeel_check::observation::Observation;
 use evenkeel_check::{ClientId, MemberId, Moment, OpId, Oracles, Violation};
 use evenkeel_scenario::Nanos;
@@ -44,6 +44,8 @@ pub struct Inner {
     releases: BTreeMap<u64, &'static str>,
     sequence: u64,
     operations: u64,
+    /// When all faults ended for good.
+    healed: Option<Duration>,
     /// The violation is in the event log.
     broken: bool,
 }
@@ -69,6 +71,7 @@ impl Feed {
             releases: BTreeMap::new(),
             sequence: 0,
             operations: 0,
+            healed: None,
             broken: false,
         };
         Feed { inner: Arc::new(Mutex::new(inner)), recorder, time, points: Arc::default(), coverage: Arc::default() }
@@ -236,6 +239,19 @@ impl Feed {
         let begins = downgrade && !inner.agreed.downgrade;
         inner.agreed = Agreed { index, version, downgrade };
         begins
+    }
+
+    /// All faults have ended for good.
+    pub fn healed(&self) {
+        let now = self.now();
+        self.lock().healed.get_or_insert(now);
+    }
+
+    /// What a group of clients has still to see answered before it is healed, if all faults have ended.
+    pub fn owed(&self, group: usize) -> Option<Asked> {
+        let now = self.now();
+        let inner = self.lock();
+        inner.stats.group(group).owed(inner.healed?, now)
     }
 
     /// The present moment in the language's unit.

@@ -4,10 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use evenkeel_check::OpId;
-use evenkeel_check::history::{Doubt, Outcome, Refusal, Request};
+use evenkeel_check::history::{Asked, Doubt, Outcome, Refusal, Request};
 
-/// Of each group so many of the newest answers are known one by one: the load of hours.
-const ACKS_KEPT: usize = 1 << 19;
+/// Of each group so many of the newest answers are known one by one: two minutes of a thousand in a second.
+const ACKS_KEPT: usize = 1 << 17;
 
 /// One successful answer.
 #[derive(Clone, Copy, Debug)]
@@ -20,6 +20,18 @@ pub struct Ack {
     pub read: bool,
     /// To what may have changed a key.
     pub wrote: bool,
+    /// By one member alone, from what it had.
+    pub local: bool,
+}
+
+impl Ack {
+    /// Whether this is what only a majority can give.
+    fn is(&self, asked: Asked) -> bool {
+        match asked {
+            Asked::Put => self.wrote,
+            Asked::Read => self.read && !self.local,
+        }
+    }
 }
 
 /// The kind of an error, as `errors(c)` gives it: what a client can tell apart by its code. A server that stops and a
@@ -51,9 +63,24 @@ pub struct Group {
     /// Successful answers that are older.
     older: u64,
     errors: Vec<(Duration, &'static str)>,
+    /// What it can be counted on to ask for.
+    asks: Vec<Asked>,
+    /// Since when it asks for nothing any more.
+    stopped: Option<Duration>,
 }
 
 impl Group {
+    /// What has not been answered in this time, of what the group can be counted on to ask for.
+    pub fn owed(&self, from: Duration, to: Duration) -> Option<Asked> {
+        let acks = self.acks(from, to);
+        self.asks.iter().copied().find(|asked| !acks.iter().any(|ack| ack.is(*asked)))
+    }
+
+    /// Whether all of that, or at least something, was answered.
+    pub fn is_served(&self, from: Duration, to: Duration) -> bool {
+        !self.acks(from, to).is_empty() && self.owed(from, to).is_none()
+    }
+
     /// Successful answers from `from` to `to`.
     pub fn acks(&self, from: Duration, to: Duration) -> &[Ack] {
         let first = self.acks.partition_point(|ack| ack.at < from);
@@ -64,9 +91,10 @@ impl Group {
     /// The longest time between two successful answers within the window, its ends included.
     pub fn longest_gap(&self, from: Duration, to: Duration) -> Duration {
         let known = if self.older == 0 { from } else { self.acks.first().map_or(from, |ack| from.max(ack.at)) };
+        let last = self.stopped.map_or(to, |stopped| to.min(stopped));
         let mut before = known;
         let mut longest = Duration::ZERO;
-        for at in self.acks(from, to).iter().map(|ack| ack.at).chain([to]) {
+        for at in self.acks(from, to).iter().map(|ack| ack.at).chain([last]) {
             longest = longest.max(at.saturating_sub(before));
             before = at;
         }
@@ -101,6 +129,18 @@ impl Stats {
         Stats { groups: vec![Group::default(); groups], open: BTreeMap::new() }
     }
 
+    /// A group can be counted on to ask for these.
+    pub fn will_ask(&mut self, group: usize, asks: Vec<Asked>) {
+        self.groups[group].asks = asks;
+    }
+
+    /// From now on nobody asks for anything: what is not answered is no gap.
+    pub fn stopped(&mut self, now: Duration) {
+        for group in &mut self.groups {
+            group.stopped.get_or_insert(now);
+        }
+    }
+
     /// A group's figures.
     pub fn group(&self, index: usize) -> &Group {
         &self.groups[index]
@@ -121,7 +161,8 @@ impl Stats {
 
     pub(super) fn called(&mut self, group: usize, op: OpId, now: Duration, request: &Request) {
         let (read, wrote) = (matches!(request, Request::Range(_)), request.may_write());
-        self.open.insert(op, (group, Ack { at: now, latency: Duration::ZERO, read, wrote }));
+        let local = request.is_serializable();
+        self.open.insert(op, (group, Ack { at: now, latency: Duration::ZERO, read, wrote, local }));
     }
 
     pub(super) fn returned(&mut self, op: OpId, now: Duration, outcome: &Outcome) {
@@ -141,5 +182,51 @@ impl Stats {
                 figures.errors.extend(refusal_as_told(refusal).map(|kind| (now, kind)));
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use evenkeel_check::history::{Body, Header, KeyRange, Put, PutReply, Range, RangeReply};
+
+    #[test]
+    fn silence_after_the_load_is_no_gap() {
+        let mut stats = Stats::new(1);
+        let second = Duration::from_secs;
+        for (at, op) in [(1, OpId(1)), (4, OpId(2))] {
+            stats.called(0, op, second(at), &Request::Put(Put::default()));
+            stats.returned(op, second(at), &Outcome::Ok(Header::default(), Body::Put(PutReply::default())));
+        }
+        assert_eq!(stats.group(0).longest_gap(second(0), second(60)), second(56));
+        stats.stopped(second(5));
+        assert_eq!(stats.group(0).longest_gap(second(0), second(60)), second(3));
+        assert_eq!(stats.group(0).longest_gap(second(4), second(60)), second(1));
+    }
+
+    #[test]
+    fn what_one_member_answers_alone_heals_nobody() {
+        let read = |serializable| Request::Range(Range { serializable, ..Range::of(KeyRange::one("k")) });
+        let (put, alone, together) = (Request::Put(Put::default()), read(true), read(false));
+        let served = |requests: &[&Request], asks: Vec<Asked>| {
+            let mut stats = Stats::new(1);
+            stats.will_ask(0, asks);
+            for (second, request) in (1..).zip(requests) {
+                let (op, at) = (OpId(second), Duration::from_secs(second));
+                let body = match request {
+                    Request::Put(_) => Body::Put(PutReply::default()),
+                    _ => Body::Range(RangeReply::default()),
+                };
+                stats.called(0, op, at, request);
+                stats.returned(op, at, &Outcome::Ok(Header::default(), body));
+            }
+            stats.group(0).is_served(Duration::ZERO, Duration::from_secs(60))
+        };
+        let both = || Asked::ALL.to_vec();
+        assert!(!served(&[&alone, &alone, &put], both()));
+        assert!(!served(&[&alone, &together], both()));
+        assert!(served(&[&put, &together], both()));
+        assert!(served(&[&put], vec![Asked::Put]));
+        assert!(served(&[&alone], Vec::new()) && !served(&[], Vec::new()));
     }
 }

@@ -189,6 +189,7 @@ impl Stage {
             std::mem::take(&mut troubles.rules)
         };
         self.heal_all(rules);
+        self.feed.healed();
         for machine in &self.cluster.machines {
             self.cluster.resume(machine.number);
             if let Some(since) = self.leaving.lock().expect("one thread").get_mut(&machine.number) {

@@ -1,5 +1,5 @@
 //! Transactions of everything that one may hold: guards of all kinds, both branches, reads of the past and of revisions
-//! that do not exist, deletes, transactions inside transactions, leases.
+//! that do not exist, reads that any member may answer alone, deletes, transactions inside transactions, leases.
 
 use std::collections::BTreeSet;
 use std::sync::atomic::Ordering;
@@ -20,6 +20,9 @@ const OPERATIONS_MAX: u64 = 4;
 const BACK_MAX: u64 = 30;
 /// A revision that does not exist yet is so far ahead.
 const AHEAD: i64 = 1_000_000;
+
+/// The share of transactions that only read, each member for itself.
+const LOCAL: f64 = 0.12;
 
 /// What a transaction writes already.
 #[derive(Default)]
@@ -47,7 +50,18 @@ impl Written {
 impl Client {
     /// A transaction of all kinds of things.
     pub(super) fn any_txn(&self) -> Txn {
+        if self.chance("any-local", LOCAL) {
+            return self.local_txn();
+        }
         self.some_txn(DEPTH_MAX, &mut Written::default())
+    }
+
+    /// Reads only, and such as any member may answer from what it has.
+    fn local_txn(&self) -> Txn {
+        let read = || TxnOp::Range(Range { serializable: true, ..self.read_inside() });
+        let success = (0..1 + self.below("any-local", OPERATIONS_MAX)).map(|_| read()).collect();
+        let compares = (0..self.below("any-local", 2)).map(|_| self.guard()).collect();
+        Txn { compares, success, failure: vec![read()] }
     }
 
     /// `written`: what the transaction writes already; no key may be written twice.

@@ -147,6 +147,7 @@ impl Probes for View {
                 number(boots.saturating_sub(self.cluster.machines.len()) as u64)
             }
             "progress" => self.of_clients(call, |group| Value::Bool(!group.acks(from, to).is_empty())),
+            "served" => self.of_clients(call, |group| Value::Bool(group.is_served(from, to))),
             "stall" | "max_unavail" => self.of_clients(call, |group| duration(group.longest_gap(from, to))),
             "latency" => {
                 let share = match call.word() {

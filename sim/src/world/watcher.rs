@@ -42,6 +42,9 @@ const PAUSE_MAX: Duration = Duration::from_millis(700);
 /// Of all streams of one chain together.
 pub const PAUSES_MAX: Duration = Duration::from_secs(2);
 
+/// The id that stands for all watches of a stream.
+const ALL: i64 = -1;
+
 /// How a stream ended.
 enum End {
     /// The client wanted it.
@@ -194,6 +197,8 @@ struct Follow<'a> {
     /// What the client says on the stream.
     requests: Option<mpsc::Sender<pb::WatchRequest>>,
     opened_later: u64,
+    /// A response came in pieces.
+    fragmented: bool,
 }
 
 impl<'a> Follow<'a> {
@@ -209,6 +214,7 @@ impl<'a> Follow<'a> {
             compacted: Revision(0),
             requests: None,
             opened_later: 0,
+            fragmented: false,
         }
     }
 
@@ -331,6 +337,14 @@ impl<'a> Follow<'a> {
         self.lines.iter_mut().rev().find(|line| line.id == Some(id))
     }
 
+    /// Nobody asked for this.
+    fn stray(&self, message: &pb::WatchResponse) -> Option<End> {
+        let (stream, member, watch_id) = (self.stream, self.member, message.watch_id);
+        let what = kind_of(message);
+        self.client.shared.feed.observe(Observation::WatchStray { stream, member, watch_id, what });
+        None
+    }
+
     /// Records one response. Tells when the stream has ended with it.
     fn take(&mut self, message: pb::WatchResponse) -> Option<End> {
         let end = self.note(message);
@@ -349,8 +363,11 @@ impl<'a> Follow<'a> {
         {
             self.lines[place].id = Some(message.watch_id);
         }
+        if self.line(message.watch_id).is_none() && message.watch_id != ALL {
+            return self.stray(&message);
+        }
         if message.created && !message.canceled {
-            let line = self.line(message.watch_id)?;
+            let Some(line) = self.line(message.watch_id) else { return self.stray(&message) };
             feed.observe(Observation::WatchCreated { watch: line.key, watch_id: message.watch_id, header });
             if line.next.0 == 0 {
                 line.next = header.revision.next();
@@ -358,7 +375,7 @@ impl<'a> Follow<'a> {
             return None;
         }
         if message.canceled {
-            let line = self.line(message.watch_id)?;
+            let Some(line) = self.line(message.watch_id) else { return self.stray(&message) };
             line.cancelled = true;
             let (key, unwanted) = (line.key, line.unwanted);
             self.compacted = Revision(message.compact_revision);
@@ -374,16 +391,23 @@ impl<'a> Follow<'a> {
             return self.lines.iter().all(|line| line.cancelled).then_some(End::Cancelled);
         }
         if message.events.is_empty() {
-            let all = message.watch_id == -1;
-            let alive = self.lines.iter_mut().filter(|line| line.id.is_some() && !line.cancelled);
-            let told = alive.filter(|line| all || line.id == Some(message.watch_id));
             let mut watch = None;
-            for line in told {
+            if message.watch_id == ALL {
+                let alive = self.lines.iter_mut().filter(|line| line.id.is_some() && !line.cancelled);
+                alive.for_each(|line| line.next = line.next.max(header.revision.next()));
+            } else {
+                let line = self.line(message.watch_id)?;
                 line.next = line.next.max(header.revision.next());
-                watch = Some(line.key).filter(|_| !all);
+                watch = Some(line.key);
             }
             feed.observe(Observation::WatchProgress { stream: self.stream, watch, header });
             return None;
+        }
+        if self.line(message.watch_id).is_none() {
+            return self.stray(&message);
+        }
+        if message.fragment && !std::mem::replace(&mut self.fragmented, true) {
+            feed.happened("watch_fragment", None);
         }
         let events: Vec<Event> = message.events.into_iter().map(wire::event).collect();
         let line = self.line(message.watch_id)?;
@@ -393,6 +417,16 @@ impl<'a> Follow<'a> {
         }
         feed.observe(Observation::WatchEvents { watch: line.key, header, events, fragment: message.fragment });
         None
+    }
+}
+
+/// What a message is, in words.
+fn kind_of(message: &pb::WatchResponse) -> &'static str {
+    match (message.created, message.canceled, message.events.is_empty()) {
+        (true, ..) => "the creation",
+        (_, true, _) => "the end",
+        (.., true) => "a bookmark",
+        _ => "events",
     }
 }
 

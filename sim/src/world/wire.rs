@@ -149,7 +149,8 @@ pub fn event(event: mvccpb::Event) -> Event {
 /// A header from the wire. `member` tells the number of the member that signed it.
 pub fn header(header: Option<&pb::ResponseHeader>, member: impl Fn(&pb::ResponseHeader) -> MemberId) -> Header {
     let header = header.cloned().unwrap_or_default();
-    Header { member: member(&header), revision: Revision(header.revision), term: Term(header.raft_term) }
+    let (revision, term) = (Revision(header.revision), Term(header.raft_term));
+    Header { member: member(&header), id: header.member_id, revision, term }
 }
 
 /// How an error ends an operation: most leave the client in doubt, few are certain to have had no effect.

@@ -49,7 +49,7 @@ pub struct Seen {
 }
 
 /// So many of the newest appends are known one by one; older ones count as one.
-const APPENDS_KEPT: usize = 1 << 18;
+const APPENDS_KEPT: usize = 1 << 16;
 
 impl Seen {
     /// Entries enter its log.
@@ -99,6 +99,11 @@ impl Witness {
         if led {
             self.feed.observe(Observation::SteppedDown { member: self.number });
         }
+        self.feed.observe(Observation::Stopped { member: self.number });
+    }
+
+    /// The process is asked to stop. It may take as long as a request may, serving nobody: nobody counts on it any more.
+    pub fn stopping(&self) {
         self.feed.observe(Observation::Stopped { member: self.number });
     }
 

@@ -243,7 +243,7 @@ mod tests {
         ] {
             assert_eq!(request(&asked), (text.to_owned(), vec![named.to_owned()]));
         }
-        let header = Header { member: MemberId(1), revision: Revision(9), term: Term(2) };
+        let header = Header { member: MemberId(1), revision: Revision(9), term: Term(2), ..Header::default() };
         let kv = KeyValue { key: "k1".into(), value: "v".into(), modified: Revision(8), ..KeyValue::default() };
         let reply = RangeReply { kvs: vec![kv; 6], more: false, count: 6 };
         let row = "k1 = v (r8)";

@@ -116,6 +116,8 @@ pub enum Body {
 pub struct Header {
     /// The member that answered.
     pub member: MemberId,
+    /// The id that it calls itself by.
+    pub id: u64,
     /// The store revision it saw.
     pub revision: Revision,
     /// The term it was in.

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use serde::Serialize;
 
-use super::{KeyRange, text};
+use super::{KeyRange, TxnOpReply, TxnReply, text};
 use crate::ids::*;
 
 /// A put.
@@ -159,6 +159,17 @@ pub struct Txn {
 }
 
 impl Txn {
+    /// The oldest revision that the branch which ran read at, nested ones included; none when all was at the newest.
+    pub fn oldest_read(&self, reply: &TxnReply) -> Option<Revision> {
+        let ran = if reply.succeeded { &self.success } else { &self.failure };
+        let read = |(op, reply): (&TxnOp, &TxnOpReply)| match (op, reply) {
+            (TxnOp::Range(range), _) => Some(range.revision).filter(|revision| 0 < revision.0),
+            (TxnOp::Txn(txn), TxnOpReply::Txn(reply)) => txn.oldest_read(reply),
+            _ => None,
+        };
+        ran.iter().zip(&reply.replies).filter_map(read).min()
+    }
+
     /// Every operation of both branches, nested ones included.
     pub fn visit<'a>(&'a self, visitor: &mut dyn FnMut(&'a TxnOp)) {
         for op in self.success.iter().chain(&self.failure) {
@@ -214,6 +225,28 @@ pub enum Request {
     LeaseLeases,
 }
 
+/// What a member cannot do alone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub enum Asked {
+    /// A put.
+    Put,
+    /// A linearizable read of the newest state.
+    Read,
+}
+
+impl Asked {
+    /// Both.
+    pub const ALL: [Asked; 2] = [Asked::Put, Asked::Read];
+
+    /// The word for it.
+    pub fn word(self) -> &'static str {
+        match self {
+            Asked::Put => "put",
+            Asked::Read => "linearizable read",
+        }
+    }
+}
+
 impl Request {
     /// Whether it could change a key.
     pub fn may_write(&self) -> bool {
@@ -238,6 +271,15 @@ impl Request {
                 all
             }
             _ => false,
+        }
+    }
+
+    /// What of a majority this asks for, if it is one of the plain cases: what only a majority can give.
+    pub fn asks(&self) -> Option<Asked> {
+        match self {
+            Request::Put(_) => Some(Asked::Put),
+            Request::Range(range) if !range.serializable && range.revision.0 <= 0 => Some(Asked::Read),
+            _ => None,
         }
     }
 

@@ -52,10 +52,12 @@ impl Compactions {
 impl Linearizable {
     pub(super) fn reads_above_compaction(&self, done: &Done) -> Verdict {
         let (id, floor) = (done.op.id, done.op.compacted);
-        let Request::Range(Range { revision, .. }) = done.op.request else { return Ok(()) };
-        if revision.0 <= 0 || floor <= revision {
-            return Ok(());
-        }
+        let oldest = match (&done.op.request, &done.body) {
+            (Request::Range(range), _) => Some(range.revision),
+            (Request::Txn(txn), Body::Txn(reply)) => txn.oldest_read(reply),
+            _ => None,
+        };
+        let Some(revision) = oldest.filter(|revision| 0 < revision.0 && *revision < floor) else { return Ok(()) };
         let message = format!("{id} read at {revision}, although a compaction to {floor} had returned before");
         Err(fail(done.returned, message).with([Related::Op(id)]))
     }

@@ -50,7 +50,8 @@ mod tests {
         fn ask(&mut self, request: Request, revision: i64, body: Body) -> Verdict {
             self.operations += 1;
             let (at, id) = (self.operations, OpId(self.operations));
-            let header = Header { member: MemberId(1), revision: Revision(revision), term: Term(1) };
+            let header =
+                Header { member: MemberId(1), revision: Revision(revision), term: Term(1), ..Header::default() };
             self.truth.call(Moment::new(at * 1_000, 2 * at), id, request)?;
             self.truth.returned(Moment::new(at * 1_000 + 500, 2 * at + 1), id, Outcome::Ok(header, body))
         }

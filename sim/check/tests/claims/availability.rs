@@ -25,12 +25,21 @@ impl Story {
     }
 
     fn put(&mut self, from: f64, upto: f64, member: u64, served: bool) {
+        let request = Request::Put(Put { value: format!("{}", self.op + 1).into(), ..Put::default() });
+        self.call(from, upto, member, (request, Body::Put(PutReply::default())), served);
+    }
+
+    fn read(&mut self, from: f64, upto: f64, member: u64, serializable: bool, served: bool) {
+        let request = Request::Range(Range { serializable, ..Range::of(KeyRange::one("k")) });
+        self.call(from, upto, member, (request, Body::Range(RangeReply::default())), served);
+    }
+
+    fn call(&mut self, from: f64, upto: f64, member: u64, (request, body): (Request, Body), served: bool) {
         self.op += 1;
         let (op, member) = (OpId(self.op), MemberId(member));
-        let request = Request::Put(Put { value: format!("{}", self.op).into(), ..Put::default() });
         self.see(from, Observation::Call { op, client: ClientId(1), member, request });
         let header = Header { member, ..Header::default() };
-        let ok = Outcome::Ok(header, Body::Put(PutReply::default()));
+        let ok = Outcome::Ok(header, body);
         let outcome = if served { ok } else { Outcome::Unknown(Doubt::Timeout) };
         self.see(upto, Observation::Return { op, outcome });
     }
@@ -86,6 +95,29 @@ fn a_member_that_acknowledges_no_put_is_caught() {
         story.put(second as f64 + 0.2, second as f64 + 0.3, 3, false);
     }
     story.says("n3 has acknowledged no put");
+}
+
+#[test]
+fn reads_that_a_stale_member_answers_alone_are_no_service() {
+    // Who serves: everybody, only serializable reads, nobody at n3.
+    for (linearizable, at_n3, found) in [
+        (true, true, ""),
+        (false, false, "n1 has acknowledged no linearizable read"),
+        (true, false, "n3 has acknowledged no linearizable read"),
+    ] {
+        let mut story = Story::new();
+        story.see(1.0, Observation::Calm);
+        story.elected(1.5);
+        for second in 2..30 {
+            for member in 1..=3 {
+                let at = second as f64 + member as f64 / 5.0;
+                story.put(at, at + 0.03, member, true);
+                story.read(at + 0.06, at + 0.09, member, true, true);
+                story.read(at + 0.12, at + 0.15, member, false, linearizable && (member != 3 || at_n3));
+            }
+        }
+        story.says(found);
+    }
 }
 
 #[test]

@@ -45,7 +45,7 @@ impl Story {
     }
 
     fn give(&mut self, op: u64, revision: i64, body: Body) {
-        let header = Header { member: MemberId(1), revision: Revision(revision), term: Term(1) };
+        let header = Header { member: MemberId(1), revision: Revision(revision), term: Term(1), ..Header::default() };
         self.see(Observation::Return { op: OpId(op), outcome: Outcome::Ok(header, body) });
     }
 
@@ -186,7 +186,7 @@ fn an_event_seen_binds_later_reads() {
     let request = WatchRequest { keys: KeyRange::all(), start: Revision(1), ..WatchRequest::default() };
     let (watch, stream, member) = (WatchKey(1), StreamId(1), MemberId(2));
     story.see(Observation::WatchOpen { watch, stream, member, request, resumes: None });
-    let header = Header { member, revision: Revision(2), term: Term(1) };
+    let header = Header { member, revision: Revision(2), term: Term(1), ..Header::default() };
     story.see(Observation::WatchCreated { watch, watch_id: 0, header });
     let events = vec![Event { deleted: false, kv: row("a", "1", 2, 2, 1), prev_kv: None }];
     story.see(Observation::WatchEvents { watch, header, events, fragment: false });
@@ -215,6 +215,34 @@ fn compaction_binds_reads_that_come_after_it() {
     says(old(None, true), ""); // asked for, not answered: either may be
     says(old(Some("1"), true), "");
     says(old(Some("1"), false), "op4 read at r2, although a compaction to r3 had returned before");
+}
+
+#[test]
+fn compaction_binds_reads_inside_transactions() {
+    let read = |revision| TxnOp::Range(Range { revision: Revision(revision), ..Range::of(KeyRange::one("a")) });
+    let old = |txn: Txn, replies: Vec<TxnOpReply>| {
+        let mut story = Story::new();
+        story.both(1, put("a", "1"), 2, done());
+        story.both(2, put("a", "2"), 3, done());
+        story.both(3, Request::Compact { revision: Revision(3) }, 3, Body::Compact);
+        story.call(4, Request::Txn(txn));
+        match replies.is_empty() {
+            true => story.refuse(4, Refusal::Compacted),
+            false => story.give(4, 3, Body::Txn(TxnReply { succeeded: true, replies })),
+        }
+        story
+    };
+    let rows = |kv: KeyValue| TxnOpReply::Range(RangeReply { kvs: vec![kv], count: 1, more: false });
+    let (first, second) = (rows(row("a", "1", 2, 2, 1)), rows(row("a", "2", 2, 3, 2)));
+    let of = |success: Vec<TxnOp>, failure: Vec<TxnOp>| Txn { success, failure, ..Txn::default() };
+    says(old(of(vec![read(2)], vec![]), vec![]), "");
+    says(old(of(vec![read(3)], vec![]), vec![second.clone()]), "");
+    // The branch that did not run asked for what is gone.
+    says(old(of(vec![read(0)], vec![read(2)]), vec![second]), "");
+    says(old(of(vec![read(2)], vec![]), vec![first.clone()]), "op4 read at r2, although a compaction to r3");
+    let nested = TxnOp::Txn(Box::new(of(vec![read(2)], vec![])));
+    let inside = TxnOpReply::Txn(TxnReply { succeeded: true, replies: vec![first] });
+    says(old(of(vec![nested], vec![]), vec![inside]), "op4 read at r2");
 }
 
 #[test]

@@ -13,13 +13,19 @@ struct Story {
     seq: u64,
     op: u64,
     head: i64,
+    term: Term,
 }
 
 impl Story {
     fn new(rate_error_ppm: u64) -> Self {
+        Story::seen_by(false, rate_error_ppm)
+    }
+
+    fn seen_by(black_box_only: bool, rate_error_ppm: u64) -> Self {
         let off = vec!["raft".into(), "ledger".into(), "availability".into()];
-        let config = Config { fast_ppm: rate_error_ppm, slow_ppm: rate_error_ppm, off, ..Config::default() };
-        Story { oracles: Oracles::new(&config).expect("known names"), seq: 0, op: 0, head: 1 }
+        let config =
+            Config { black_box_only, fast_ppm: rate_error_ppm, slow_ppm: rate_error_ppm, off, ..Config::default() };
+        Story { oracles: Oracles::new(&config).expect("known names"), seq: 0, op: 0, head: 1, term: Term(1) }
     }
 
     fn granted(rate_error_ppm: u64) -> Self {
@@ -49,7 +55,8 @@ impl Story {
     }
 
     fn give(&mut self, seconds: f64, op: OpId, body: Body) {
-        let header = Header { member: MemberId(1), revision: Revision(self.head), term: Term(1) };
+        let header =
+            Header { member: MemberId(1), revision: Revision(self.head), term: self.term, ..Header::default() };
         self.see(seconds, Observation::Return { op, outcome: Outcome::Ok(header, body) });
     }
 
@@ -191,6 +198,20 @@ fn nothing_is_late_while_faults_are_on_or_right_after_an_election() {
     let mut story = Story::granted(0);
     story.see(50.0, Observation::Elected { member: MemberId(2), term: Term(2) });
     assert_eq!(story.finish(60.0), "");
+}
+
+#[test]
+fn clients_see_an_election_by_the_term_of_an_answer() {
+    for (term, verdict) in [(1, "after it should have ended"), (2, "")] {
+        let mut story = Story::seen_by(true, 0);
+        let grant = Request::LeaseGrant { lease: LEASE, ttl: TTL };
+        story.see(0.0, Observation::Calm);
+        story.ok(1.0, grant, Body::LeaseGrant { lease: LEASE, ttl: TTL });
+        story.term = Term(term);
+        story.keep_alive(60.0, TTL);
+        let found = story.finish(61.0);
+        assert!(found.contains(verdict) && found.is_empty() == verdict.is_empty(), "{found:?}");
+    }
 }
 
 #[test]

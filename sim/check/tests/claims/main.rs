@@ -5,6 +5,7 @@ mod bench;
 mod black_box;
 mod corrupt;
 mod cross_check;
+mod headers;
 mod lease;
 mod ledger;
 mod linearizable;

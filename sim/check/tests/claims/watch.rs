@@ -136,7 +136,7 @@ fn a_bookmark_too_early_is_caught() {
     caught("bookmark", 2, |history, place| {
         let (_, events) = events_of(&mut history.events[place].1);
         let revision = events.last().expect("events").kv.modified;
-        let header = Header { member: MemberId(3), revision, term: Term(1) };
+        let header = Header { member: MemberId(2), revision, term: Term(1), ..Header::default() };
         let at = history.events[place].0;
         let progress = Observation::WatchProgress { stream: StreamId(1), watch: Some(WatchKey(2)), header };
         history.events.insert(place, (at, progress));
@@ -199,7 +199,7 @@ impl Story {
     fn call(&mut self, op: u64, request: Request, revision: i64, body: Body) {
         let (op, member) = (OpId(op), MemberId(1));
         self.see(Observation::Call { op, client: ClientId(0), member, request });
-        let header = Header { member, revision: Revision(revision), term: Term(1) };
+        let header = Header { member, revision: Revision(revision), term: Term(1), ..Header::default() };
         self.see(Observation::Return { op, outcome: Outcome::Ok(header, body) });
     }
 
@@ -216,7 +216,7 @@ impl Story {
     }
 
     fn created(&mut self, watch: u64, watch_id: i64, revision: i64) {
-        let header = Header { member: MemberId(1), revision: Revision(revision), term: Term(1) };
+        let header = Header { member: MemberId(1), revision: Revision(revision), term: Term(1), ..Header::default() };
         self.see(Observation::WatchCreated { watch: WatchKey(watch), watch_id, header });
     }
 
@@ -225,7 +225,7 @@ impl Story {
         if revision < start {
             return;
         }
-        let header = Header { member: MemberId(1), revision: Revision(revision), term: Term(1) };
+        let header = Header { member: MemberId(1), revision: Revision(revision), term: Term(1), ..Header::default() };
         let (created, modified, version) = (Revision(2), Revision(revision), revision - 1);
         let value = format!("v{}", revision - 2).into();
         let kv = KeyValue { key: "k".into(), value, created, modified, version, lease: LeaseId::NONE };
@@ -234,7 +234,7 @@ impl Story {
     }
 
     fn progress(&mut self, watch: Option<u64>, revision: i64) {
-        let header = Header { member: MemberId(1), revision: Revision(revision), term: Term(1) };
+        let header = Header { member: MemberId(1), revision: Revision(revision), term: Term(1), ..Header::default() };
         self.see(Observation::WatchProgress { stream: StreamId(1), watch: watch.map(WatchKey), header });
     }
 
@@ -418,4 +418,73 @@ fn who_asks_for_the_end_of_a_watch_must_be_told_of_it() {
     assert!(ended(false, 3));
     assert!(!ended(false, 1));
     assert!(!ended(true, 3));
+}
+
+#[test]
+fn a_message_for_a_watch_that_nobody_opened_is_caught() {
+    let mut story = Story::new(1);
+    story.open(1, 0, None);
+    story.created(1, 0, 2);
+    story.is_fine();
+    let (stream, member) = (StreamId(1), MemberId(1));
+    story.see(Observation::WatchStray { stream, member, watch_id: 7, what: "events" });
+    story.says("n1 sent events for watch_id 7 on stream1, which has no such watch");
+}
+
+#[test]
+fn a_cancel_that_nobody_asked_for_needs_a_reason_of_the_request() {
+    const COMPACTED: &str = "etcdserver: mvcc: required revision has been compacted";
+    for (keys, start, reason, found) in [
+        (KeyRange::span("b", "a"), 0, "mvcc: watcher range is empty", ""),
+        (KeyRange::all(), 0, "mvcc: watcher range is empty", "is none"),
+        (KeyRange::all(), 0, "evenkeel: too many watchers", ""),
+        (KeyRange::all(), 0, COMPACTED, "is none"),
+        (KeyRange::all(), -1, COMPACTED, ""),
+        (KeyRange::all(), 0, "something happened", "\"something happened\" is none"),
+        (KeyRange::all(), 0, "", "no reason is given"),
+    ] {
+        let mut story = Story::new(1);
+        let (watch, stream, member) = (WatchKey(1), StreamId(1), MemberId(1));
+        let request = WatchRequest { keys, start: Revision(start), ..WatchRequest::default() };
+        story.see(Observation::WatchOpen { watch, stream, member, request, resumes: None });
+        let (compact_revision, reason) = (Revision(0), reason.to_owned());
+        story.see(Observation::WatchCanceled { watch, compact_revision, reason });
+        if found.is_empty() { story.is_fine() } else { story.says(found) }
+    }
+}
+
+#[test]
+fn fragments_join_to_one_response() {
+    let fragments = |parts: &[(i64, i64, bool)]| {
+        let mut story = Story::new(4);
+        let (watch, stream, member) = (WatchKey(1), StreamId(1), MemberId(1));
+        let request = WatchRequest { keys: KeyRange::all(), start: Revision(2), fragment: true, ..Default::default() };
+        story.see(Observation::WatchOpen { watch, stream, member, request, resumes: None });
+        story.created(1, 0, 5);
+        for (revision, head, fragment) in parts {
+            let header = Header { member, revision: Revision(*head), term: Term(1), ..Header::default() };
+            let (created, modified, version) = (Revision(2), Revision(*revision), revision - 1);
+            let value = format!("v{}", revision - 2).into();
+            let kv = KeyValue { key: "k".into(), value, created, modified, version, lease: LeaseId::NONE };
+            let events = vec![Event { deleted: false, kv, prev_kv: None }];
+            story.see(Observation::WatchEvents { watch, header, events, fragment: *fragment });
+        }
+        story
+    };
+    fragments(&[(2, 5, true), (3, 5, true), (4, 5, false)]).is_fine();
+    fragments(&[(2, 5, true), (4, 5, false)]).says("at r3 was next");
+    fragments(&[(2, 4, true), (3, 5, false)]).says("got parts of one response at r4 and at r5");
+}
+
+#[test]
+fn who_ends_a_run_can_wait_until_watches_are_judged() {
+    let mut story = Story::new(5);
+    assert_eq!(story.oracles.judged_from(u64::MAX), None);
+    story.see(Observation::Calm);
+    story.open(1, 2, None);
+    story.created(1, 0, 6);
+    let at = story.oracles.judged_from(u64::MAX).expect("a watch is open");
+    let lacks =
+        |nanos: u64| !story.oracles.clone().finish(Moment::new(nanos, 1_000), &Finish::default()).violations.is_empty();
+    assert!(!lacks(at - 1_000_000) && lacks(at));
 }

@@ -203,7 +203,7 @@ impl World {
         let rows: Vec<KeyValue> =
             self.model.rows(&KeyRange::all(), head).map(|(key, modified, live)| live.row(key, modified)).collect();
         let read = |member| FinalRead {
-            header: Header { member: MemberId(member), revision: head, term: Term(1) },
+            header: Header { member: MemberId(member), revision: head, term: Term(1), ..Header::default() },
             kvs: rows.clone(),
         };
         History { events: self.events, finals: (1..=3).map(read).collect(), model: self.model, end }
@@ -381,7 +381,7 @@ impl World {
     }
 
     fn header(&self, member: MemberId, revision: Revision) -> Header {
-        Header { member, revision, term: Term(1) }
+        Header { member, revision, term: Term(1), ..Header::default() }
     }
 
     fn effect(&mut self, op: u64) {
@@ -534,7 +534,7 @@ impl World {
             progress_notify: false,
             fragment: n == 0,
         };
-        let (watch, stream, member) = (WatchKey(n), StreamId(n / 2), MemberId(1 + n % 3));
+        let (watch, stream, member) = (WatchKey(n), StreamId(n / 2), MemberId(1 + n / 2 % 3));
         self.emit(Observation::WatchOpen { watch, stream, member, request: request.clone(), resumes: None });
         let header = self.header(member, self.model.head());
         self.emit(Observation::WatchCreated { watch, watch_id: n as i64, header });

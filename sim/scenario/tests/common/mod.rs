@@ -29,6 +29,14 @@ impl Run {
         self.lasting(name, at, at)
     }
 
+    /// A member ends by itself with this code.
+    pub fn exit(&mut self, code: f64, at: &str) -> &mut Run {
+        self.event("exit", at);
+        let exit = self.events.last_mut().expect("just added");
+        exit.fields.insert("code".to_owned(), Value::Number(code));
+        self
+    }
+
     pub fn lasting(&mut self, name: &str, at: &str, until: &str) -> &mut Run {
         let (at, until) = (time(at), Some(time(until)));
         self.events.push(Event {
