@@ -257,8 +257,23 @@ fn live_and_die<R: Serialize>(output: &File, mut pipe: File, work: impl FnOnce()
         if sent.is_ok() { 0 } else { EXIT_PIPE }
     }))
     .unwrap_or(EXIT_PANIC);
+    write_counts();
     // SAFETY: ends this process; nothing of it is needed any more, and its destructors are the parent's business.
     unsafe { libc::_exit(code) }
+}
+
+/// What a build with counters has counted (`scripts/trained-sim`): written by hand, as a child ends without ceremony. In
+/// other builds nothing, but there: what calls it should look the same to the compiler.
+#[inline(never)]
+fn write_counts() {
+    #[cfg(profiled)]
+    {
+        unsafe extern "C" {
+            fn __llvm_profile_write_file() -> i32;
+        }
+        // SAFETY: the runtime of the counters has it; it takes nothing and locks the file it adds to.
+        unsafe { __llvm_profile_write_file() };
+    }
 }
 
 /// Sleeps until a pipe has news, or until a child has lived too long, and then kills it.
@@ -275,13 +290,14 @@ fn wait_for_any<J>(children: &mut [(J, Child)], limit: Duration) {
     poll_readable(&pipes, next + Duration::from_millis(1));
 }
 
-/// Sleeps until one of the files can be read or has been closed, at most for `timeout`.
-pub fn poll_readable(files: &[&File], timeout: Duration) {
+/// Sleeps until one of the files can be read or has been closed, at most for `timeout`; whether that has come.
+pub fn poll_readable(files: &[&File], timeout: Duration) -> bool {
     let mut fds: Vec<libc::pollfd> =
         files.iter().map(|file| libc::pollfd { fd: file.as_raw_fd(), events: libc::POLLIN, revents: 0 }).collect();
     let timeout_ms = i32::try_from(timeout.as_millis()).unwrap_or(i32::MAX);
     // SAFETY: the pointer and the length describe one live vector.
-    unsafe { libc::poll(fds.as_mut_ptr(), fds.len() as libc::nfds_t, timeout_ms) };
+    let ready = unsafe { libc::poll(fds.as_mut_ptr(), fds.len() as libc::nfds_t, timeout_ms) };
+    0 < ready
 }
 
 /// Makes reads of `file` return at once.
@@ -342,13 +358,16 @@ pub fn with_fixed_layout(command: &mut Command) {
 /// In the environment: how the maps of the standard library are salted within runs, beside the run's seed.
 pub const SALT: &str = "EVENKEEL_SIM_SALT";
 
-/// The salt of this process's environment.
-///
-/// # Panics
-/// When it is no number.
+/// The salt of this process's environment; one that is no number is none (see [`check_salt`]).
 pub fn salt() -> Option<u16> {
-    let text = std::env::var(SALT).ok()?;
-    Some(text.parse().unwrap_or_else(|_| panic!("{SALT}={text} is no number of 16 bits")))
+    check_salt().ok().flatten()
+}
+
+/// The salt, or what is wrong with it: to be said before anything is run.
+pub fn check_salt() -> Result<Option<u16>, String> {
+    let Some(text) = std::env::var_os(SALT) else { return Ok(None) };
+    let number = text.to_str().and_then(|text| text.parse().ok());
+    number.map(Some).ok_or_else(|| format!("{SALT}={} is no number from 0 to {}", text.display(), u16::MAX))
 }
 
 /// The program that runs, whatever its file may have become since.
@@ -369,10 +388,14 @@ pub struct Place {
     pub salt: Option<u16>,
 }
 
+/// More blocks than these would cost memory and show nothing new.
+const DISPLACED_MAX: u16 = 64;
+
 /// Blocks of every size that are never given back: all that comes after them lies elsewhere.
 pub fn displace_heap() {
-    for _ in 0..salt().unwrap_or_default() {
-        (3..16).for_each(|power| std::mem::forget(vec![0u8; 1 << power]));
+    for _ in 0..salt().unwrap_or_default() % DISPLACED_MAX {
+        // Hidden from the compiler: what nobody looks at need not be allocated.
+        (3..16).for_each(|power| std::mem::forget(std::hint::black_box(vec![0u8; 1 << power])));
     }
 }
 

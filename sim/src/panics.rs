@@ -1,5 +1,6 @@
 //! The first panic of a process, with its place in the source.
 
+use std::io::{self, Write};
 use std::panic::{self, PanicHookInfo};
 use std::sync::Mutex;
 
@@ -9,7 +10,8 @@ static FIRST: Mutex<Option<String>> = Mutex::new(None);
 pub fn note_them() {
     panic::set_hook(Box::new(|info| {
         let note = describe(info);
-        eprintln!("panic: {note}");
+        // A panic while one is told would end the process at once: where nobody reads, there is nothing to say.
+        let _ = writeln!(io::stderr(), "panic: {note}");
         if let Ok(mut first) = FIRST.lock() {
             first.get_or_insert(note);
         }

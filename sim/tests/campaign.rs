@@ -52,10 +52,9 @@ fn the_job_runs_every_seed_once_and_merges() {
     let merge = merge.arg("merge").args(shards).arg("--out").arg(&merged).output().expect("the simulator runs");
     assert!(merge.stderr.is_empty(), "{}", String::from_utf8_lossy(&merge.stderr));
     let lines = std::fs::read_to_string(merged).expect("what was merged");
-    let mut seeds: Vec<u64> = lines
-        .lines()
-        .map(|line| serde_json::from_str::<Value>(line).expect("a line of JSON")["seed"].as_u64().expect("a seed"))
-        .collect();
+    let mut lines: Vec<Value> = lines.lines().map(|line| serde_json::from_str(line).expect("a line of JSON")).collect();
+    assert_eq!(lines.pop(), Some(serde_json::json!({"ended": "merged", "runs": SEEDS})));
+    let mut seeds: Vec<u64> = lines.iter().map(|line| line["seed"].as_u64().expect("a seed")).collect();
     seeds.sort_unstable();
     assert_eq!(seeds, (100..100 + SEEDS).collect::<Vec<_>>());
 }

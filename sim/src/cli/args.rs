@@ -1,6 +1,7 @@
 //! The command line, read. Each command's arguments are declared beside the command itself; what several share is here.
 
 use std::ops::Range;
+use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
@@ -15,7 +16,8 @@ use super::replay::{OneRun, ReplayArgs};
 use super::run::RunArgs;
 use super::shrink::ShrinkArgs;
 
-const EXIT_CODES: &str = "Exit code: 0 all held, 1 an expectation failed, 2 wrong usage or an invalid file.";
+const EXIT_CODES: &str =
+    "Exit code: 0 all held, 1 an expectation failed, 2 wrong usage, an invalid file, or no run could be made.";
 
 /// The simulator: whole clusters under one seed.
 #[derive(Debug, Parser)]
@@ -135,6 +137,24 @@ pub fn seed_range(value: &str) -> Result<Range<u64>, String> {
     Ok(start..end)
 }
 
+/// So many seconds are long enough for anything, and can be added to any moment.
+pub const SECONDS_MAX: u64 = 365 * 24 * 3600;
+
+/// Reads a number of seconds.
+pub fn seconds(text: &str) -> Result<u64, String> {
+    let seconds: u64 = text.parse().map_err(|_| "a whole number of seconds is needed".to_owned())?;
+    if seconds <= SECONDS_MAX { Ok(seconds) } else { Err(format!("at most {SECONDS_MAX} seconds (a year)")) }
+}
+
+/// Reads a number of minutes, as a time.
+pub fn minutes(text: &str) -> Result<Duration, String> {
+    let most = SECONDS_MAX as f64 / 60.0;
+    match text.parse::<f64>() {
+        Ok(minutes) if 0.0 < minutes && minutes <= most => Ok(Duration::from_secs_f64(minutes * 60.0)),
+        _ => Err(format!("a number of minutes above 0 and up to {most} is needed")),
+    }
+}
+
 /// Reads `a=1,b=two`, the way a failure prints a cell.
 pub fn cell(text: &str) -> Result<CellChoice, String> {
     let pairs = text.split(',').map(|pair| match pair.split_once('=') {
@@ -192,6 +212,18 @@ mod tests {
             ("run --format jsn", "a similar value exists: 'json'"),
             ("run --cell a", "NAME=VALUE,… is needed"),
             ("list x", "unexpected argument 'x'"),
+            ("fuzz --minutes nan", "a number of minutes above 0"),
+            ("fuzz --minutes inf", "a number of minutes above 0"),
+            ("fuzz --minutes=-1", "a number of minutes above 0"),
+            ("fuzz --minutes 0", "a number of minutes above 0"),
+            ("fuzz --seeds 0", "0 is not in 1.."),
+            ("fuzz --minutes 1e300", "a number of minutes above 0"),
+            ("fuzz --shrink-seconds 18446744073709551615", "at most 31536000 seconds"),
+            ("shrink a.toml --seconds 18446744073709551615", "at most 31536000 seconds"),
+            ("run --report a.html --report-seconds 18446744073709551615", "at most 31536000 seconds"),
+            ("mutants --shrink-seconds 18446744073709551615", "at most 31536000 seconds"),
+            ("fuzz --first 18446744073709551615", "is not in 0..=281474976710656"),
+            ("fuzz --shard 0/18446744073709551615", "I/N is needed"),
         ] {
             let answer = read(line).expect_err(line);
             assert!(answer.contains(message), "{line}: {answer}");

@@ -4,6 +4,7 @@
 //! played one after the other, each run in a process of its own, as campaigns do; what starting a process costs is in.
 
 use std::io::Write;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use evenkeel_scenario::{Decisions, Nanos, RunLength};
@@ -17,9 +18,9 @@ use super::runner::{Extras, run_attempts};
 use super::table::{Table, average};
 use super::text::what_and_when;
 use crate::report::{RunReport, World};
-use crate::repro::Attempt;
 use crate::repro::attempt::LOG_EVENTS_MAX;
 use crate::repro::replay::as_expected;
+use crate::repro::{Attempt, Repro};
 
 const LOADED: (&str, &str) = ("sim/bench/load.toml", include_str!("../../bench/load.toml"));
 const LONG: (&str, &str) = ("sim/bench/long.toml", include_str!("../../bench/long.toml"));
@@ -105,17 +106,27 @@ struct Figure {
 /// Measures and prints; true when every run ended as it should. A target that is missed is told, and no failure: it
 /// says as much about the machine.
 pub fn bench(args: &BenchArgs, world: &World, out: &mut dyn Write) -> Result<bool, CliError> {
+    let repros = read_repros(&args.repros)?;
     let mut bench = Bench { world, figures: Vec::new(), wrong: Vec::new() };
     bench.speed(args.seeds)?;
     bench.memory("memory", &IDLE_GROWTH, args.long)?;
     bench.memory("loaded-memory", &LOADED_GROWTH, args.long_load)?;
-    bench.replay(&args.repros)?;
+    bench.replay(&repros)?;
     match args.format {
         Format::Text => write!(out, "{}", table(&bench.figures))?,
         Format::Json => bench.figures.iter().try_for_each(|figure| writeln!(out, "{}", line(figure)))?,
     }
     bench.wrong.iter().try_for_each(|what| writeln!(out, "{what}"))?;
     Ok(bench.wrong.is_empty())
+}
+
+/// Reads them before anything is measured: that takes minutes.
+fn read_repros(paths: &[String]) -> Result<Vec<(String, Repro)>, CliError> {
+    if let Some(path) = paths.iter().find(|path| !Path::new(path).exists()) {
+        let message = "run from the repository's root, or give repro files with --repros PATH";
+        return Err(CliError::Usage(format!("there is no {path} here: {message}")));
+    }
+    find(paths)?.into_iter().map(|file| load(&file).map(|repro| (file, repro))).collect()
 }
 
 fn table(figures: &[Figure]) -> String {
@@ -210,16 +221,14 @@ impl Bench<'_> {
     }
 
     /// From the order to play a repro file to its last event: a run ends with its failure.
-    fn replay(&mut self, paths: &[String]) -> Result<(), CliError> {
-        let files = find(paths)?;
+    fn replay(&mut self, repros: &[(String, Repro)]) -> Result<(), CliError> {
         let mut slowest = (Duration::ZERO, "");
-        for file in &files {
-            let repro = load(file)?;
+        for (file, repro) in repros {
             let began = Instant::now();
-            let attempt = Attempt::of(&repro, file).map_err(CliError::Usage)?;
+            let attempt = Attempt::of(repro, file).map_err(CliError::Usage)?;
             let report = attempt.run(&Extras { trace: None, window: Some(0..LOG_EVENTS_MAX) }, self.world);
             slowest = slowest.max((began.elapsed(), file.as_str()));
-            if !as_expected(&repro, &report) {
+            if !as_expected(repro, &report) {
                 self.wrong.push(format!("{file} does not end as it says: {}", what_and_when(&report)));
             }
         }
@@ -229,7 +238,7 @@ impl Bench<'_> {
             unit: "s to the failing event",
             target: Target::AtMost(REPLAY_SECONDS_TARGET),
             next: None,
-            how: format!("the slowest of {} repro files, {}", files.len(), slowest.1),
+            how: format!("the slowest of {} repro files, {}", repros.len(), slowest.1),
         });
         Ok(())
     }

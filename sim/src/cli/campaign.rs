@@ -15,6 +15,7 @@ const WANTED: &[&str] = &[
     "checkpoint",
     "lease_expired",
     "watch_resumed",
+    "watch_fragment",
     "fault.kill",
     "fault.power_loss",
 ];

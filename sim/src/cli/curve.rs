@@ -19,6 +19,8 @@ const MOMENTS: usize = 24;
 const MOMENTS_SEEN: usize = 400;
 /// Share by which the failure must become more likely to be called a turn.
 const TURN: f64 = 0.2;
+/// A curve that comes as close as this to the failure comes up to it: choices are noted every 50 ms.
+const SOON_NS: u64 = 100_000_000;
 /// A stretch in which the share does not change counts as much as one of the same length in which it changes by this.
 const FLAT: f64 = 0.05;
 
@@ -55,7 +57,22 @@ pub fn likelihood(ground: &Ground<'_>, drawn: &[Drawn], until: Instant) -> Value
     let turn = rises.filter(|(rise, ..)| TURN <= *rise).max_by(|a, b| a.0.total_cmp(&b.0));
     let told: Vec<(u64, u64, u64)> = points.iter().map(|point| (at(point), point.failed, point.runs)).collect();
     let replays: u64 = points.iter().map(|point| point.runs).sum();
-    json!({"points": told, "turn_ns": turn.map(|(_, from, to)| [from, to]), "replays": replays})
+    let ends =
+        why_it_ends(points.last().map(&at), moments.last().map(|drawn| drawn.at_ns), ground.at.as_nanos() as u64);
+    json!({"points": told, "turn_ns": turn.map(|(_, from, to)| [from, to]), "replays": replays, "ends": ends})
+}
+
+/// Why a curve ends before the failure, if it does.
+fn why_it_ends(last: Option<u64>, could: Option<u64>, failed: u64) -> Option<String> {
+    let last = last.filter(|last| *last + SOON_NS < failed)?;
+    let seconds = |at: u64| format!("{:.3} s", at as f64 / 1e9);
+    let why = if could == Some(last) {
+        "there the script and the clients come to their end, and no choice is noted any more; the failure shows in the \
+         checks that follow, once all faults are over"
+    } else {
+        "for later moments the time given did not last"
+    };
+    Some(format!("The curve ends at {}, before the failure at {}: {why}.", seconds(last), seconds(failed)))
 }
 
 /// Plays moments out of `count` as long as the time lasts; each that comes back has all its continuations, unless there
@@ -131,6 +148,19 @@ mod tests {
         }
         assert_eq!(points(1, 2, Instant::now() + Duration::from_secs(60), play).len(), 1);
         assert_eq!(points(0, 2, Instant::now() + Duration::from_secs(60), play), []);
+    }
+
+    #[test]
+    fn a_curve_that_ends_before_the_failure_says_why() {
+        assert_eq!(why_it_ends(Some(1_950_000_000), Some(1_950_000_000), 2_000_000_000), None);
+        let why = |could| why_it_ends(Some(1_000_000_000), Some(could), 31_148_000_000).expect("it ends early");
+        let told = why(1_000_000_000);
+        assert!(
+            told.starts_with("The curve ends at 1.000 s, before the failure at 31.148 s: there the script"),
+            "{told}"
+        );
+        assert!(why(9_000_000_000).ends_with("for later moments the time given did not last."));
+        assert_eq!(why_it_ends(None, None, 5), None);
     }
 
     #[test]

@@ -4,11 +4,15 @@ use std::fs::{self, File};
 use std::io::{BufRead, BufReader, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
+use serde_json::Value;
+
 use super::CliError;
 use super::args::{CellChoice, Selection};
 use super::campaign::wanted;
+use super::closing::Lack;
 use super::merge;
-use super::plan::Plan;
+use super::output::{note, unwritable, writable};
+use super::plan::{Plan, several_cells};
 use super::runner::{Extras, run_jobs};
 use crate::explore::Summary;
 use crate::explore::result::Group;
@@ -38,6 +42,7 @@ pub struct ExportArgs {
 
 /// Writes a run in the format of another tool.
 pub fn export(args: &ExportArgs, world: &World, out: &mut dyn Write) -> Result<bool, CliError> {
+    args.out.as_deref().map(writable).transpose()?;
     let scratch = tempfile::tempdir()?;
     let traced = if args.file.extension().is_some_and(|extension| extension == "toml") {
         let path = scratch.path().join("trace.ndjson");
@@ -46,12 +51,12 @@ pub fn export(args: &ExportArgs, world: &World, out: &mut dyn Write) -> Result<b
     } else {
         args.file.clone()
     };
-    let refused = |path: &Path, error: std::io::Error| CliError::Usage(format!("{}: {error}", path.display()));
-    let model = understand(&trace::read(&traced).map_err(|error| refused(&args.file, error))?);
+    let refused = |error: std::io::Error| CliError::Usage(format!("{}: {error}", args.file.display()));
+    let model = understand(&trace::read(&traced).map_err(refused)?);
     match &args.out {
         None => write(&model, args.format, out)?,
         Some(path) => {
-            let mut file = BufWriter::new(File::create(path).map_err(|error| refused(path, error))?);
+            let mut file = BufWriter::new(File::create(path).map_err(|error| unwritable(path, &error))?);
             write(&model, args.format, &mut file)?;
             file.flush()?;
         }
@@ -67,7 +72,8 @@ fn play(args: &ExportArgs, path: &Path, world: &World) -> Result<(), CliError> {
     // A repro file has one seed; of a scenario it is the first.
     let jobs: Vec<_> = jobs.into_iter().filter(|job| args.seed.is_some() || job.seed == file.seeds.start).collect();
     let [job] = jobs[..] else {
-        return Err(CliError::Usage("this scenario has a matrix: give --cell".to_owned()));
+        let cells: Vec<_> = file.chosen.iter().map(|cell| file.cells[*cell].clone()).collect();
+        return Err(CliError::Usage(format!("{}: {}", file.path, several_cells(&cells))));
     };
     let extras = Extras { trace: Some(path.to_owned()), ..Extras::default() };
     let mut cut = None;
@@ -95,22 +101,27 @@ pub struct CampaignArgs {
 
 /// Writes a campaign as a page.
 pub fn campaign(args: &CampaignArgs, world: &World) -> Result<bool, CliError> {
+    writable(&args.report)?;
+    let gallery = args.gallery.as_deref().map(gallery).transpose()?.unwrap_or_default();
     let mut summary = Summary::default();
+    let mut lack = Lack::default();
     for path in &args.files {
-        merge::read(path, |line, _| {
+        let parts = merge::read(path, |line, _| {
             if let Err(again) = summary.add(line) {
                 summary.add_failure(*again);
             }
         })?;
+        lack.note(path, &parts);
     }
-    let gallery = args.gallery.as_deref().map(objects).transpose()?.unwrap_or_default();
+    let lacking = lack.told(summary.missing());
+    lacking.iter().for_each(|what| note(format_args!("{what}")));
     let unmet: Vec<String> = wanted(world).into_iter().filter(|name| !summary.seen().contains_key(name)).collect();
     let links = |group: &Group| match group.scenario.as_deref() {
         Some(path) => links(Path::new(path), &args.report),
         None => Vec::new(),
     };
-    fs::write(&args.report, campaign::render(&summary, &unmet, &gallery, &links))
-        .map_err(|error| CliError::Usage(format!("cannot write {}: {error}", args.report.display())))?;
+    fs::write(&args.report, campaign::render(&summary, &lacking, &unmet, &gallery, &links))
+        .map_err(|error| unwritable(&args.report, &error))?;
     Ok(true)
 }
 
@@ -129,11 +140,18 @@ fn links(scenario: &Path, page: &Path) -> Vec<(String, &'static str)> {
     there.map(|(path, words)| (path.strip_prefix(&folder).unwrap_or(&path).display().to_string(), words)).collect()
 }
 
-fn objects<T: serde::de::DeserializeOwned>(path: &Path) -> Result<Vec<T>, CliError> {
+/// The lines of `mutants --format json`. A file without any is another one.
+fn gallery(path: &Path) -> Result<Vec<Value>, CliError> {
     let refused = |error: String| CliError::Usage(format!("{}: {error}", path.display()));
     let file = File::open(path).map_err(|error| refused(error.to_string()))?;
     let read = |(number, line): (usize, std::io::Result<String>)| {
         serde_json::from_str(&line?).map_err(|error| refused(format!("line {number}: {error}")))
     };
-    (1..).zip(BufReader::new(file).lines()).map(read).collect()
+    let mut lines: Vec<Value> = (1..).zip(BufReader::new(file).lines()).map(read).collect::<Result<_, _>>()?;
+    lines.retain(|line| line["type"] == "mutant");
+    if lines.is_empty() {
+        let path = path.display();
+        return Err(refused(format!("holds no planted bug; make it with cargo sim mutants --format json > {path}")));
+    }
+    Ok(lines)
 }

@@ -7,6 +7,7 @@
 pub(super) mod corpus;
 mod first;
 mod keep;
+mod place;
 
 use std::cell::RefCell;
 use std::io::Write;
@@ -18,11 +19,13 @@ use evenkeel_scenario::cluster::{Plant, Planted};
 use evenkeel_scenario::{Selector, nearest};
 
 use super::CliError;
-use super::args::Parallel;
+use super::args::{self, Parallel};
 use super::campaign;
+use super::closing::{Closing, Why};
 use super::order::InOrder;
 use super::progress::Progress;
 use super::runner::{Made, run_made};
+use super::unfinished::Unfinished;
 use crate::explore::generate::parse;
 use crate::explore::repeats::Origin;
 use crate::explore::result::Campaign;
@@ -30,13 +33,14 @@ use crate::explore::{Draft, Guide, Guided, Line, Profile, Summary, draft, genera
 use crate::report::{RunReport, World};
 use crate::repro::file::Build;
 use keep::{First, Keep};
+use place::CORPUS;
 
 /// Seeds of a campaign that says neither how many nor how long.
 const SEEDS: u64 = 1_000;
-/// So many seeds fit into any number of minutes.
+/// So many seeds fit into any number of minutes, and so large may the first one be.
 const SEEDS_MAX: u64 = 1 << 48;
-/// The directory of a guided campaign's corpus, in the one that was given.
-const CORPUS: &str = "corpus";
+/// So many parts at most.
+const SHARDS_MAX: u64 = 1 << 20;
 /// A corpus is written so often, in runs, and at the end.
 const SAVED_EVERY: u64 = 1_000;
 /// So many kinds of failures are shrunk in one campaign.
@@ -57,6 +61,11 @@ impl Shard {
         seed + (self.index + self.of - seed % self.of) % self.of
     }
 
+    /// Itself, unless it is all there is.
+    fn named(self) -> Option<(u64, u64)> {
+        (1 < self.of).then_some((self.index, self.of))
+    }
+
     /// How many of these seeds belong to it.
     fn count(self, seeds: &Range<u64>) -> u64 {
         seeds.end.saturating_sub(self.first_from(seeds.start)).div_ceil(self.of)
@@ -68,7 +77,7 @@ fn shard(text: &str) -> Result<Shard, String> {
     let bad = || "I/N is needed, with I from 0 to N-1".to_owned();
     let (index, of) = text.split_once('/').ok_or_else(bad)?;
     let shard = Shard { index: index.parse().map_err(|_| bad())?, of: of.parse().map_err(|_| bad())? };
-    if shard.index < shard.of { Ok(shard) } else { Err(bad()) }
+    if shard.index < shard.of && shard.of <= SHARDS_MAX { Ok(shard) } else { Err(bad()) }
 }
 
 /// What is generated.
@@ -104,14 +113,14 @@ pub struct FuzzArgs {
     #[command(flatten)]
     source: Source,
     /// So many seeds; 1000 when neither seeds nor minutes are given
-    #[arg(long, value_name = "N", conflicts_with = "minutes")]
+    #[arg(long, value_name = "N", conflicts_with = "minutes", value_parser = clap::value_parser!(u64).range(1..))]
     seeds: Option<u64>,
     /// The first of them
-    #[arg(long, value_name = "N", default_value_t = 0)]
+    #[arg(long, value_name = "N", default_value_t = 0, value_parser = clap::value_parser!(u64).range(..=SEEDS_MAX))]
     first: u64,
     /// As many seeds as fit into so many minutes
-    #[arg(long, value_name = "M")]
-    minutes: Option<f64>,
+    #[arg(long, value_name = "M", value_parser = args::minutes)]
+    minutes: Option<Duration>,
     #[command(flatten)]
     parallel: Parallel,
     /// Only the I-th of N parts of the campaign, from 0
@@ -121,7 +130,7 @@ pub struct FuzzArgs {
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
     /// Shrinks the first failure of each kind for at most so long, on top of --minutes; 0 does not
-    #[arg(long, value_name = "N", default_value_t = 60)]
+    #[arg(long, value_name = "N", default_value_t = 60, value_parser = args::seconds)]
     shrink_seconds: u64,
     /// Stops at the first failure
     #[arg(long)]
@@ -156,7 +165,7 @@ pub fn fuzz(args: &FuzzArgs, world: &World, out: &mut dyn Write) -> Result<bool,
         let ended = |job, report| search.borrow_mut().ended(job, report, fresh);
         run_made(jobs, args.parallel.jobs(), make, name, world, ended);
         // What is to be shrunk has made the search pause; without that it is over.
-        if !search.borrow_mut().shrink(world)? {
+        if !search.borrow_mut().shrink(world) {
             break;
         }
     }
@@ -165,6 +174,7 @@ pub fn fuzz(args: &FuzzArgs, world: &World, out: &mut dyn Write) -> Result<bool,
     search.save()?;
     campaign::tell(&search.summary, world, Some(search.explored()), out)?;
     search.keep.tell(out)?;
+    search.unfinished.give_up(&format!("profile {}", profile.name))?;
     Ok(search.summary.sums().failed == 0)
 }
 
@@ -196,6 +206,7 @@ struct Search<'a> {
     /// So many have been.
     shrunk: u64,
     over: bool,
+    unfinished: Unfinished,
     written: Result<(), CliError>,
 }
 
@@ -213,7 +224,7 @@ impl<'a> Search<'a> {
             },
             start: Instant::now(),
             shrinking: Duration::ZERO,
-            limit: args.minutes.map(|minutes| Duration::from_secs_f64(minutes * 60.0)),
+            limit: args.minutes,
             seeds,
             guide,
             order: InOrder::default(),
@@ -223,6 +234,7 @@ impl<'a> Search<'a> {
             first: Vec::new(),
             shrunk: 0,
             over: false,
+            unfinished: Unfinished::default(),
             written: Ok(()),
         }
     }
@@ -245,6 +257,8 @@ impl<'a> Search<'a> {
     /// A run has ended. What is kept of it is kept in the order of the seeds.
     fn ended(&mut self, job: Job, report: RunReport, fresh: impl Fn(u64) -> Draft) {
         self.progress.step(!report.verdict.passed());
+        self.unfinished.note(job.seed, &report);
+        self.over |= self.unfinished.is_hopeless();
         self.order.put(job.number, (job, report));
         while let Some((job, report)) = self.order.pop() {
             let mut line = Line::of(&report, &self.campaign, job.seed);
@@ -269,7 +283,7 @@ impl<'a> Search<'a> {
     }
 
     /// Shrinks what waits for it; whether anything did.
-    fn shrink(&mut self, world: &World) -> Result<bool, CliError> {
+    fn shrink(&mut self, world: &World) -> bool {
         let began = Instant::now();
         let waiting = std::mem::take(&mut self.first);
         let is_any = !waiting.is_empty();
@@ -280,11 +294,11 @@ impl<'a> Search<'a> {
             self.shrunk += 1;
             self.progress.clear();
             let time = Duration::from_secs(self.args.shrink_seconds);
-            let told = first::shrunk(&first, time, self.args.parallel.jobs(), world)?;
+            let told = first::shrunk(&first, time, self.args.parallel.jobs(), world);
             self.keep.told(&first.signature, told);
         }
         self.shrinking += began.elapsed();
-        Ok(is_any)
+        is_any
     }
 
     /// Time that went into everything else.
@@ -292,10 +306,24 @@ impl<'a> Search<'a> {
         self.start.elapsed().saturating_sub(self.shrinking)
     }
 
+    /// Why nothing more begins, when nothing does.
+    fn why(&self) -> Why {
+        match (self.unfinished.is_hopeless(), self.over, self.limit) {
+            (true, ..) => Why::GaveUp,
+            (_, true, _) => Why::Failure,
+            (_, _, Some(_)) => Why::Time,
+            (_, _, None) => Why::Whole,
+        }
+    }
+
     /// Writes what is to be kept, when nothing is under way any more.
     fn save(&mut self) -> Result<(), CliError> {
         std::mem::replace(&mut self.written, Ok(()))?;
-        self.keep.flush()?;
+        self.keep.close(Closing {
+            ended: self.why(),
+            runs: self.summary.sums().runs,
+            shard: self.args.shard.named(),
+        })?;
         match (&self.args.out, &mut self.guide) {
             (Some(dir), Some(guide)) => corpus::save(guide.finish(), &dir.join(CORPUS)),
             _ => Ok(()),

@@ -14,6 +14,8 @@ use std::path::{Path, PathBuf, absolute};
 
 use super::CliError;
 use super::campaign;
+use super::closing::{Closing, Lack, Part};
+use super::output::writable;
 use crate::explore::repeats::{Difference, Repeat, Repeats};
 use crate::explore::result::Key;
 use crate::explore::{Line, Summary};
@@ -33,18 +35,19 @@ pub struct MergeArgs {
     out: Option<PathBuf>,
 }
 
-/// Puts the results of parts together; true when nothing failed, and what was run twice was the same both times.
+/// Puts the results of parts together; true when nothing failed, what was run twice was the same both times, and no
+/// part is missing.
 pub fn merge(args: &MergeArgs, world: &World, out: &mut dyn Write) -> Result<bool, CliError> {
+    args.out.as_deref().map(writable).transpose()?;
     let mut summary = Summary::default();
     let mut twice = Twice::default();
     // Where each line is: its file, and the byte it begins at.
     let mut places: BTreeMap<Key, (usize, u64)> = BTreeMap::new();
     // Failures of seeds that another program, or another search, had passed.
     let mut more = Vec::new();
+    let mut lack = Lack::default();
     for (file, path) in args.files.iter().enumerate() {
-        let mut lines = 0_u64;
-        read(path, |line, at| {
-            lines += 1;
+        let held = read(path, |line, at| {
             let repeat = twice.repeats.look(&line, file);
             match summary.add(line) {
                 Ok(key) if args.out.is_some() => _ = places.insert(key, (file, at)),
@@ -58,23 +61,22 @@ pub fn merge(args: &MergeArgs, world: &World, out: &mut dyn Write) -> Result<boo
                 }
             }
         })?;
-        if lines == 0 {
+        if held == [Part { runs: 0, closing: None }] {
             return Err(refused(path, "holds no run: was this part begun at all?"));
         }
+        lack.note(path, &held);
     }
+    let missing = summary.missing();
     if let Some(path) = &args.out {
-        write(path, &args.files, places.into_values().chain(more))?;
+        write(path, &args.files, places.into_values().chain(more), |runs| lack.closing(runs, missing))?;
     }
     campaign::tell(&summary, world, None, out)?;
     twice.tell(&args.files, out)?;
-    let missing = summary.missing();
-    if 0 < missing {
-        writeln!(
-            out,
-            "\n{missing} seeds between the first and the last are missing: a part is not whole, or not there"
-        )?;
+    let told = lack.told(missing);
+    if !told.is_empty() {
+        writeln!(out, "\n{}", told.join("\n"))?;
     }
-    Ok(summary.sums().failed == 0 && twice.different == 0)
+    Ok(summary.sums().failed == 0 && twice.different == 0 && lack.is_nothing(missing))
 }
 
 /// What came of the runs of seeds that were there before.
@@ -134,31 +136,51 @@ impl Twice {
     }
 }
 
-/// Reads a file of results line by line: each line, and the byte it begins at. Paths in it become those from here.
-pub fn read(path: &Path, mut each: impl FnMut(Line, u64)) -> Result<(), CliError> {
+/// Reads a file of results line by line: each run, and the byte it begins at. Paths in it become those from here. Tells the
+/// parts that it holds: one, unless somebody put files together.
+pub fn read(path: &Path, mut each: impl FnMut(Line, u64)) -> Result<Vec<Part>, CliError> {
     let mut file = open(path)?;
+    let (mut parts, mut runs) = (Vec::new(), 0);
     let (mut text, mut at, mut number) = (String::new(), 0, 0_u64);
     loop {
         text.clear();
         let length = file.read_line(&mut text)?;
         if length == 0 {
-            return Ok(());
+            if 0 < runs || parts.is_empty() {
+                parts.push(Part { runs, closing: None });
+            }
+            return Ok(parts);
         }
         number += 1;
-        let line = parse(&text, path).map_err(|error| refused(path, &format!("line {number}: {error}")))?;
-        each(line, at);
+        let wrong = |error: String| refused(path, &format!("line {number}: {error}"));
+        match Closing::read(&text) {
+            Some(closing) => {
+                parts.push(Part { runs, closing: Some(closing.map_err(|error| wrong(error.to_string()))?) });
+                runs = 0;
+            }
+            None => {
+                each(parse(&text, path).map_err(wrong)?, at);
+                runs += 1;
+            }
+        }
         at += length as u64;
     }
 }
 
-/// Writes lines again: from which file, and from where in it. The old file of that name may be one of them.
-fn write(path: &Path, files: &[PathBuf], lines: impl Iterator<Item = (usize, u64)>) -> Result<(), CliError> {
+/// Writes lines again: from which file, and from where in it. The old file of that name may be one of them. What is put
+/// together from whole parts is whole.
+fn write(
+    path: &Path,
+    files: &[PathBuf],
+    lines: impl Iterator<Item = (usize, u64)>,
+    closing: impl FnOnce(u64) -> Option<Closing>,
+) -> Result<(), CliError> {
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let failed = |error| refused(path, &format!("cannot be written: {error}"));
     let mut out = BufWriter::new(beside(folder).map_err(failed)?);
     let mut open: Vec<(BufReader<File>, u64)> =
         files.iter().map(|path| Ok((self::open(path)?, 0))).collect::<Result<_, CliError>>()?;
-    let mut text = String::new();
+    let (mut text, mut runs) = (String::new(), 0);
     for (place, at) in lines {
         let (file, next) = &mut open[place];
         if *next != at {
@@ -169,6 +191,11 @@ fn write(path: &Path, files: &[PathBuf], lines: impl Iterator<Item = (usize, u64
         let mut line = parse(&text, &files[place]).map_err(|error| refused(&files[place], &error))?;
         line.scenario = line.scenario.map(|path| absolute(&path).map_or(path, |whole| whole.display().to_string()));
         serde_json::to_writer(&mut out, &line).map_err(std::io::Error::from)?;
+        out.write_all(b"\n")?;
+        runs += 1;
+    }
+    if let Some(closing) = closing(runs) {
+        serde_json::to_writer(&mut out, &closing).map_err(std::io::Error::from)?;
         out.write_all(b"\n")?;
     }
     let file = out.into_inner().map_err(|error| error.into_error())?;

@@ -7,6 +7,7 @@
 pub mod args;
 mod bench;
 mod campaign;
+mod closing;
 mod curve;
 mod determinism;
 mod export;
@@ -18,6 +19,7 @@ mod lint;
 mod merge;
 mod mutants;
 mod order;
+mod output;
 mod parity;
 mod plan;
 mod play;
@@ -32,8 +34,11 @@ mod table;
 mod text;
 mod trial;
 mod twin;
+mod unfinished;
+mod until;
 pub mod worker;
 
+use std::fmt;
 use std::io::{self, Write};
 use std::process::ExitCode;
 
@@ -44,7 +49,7 @@ use args::{Command, parse};
 pub const EXIT_HELD: u8 = 0;
 /// An expectation failed.
 pub const EXIT_FAILED: u8 = 1;
-/// Wrong usage, or an invalid file.
+/// Wrong usage, an invalid file, or a testbed that cannot do its work.
 pub const EXIT_USAGE: u8 = 2;
 
 /// Why a command could not do its work.
@@ -52,8 +57,19 @@ pub const EXIT_USAGE: u8 = 2;
 pub enum CliError {
     /// Wrong usage or an invalid file; the text says what to do.
     Usage(String),
+    /// The testbed cannot do its work on this machine, or in this build; the text says what it met.
+    GaveUp(String),
     /// The results could not be written.
     Output(io::Error),
+}
+
+impl fmt::Display for CliError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            CliError::Usage(message) | CliError::GaveUp(message) => f.write_str(message),
+            CliError::Output(error) => write!(f, "{error}"),
+        }
+    }
 }
 
 impl From<io::Error> for CliError {
@@ -64,27 +80,29 @@ impl From<io::Error> for CliError {
 
 /// The program: the arguments of this process, its standard streams, and a world.
 pub fn main(world: &World) -> ExitCode {
+    crate::fork::displace_heap();
     let args: Vec<String> = std::env::args().skip(1).collect();
     ExitCode::from(execute(&args, world, &mut io::stdout().lock()))
 }
 
 /// Does what `args` say and returns the exit code. Results go to `out`, progress and complaints to standard error.
 pub fn execute(args: &[String], world: &World, out: &mut dyn Write) -> u8 {
+    let salted = || crate::fork::check_salt().map_err(CliError::Usage);
     let result = match parse(args) {
-        Ok(command) => obey(command, world, out),
+        Ok(command) => salted().and_then(|_| obey(command, world, out)),
         Err(help) if !help.use_stderr() => write!(out, "{help}").map(|()| true).map_err(CliError::Output),
         Err(slip) => Err(CliError::Usage(slip.to_string())),
     };
     match result {
         Ok(true) => EXIT_HELD,
         Ok(false) => EXIT_FAILED,
-        Err(CliError::Usage(message)) => {
-            eprintln!("{message}");
+        Err(CliError::Usage(message) | CliError::GaveUp(message)) => {
+            output::note(format_args!("{message}"));
             EXIT_USAGE
         }
         // Whoever read us has stopped: not our failure, but nobody can rely on it as success either.
         Err(CliError::Output(error)) => {
-            eprintln!("cannot write the results: {error}");
+            output::note(format_args!("cannot write the results: {error}"));
             EXIT_USAGE
         }
     }

@@ -16,12 +16,14 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
+use evenkeel_scenario::Scenario;
 use evenkeel_scenario::cluster::Planted;
 use serde_json::{Value, json};
 
 use super::CliError;
 use super::args::{Format, Parallel};
 use super::fuzz::corpus;
+use super::output::note;
 use super::plan;
 use super::table::{Table, duration};
 use crate::explore::{self, Profile};
@@ -61,7 +63,7 @@ pub struct MutantsArgs {
     #[arg(long)]
     all: bool,
     /// Shrink the first run that finds a known bug, and the first in which a client could see it, for at most so long; 0 does not
-    #[arg(long, value_name = "N", default_value_t = 60)]
+    #[arg(long, value_name = "N", default_value_t = 60, value_parser = super::args::seconds)]
     shrink_seconds: u64,
     /// The short version: each known bug once, a canary that must be found, harmless changes that must not
     #[arg(long, conflicts_with_all = ["only", "seconds", "trials", "seed", "scenario", "all", "shrink_seconds", "format"])]
@@ -85,6 +87,10 @@ fn planted(name: &str) -> Result<&'static Plant, String> {
 pub fn mutants(args: &MutantsArgs, world: &World, out: &mut dyn Write) -> Result<bool, CliError> {
     let fixed = args.scenario.as_deref().map(|path| plan::load(path, world)).transpose()?;
     let fixed = fixed.transpose().map_err(|problems| CliError::Usage(plan::render_problems(&problems)))?;
+    if let Some(cells) = fixed.as_ref().map(Scenario::cells).filter(|cells| 1 < cells.len()) {
+        let first = plan::cell_key(&cells[0]);
+        note(format_args!("of {} cells of its matrix the first is played: {first}", cells.len()));
+    }
     let seeds = |seed: u64| match &fixed {
         Some(scenario) => scenario.clone(),
         None => explore::generate(args.profile, seed, &Planted::default()),
@@ -108,8 +114,8 @@ pub fn mutants(args: &MutantsArgs, world: &World, out: &mut dyn Write) -> Result
     };
     let mut rows = Vec::new();
     for plant in GALLERY.iter().filter(chosen) {
-        let white = try_out(plant, Box::White, effort, source, world);
-        let black = try_out(plant, Box::Black, effort, source, world);
+        let white = try_out(plant, Box::White, effort, source, world)?;
+        let black = try_out(plant, Box::Black, effort, source, world)?;
         let time = Duration::from_secs(args.shrink_seconds);
         let is_shrunk = matches!(plant.origin, Origin::Known { .. }) && !time.is_zero();
         let small = |score: &Score, judged| {
@@ -125,7 +131,7 @@ pub fn mutants(args: &MutantsArgs, world: &World, out: &mut dyn Write) -> Result
                 line["guided"] = args.guided.into();
                 writeln!(out, "{line}")?;
             }
-            Format::Text => eprintln!("{}", row.summary()),
+            Format::Text => note(format_args!("{}", row.summary())),
         }
         rows.push(row);
     }

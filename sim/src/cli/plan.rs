@@ -13,6 +13,9 @@ use crate::repro::Repro;
 /// Where scenarios are when nobody says.
 pub const SCENARIOS_DIR: &str = "scenarios";
 
+/// So many cells of a matrix are named.
+const CELLS_TOLD: usize = 30;
+
 /// One run of a plan.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Job {
@@ -69,13 +72,7 @@ impl Plan {
             match check(&text, &path, world) {
                 Ok(scenario) => {
                     let cells = scenario.cells();
-                    let fits = |known: &Cell| {
-                        let same = |(name, value): &(String, String)| {
-                            known.get(name).is_some_and(|known| known.plain() == *value)
-                        };
-                        cell.0.iter().all(same)
-                    };
-                    let chosen: Vec<usize> = (0..cells.len()).filter(|at| fits(&cells[*at])).collect();
+                    let chosen: Vec<usize> = (0..cells.len()).filter(|at| fits(&cells[*at], cell)).collect();
                     let own = recorded.as_ref().map(|it| it.seed()..it.seed() + 1);
                     let seeds = selection.seeds().or(own).unwrap_or_else(|| scenario.seed_range());
                     files.push(PlannedFile { path, scenario, cells, chosen, seeds, recorded });
@@ -87,7 +84,8 @@ impl Plan {
             return Err(CliError::Usage(render_problems(&problems)));
         }
         if files.iter().all(|file| file.chosen.is_empty()) {
-            return Err(CliError::Usage(no_such_cell(cell, &files)));
+            let scenarios: Vec<&Scenario> = files.iter().map(|file| &file.scenario).collect();
+            return Err(CliError::Usage(no_such_cell(cell, &scenarios)));
         }
         files.retain(|file| !file.chosen.is_empty());
         Ok(Plan { files })
@@ -133,7 +131,7 @@ pub fn load(path: &str, world: &World) -> Result<Result<Scenario, Vec<Problem>>,
 }
 
 /// The text of the scenario in a file, and if it is a repro file, the choices of its run.
-fn read(path: &str) -> Result<(String, Option<Decisions>), CliError> {
+pub fn read(path: &str) -> Result<(String, Option<Decisions>), CliError> {
     let text = fs::read_to_string(path).map_err(|error| match path {
         SCENARIOS_DIR => {
             CliError::Usage("there is no directory scenarios/ here: run from the repository's root".into())
@@ -170,10 +168,42 @@ pub fn cell_key(cell: &Cell) -> String {
     pairs.join(",")
 }
 
-fn no_such_cell(cell: &CellChoice, files: &[PlannedFile]) -> String {
+/// The only cell of a scenario that was chosen.
+pub fn one_cell(scenario: &Scenario, choice: Option<&CellChoice>, path: &str) -> Result<Cell, CliError> {
+    let none = CellChoice::default();
+    let choice = choice.unwrap_or(&none);
+    let mut cells = scenario.cells();
+    cells.retain(|cell| fits(cell, choice));
+    match &cells[..] {
+        [cell] => Ok(cell.clone()),
+        [] => Err(CliError::Usage(no_such_cell(choice, &[scenario]))),
+        several => Err(CliError::Usage(format!("{path}: {}", several_cells(several)))),
+    }
+}
+
+/// That one of these cells must be chosen.
+pub fn several_cells(cells: &[Cell]) -> String {
+    let named = cells.iter().take(CELLS_TOLD).map(|cell| format!("\n  --cell {}", cell_key(cell)));
+    let more = match cells.len().saturating_sub(CELLS_TOLD) {
+        0 => String::new(),
+        more => format!("\n  and {more} more"),
+    };
+    format!(
+        "one run is needed, and these are {} cells of a matrix; give one of:{}{more}",
+        cells.len(),
+        named.collect::<String>()
+    )
+}
+
+fn fits(cell: &Cell, choice: &CellChoice) -> bool {
+    let same = |(name, value): &(String, String)| cell.get(name).is_some_and(|known| known.plain() == *value);
+    choice.0.iter().all(same)
+}
+
+fn no_such_cell(cell: &CellChoice, scenarios: &[&Scenario]) -> String {
     let wanted: Vec<String> = cell.0.iter().map(|(name, value)| format!("{name}={value}")).collect();
     let mut known: Vec<String> = Vec::new();
-    for param in files.iter().flat_map(|file| &file.scenario.params) {
+    for param in scenarios.iter().flat_map(|scenario| &scenario.params) {
         let values: Vec<String> = param.values.iter().map(|value| value.plain()).collect();
         let line = format!("{} ({})", param.name, values.join(", "));
         if !known.contains(&line) {

@@ -14,6 +14,7 @@ const LINE_EVERY: Duration = Duration::from_secs(10);
 /// The progress of a command, on standard error.
 pub struct Progress {
     what: String,
+    /// 0 when nobody knows.
     total: u64,
     done: u64,
     failed: u64,
@@ -24,7 +25,7 @@ pub struct Progress {
 }
 
 impl Progress {
-    /// Begins with nothing done.
+    /// Begins with nothing done, of so many; 0 when nobody knows.
     pub fn new(what: &str, total: u64) -> Progress {
         let terminal = io::stderr().is_terminal();
         let what = what.to_owned();
@@ -64,7 +65,8 @@ impl Progress {
 }
 
 fn line(what: &str, done: u64, total: u64, failed: u64, passed: Duration) -> String {
-    let mut line = format!("{what}: {done} of {total} runs, {}", duration(passed));
+    let of = if total == 0 { String::new() } else { format!(" of {total}") };
+    let mut line = format!("{what}: {done}{of} runs, {}", duration(passed));
     if 0 < done && done < total {
         let left = passed.as_secs_f64() / done as f64 * (total - done) as f64;
         line.push_str(&format!(", about {} left", duration(Duration::from_secs_f64(left))));
@@ -85,5 +87,6 @@ mod tests {
         assert_eq!(line("disk", 0, 10, 0, at), "disk: 0 of 10 runs, 30.0s");
         assert_eq!(line("disk", 5, 20, 2, at), "disk: 5 of 20 runs, 30.0s, about 1m30s left, 2 failed");
         assert_eq!(line("disk", 20, 20, 0, at), "disk: 20 of 20 runs, 30.0s");
+        assert_eq!(line("disk", 7, 0, 1, at), "disk: 7 runs, 30.0s, 1 failed");
     }
 }

@@ -3,19 +3,24 @@
 //! The simulator cannot speak with real servers: tasks, timers and sockets are simulated in its build. A second build
 //! of the same program can (the *player*), and is started once per run; so the servers of a run end with it.
 
+use std::fs::File;
 use std::io::{self, BufRead, BufReader, Write};
 use std::ops::Range;
+use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
 use super::args::Format;
 use super::plan::{Job, Plan};
 use super::progress::Progress;
+use super::runner::WALL_LIMIT;
 #[cfg(madsim)]
 use super::runner::{Extras, run_jobs};
 use super::{CliError, parity, play};
+use crate::fork::poll_readable;
 use crate::report::played::{Orders, Played};
 use crate::report::{RunReport, World};
 
@@ -61,7 +66,7 @@ pub fn run(
         while playing.len() < parallel
             && let Some(job) = waiting.next()
         {
-            playing.push_back((*job, Player::start(&orders(job))?));
+            playing.push_back((*job, Player::start(&orders(job), patience(&plan, job))?));
         }
         let Some((job, player)) = playing.pop_front() else { break };
         let real = player.end()?;
@@ -118,13 +123,15 @@ fn cargo(verb: &str) -> Command {
 
 #[cfg(madsim)]
 fn build_player() -> Result<(), CliError> {
-    eprintln!(
+    super::output::note(format_args!(
         "building the player (cargo build --package evenkeel-sim --bin sim, to target/debug): this build is for \
          simulated time and sockets, and real servers need one that has real ones. The first time this takes some minutes."
-    );
+    ));
     match cargo("build").status() {
         Ok(status) if status.success() => Ok(()),
-        Ok(status) => Err(CliError::Usage(format!("the player cannot be built ({status})"))),
+        Ok(status) => {
+            Err(CliError::Usage(format!("the player cannot be built ({status}): is this the repository's folder?")))
+        }
         Err(error) => Err(CliError::Usage(format!("the player cannot be built: {error}"))),
     }
 }
@@ -149,28 +156,50 @@ fn player() -> io::Result<Command> {
     Ok(command)
 }
 
+/// How long a run may take: what its scenario says, and what any run has for everything else.
+fn patience(plan: &Plan, job: &Job) -> Duration {
+    let file = &plan.files[job.file];
+    let resolved = file.scenario.resolve(&file.cells[job.cell], &mut file.decisions(job.seed));
+    resolved.run.at_most().saturating_add(WALL_LIMIT)
+}
+
 /// A process that plays one run.
 struct Player {
     child: Child,
+    born: Instant,
+    patience: Duration,
     orders: Orders,
 }
 
 impl Player {
-    fn start(orders: &Orders) -> Result<Player, CliError> {
+    fn start(orders: &Orders, patience: Duration) -> Result<Player, CliError> {
         let mut command = player()?;
         crate::fork::dies_with_its_parent(&mut command);
         let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
         let text = serde_json::to_string(orders).expect("orders can be written as JSON");
         child.stdin.take().expect("it is piped").write_all(text.as_bytes())?;
-        Ok(Player { child, orders: orders.clone() })
+        Ok(Player { child, born: Instant::now(), patience, orders: orders.clone() })
     }
 
     fn end(mut self) -> Result<Played, CliError> {
-        let mut lines = BufReader::new(self.child.stdout.take().expect("it is piped")).lines();
+        let Orders { path, seed, .. } = &self.orders;
+        let answer = File::from(OwnedFd::from(self.child.stdout.take().expect("it is piped")));
+        // One that has answered long ago may have waited for others to be heard.
+        while !poll_readable(&[&answer], self.patience.saturating_sub(self.born.elapsed())) {
+            if self.born.elapsed() < self.patience {
+                continue;
+            }
+            self.child.kill()?;
+            self.child.wait()?;
+            let seconds = self.patience.as_secs();
+            return Err(CliError::Usage(format!(
+                "{path}, seed {seed}: its player was killed after {seconds} s without an answer"
+            )));
+        }
+        let mut lines = BufReader::new(answer).lines();
         let line = lines.next().transpose()?;
         let status = self.child.wait()?;
         line.and_then(|line| serde_json::from_str(&line).ok()).ok_or_else(|| {
-            let Orders { path, seed, .. } = &self.orders;
             CliError::Usage(format!("the player of {path}, seed {seed}, ended without an answer ({status})"))
         })
     }

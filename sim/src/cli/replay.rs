@@ -9,13 +9,14 @@ use evenkeel_scenario::cluster::Planted;
 use super::CliError;
 use super::args::{CellChoice, Parallel};
 use super::kept;
-use super::plan::check;
-use super::plan::render_problems;
+use super::output::{note, writable};
+use super::plan::{self, check, one_cell, render_problems};
 use super::report::{PageArgs, Shown};
 use super::runner::Extras;
-use super::text::what_and_when;
+use super::text::{what_and_when, what_and_where};
+use super::until::{self, Until};
 use crate::chain::Window;
-use crate::report::{RunReport, World};
+use crate::report::{RunReport, Verdict, World};
 use crate::repro::attempt::LOG_EVENTS_MAX;
 use crate::repro::file::Today;
 use crate::repro::replay::{Sameness, as_expected, compare};
@@ -33,9 +34,9 @@ pub struct ReplayArgs {
     /// A repro file, or a directory: a table of all that it holds
     #[arg(value_name = "PATH")]
     pub file: String,
-    /// Show the events up to this one
-    #[arg(long, value_name = "EVENT")]
-    pub until: Option<u64>,
+    /// Show the events up to this one: a number, `failure`, a time such as `1.2s`, or a name, first time: `elected`
+    #[arg(long, value_name = "EVENT", value_parser = super::until::until)]
+    pub until: Option<Until>,
     /// Write every event of the run here, as lines of JSON
     #[arg(long, value_name = "FILE")]
     pub trace: Option<PathBuf>,
@@ -53,7 +54,7 @@ pub struct OneRun {
     /// A repro file, or a scenario file with --seed
     #[arg(value_name = "FILE")]
     pub file: String,
-    /// The seed, for a scenario
+    /// The seed, for a scenario; of a repro file another than its own is another run of its scenario
     #[arg(long, value_name = "N")]
     pub seed: Option<u64>,
     /// The matrix cell, for a scenario with a matrix
@@ -71,6 +72,7 @@ pub fn replay(args: ReplayArgs, world: &World, out: &mut dyn Write) -> Result<bo
     }
     let repro = load(&args.file)?;
     let attempt = Attempt::of(&repro, &args.file).map_err(CliError::Usage)?;
+    args.trace.iter().chain(&args.page.report).try_for_each(|path| writable(path))?;
     let window: Window = 0..LOG_EVENTS_MAX;
     let scratch = tempfile::tempdir()?;
     let trace = args.trace.clone().or_else(|| args.page.report.is_some().then(|| scratch.path().join("trace.ndjson")));
@@ -78,12 +80,16 @@ pub fn replay(args: ReplayArgs, world: &World, out: &mut dyn Write) -> Result<bo
     if let (Some(page), Some(trace)) = (&args.page.report, &trace) {
         write_page(&args, &attempt, &report, trace, page, world)?;
     }
-    if let Some(until) = args.until {
-        let end = (until as usize + 1).min(report.window.len());
+    if let Some(until) = &args.until {
+        let end = until.count(&report).map_err(|wrong| CliError::Usage(format!("--until: {wrong}")))?;
         for (n, line) in report.window[..end].iter().enumerate().skip(end.saturating_sub(LINES_SHOWN as usize)) {
             writeln!(out, "  {n:>6} {line}")?;
         }
         writeln!(out)?;
+    }
+    if let Some(message) = unfinished(&report) {
+        writeln!(out, "{}: seed {} could not be played to its end: {message}", args.file, report.seed)?;
+        return Ok(false);
     }
     let same = compare(&repro.chain, &report);
     match &same {
@@ -96,7 +102,7 @@ pub fn replay(args: ReplayArgs, world: &World, out: &mut dyn Write) -> Result<bo
             }
         }
     }
-    what_and_when(&report).lines().try_for_each(|line| writeln!(out, "  {line}"))?;
+    what_and_where(&report, until::failure(&report)).lines().try_for_each(|line| writeln!(out, "  {line}"))?;
     let expected = as_expected(&repro, &report);
     let found = match (repro.today, expected) {
         (Today::Fails, true) => format!("fails as recorded: {}", repro.signature),
@@ -154,10 +160,22 @@ fn other_seed(repro: &Repro, attempt: &Attempt, world: &World) -> Option<u64> {
 pub fn explain(run: OneRun, world: &World, out: &mut dyn Write) -> Result<bool, CliError> {
     let attempt = attempt(&run, world)?;
     let (report, events) = attempt.run_told(world)?;
+    if let Some(message) = unfinished(&report) {
+        writeln!(out, "{}: seed {} could not be played to its end: {message}", run.file, report.seed)?;
+        return Ok(false);
+    }
     for sentence in story(&events, &report) {
         writeln!(out, "{sentence}")?;
     }
     Ok(true)
+}
+
+/// Why a run has no end of its own, if it has none: it hung, or its process died.
+fn unfinished(report: &RunReport) -> Option<&str> {
+    match &report.verdict {
+        Verdict::Error { message } => Some(message),
+        _ => None,
+    }
 }
 
 /// The same run without the bugs that are planted in it, if there are any.
@@ -178,23 +196,24 @@ fn read(path: &str) -> Result<String, CliError> {
     std::fs::read_to_string(path).map_err(|error| CliError::Usage(format!("cannot read {path}: {error}")))
 }
 
-/// That run.
+/// That run. Of a repro file with a seed of its own choice, as `run` does it: another run of its scenario.
 pub fn attempt(run: &OneRun, world: &World) -> Result<Attempt, CliError> {
     let OneRun { file: path, seed, cell } = run;
-    let text = read(path)?;
-    if Repro::is_repro(&text) {
-        return Attempt::of(&load(path)?, path).map_err(CliError::Usage);
-    }
-    let seed = seed.ok_or_else(|| CliError::Usage(format!("{path} is a scenario: give its --seed")))?;
+    let (text, recorded) = plan::read(path)?;
     let scenario = check(&text, path, world).map_err(|found| CliError::Usage(render_problems(&found)))?;
-    let fits = |known: &&evenkeel_scenario::Cell| {
-        cell.iter()
-            .flat_map(|cell| &cell.0)
-            .all(|(name, value)| known.get(name).is_some_and(|known| known.plain() == *value))
+    let cell = one_cell(&scenario, cell.as_ref(), path)?;
+    let decisions = match (recorded, seed) {
+        (Some(recorded), seed) if seed.is_none_or(|seed| seed == recorded.seed()) => {
+            return Ok(Attempt { text, file: path.to_owned(), decisions: recorded });
+        }
+        (Some(recorded), Some(seed)) => {
+            let recorded = recorded.seed();
+            note(format_args!("{path} records seed {recorded}: this is seed {seed} of its scenario, another run"));
+            Decisions::new(*seed)
+        }
+        (None, Some(seed)) => Decisions::new(*seed),
+        (_, None) => return Err(CliError::Usage(format!("{path} is a scenario: give its --seed"))),
     };
-    let cells = scenario.cells();
-    let cell = cells.iter().find(fits).ok_or_else(|| CliError::Usage("no cell is like that".to_owned()))?;
-    let mut decisions = Decisions::new(seed);
-    let text = scenario.resolve(cell, &mut decisions).to_toml();
-    Ok(Attempt { text, file: path.to_owned(), decisions: Decisions::new(seed) })
+    let text = scenario.resolve(&cell, &mut decisions.clone()).to_toml();
+    Ok(Attempt { text, file: path.to_owned(), decisions })
 }

@@ -10,6 +10,7 @@ use serde_json::Value;
 
 use super::CliError;
 use super::curve::likelihood;
+use super::output::unwritable;
 use super::plan::{Job, PlannedFile};
 use super::runner::{Extras, default_parallel, run_jobs};
 use super::trial::Ground;
@@ -26,7 +27,7 @@ pub struct PageArgs {
     #[arg(long, value_name = "FILE")]
     pub report: Option<PathBuf>,
     /// So many seconds at most are spent on a passing twin, and as many on when the failure became likely
-    #[arg(long, value_name = "N", default_value_t = 15, requires = "report")]
+    #[arg(long, value_name = "N", default_value_t = 15, requires = "report", value_parser = super::args::seconds)]
     pub report_seconds: u64,
 }
 
@@ -60,7 +61,7 @@ pub fn write(files: &[PlannedFile], job: Job, path: &Path, seconds: u64, world: 
 /// Writes the page of a run that was played with a trace.
 pub fn write_page(shown: &Shown<'_>, path: &Path, world: &World) -> Result<(), CliError> {
     let page = page(shown, world)?;
-    fs::write(path, page).map_err(|error| CliError::Usage(format!("cannot write {}: {error}", path.display())))
+    fs::write(path, page).map_err(|error| unwritable(path, &error))
 }
 
 /// A run that was played with a trace.

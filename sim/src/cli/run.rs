@@ -9,6 +9,7 @@ use evenkeel_scenario::RunSummary;
 
 use super::args::{CellChoice, Format, Parallel, Selection};
 use super::judge::{Scope, Told, judge_file, means, summary};
+use super::output::{note, writable};
 use super::plan::{Job, Plan};
 use super::progress::Progress;
 use super::report::PageArgs;
@@ -106,6 +107,11 @@ pub fn run(args: RunArgs, world: &World, out: &mut dyn Write) -> Result<bool, Cl
     let RunArgs { selection, cell, parallel, format, trace, page, real } = args;
     let plan = Plan::of_cells(&selection, &cell.unwrap_or_default(), world)?;
     if let Some(server) = real {
+        if page.report.is_some() {
+            let message = "--report shows a simulated run: give it without --real for the page, and with --real \
+                           --format json for all that the real servers showed";
+            return Err(CliError::Usage(message.to_owned()));
+        }
         return real::run(plan, selection.seeds(), &server, parallel.jobs(), format, world, out);
     }
     let all = plan.jobs();
@@ -114,6 +120,7 @@ pub fn run(args: RunArgs, world: &World, out: &mut dyn Write) -> Result<bool, Cl
             format!("--trace needs a single run, these are {}: give --seed and, with a matrix, --cell", all.len());
         return Err(CliError::Usage(message));
     }
+    trace.iter().chain(&page.report).try_for_each(|path| writable(path))?;
     let start = Instant::now();
     let mut results = execute(&plan, all, parallel.jobs(), trace, format, world, out)?;
     let first = results.iter().filter_map(|result| result.first_failed).min();
@@ -134,7 +141,7 @@ pub fn run(args: RunArgs, world: &World, out: &mut dyn Write) -> Result<bool, Cl
     }
     match (page.report, shown) {
         (Some(path), Some(job)) => super::report::write(&plan.files, job, &path, page.report_seconds, world)?,
-        (Some(_), None) => eprintln!("no report: nothing failed, and these were several runs"),
+        (Some(_), None) => note(format_args!("no report: nothing failed, and these were several runs")),
         (None, _) => {}
     }
     Ok(results.iter().all(FileResult::holds))

@@ -11,14 +11,14 @@ use evenkeel_scenario::{Cell, Decisions, Scenario};
 
 use super::plan::{Job, PlannedFile, cell_key, check, render_problems};
 use crate::chain::{ChainSummary, Recorder, RecorderOptions, Window};
-use crate::fork::{Finished, Limits, run_all};
+use crate::fork::{Death, Finished, Limits, run_all};
 use crate::gallery;
 use crate::panics;
 use crate::report::{RunEnd, RunInput, RunReport, Verdict, World, wire};
 use crate::repro::Attempt;
 
 /// A run that takes longer than this hangs.
-const WALL_LIMIT: Duration = Duration::from_secs(300);
+pub const WALL_LIMIT: Duration = Duration::from_secs(300);
 
 /// Generated runs are short.
 pub const MADE_WALL_LIMIT: Duration = Duration::from_secs(60);
@@ -191,8 +191,12 @@ fn panicked(recorder: &Recorder) -> RunEnd {
 /// Adds what only the parent knows.
 pub fn complete(finished: Finished<RunReport>, path: &str, cell: &Cell, seed: u64) -> RunReport {
     let mut report = finished.result.unwrap_or_else(|(death, output)| {
+        let hint = match death {
+            Death::Timeout(_) => ": it may stand at one moment of simulated time for ever; --trace FILE shows at which",
+            _ => "",
+        };
         let output = if output.is_empty() { String::new() } else { format!("\n{output}") };
-        unfinished(path, cell, seed, format!("the run's process {death}{output}"))
+        unfinished(path, cell, seed, format!("the run's process {death}{hint}{output}"))
     });
     report.cpu_ns = nanos(finished.cpu);
     report.memory_bytes = finished.memory_bytes;
@@ -219,4 +223,21 @@ fn unfinished(path: &str, cell: &Cell, seed: u64, message: String) -> RunReport 
 
 fn nanos(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_run_that_never_ends_is_an_error_of_its_seed() {
+        let death = Death::Timeout(WALL_LIMIT);
+        let result = Err((death, "last words".to_owned()));
+        let finished = Finished { result, cpu: WALL_LIMIT, memory_bytes: 1, wall: WALL_LIMIT };
+        let report = complete(finished, "a.toml", &Cell::default(), 7);
+        assert_eq!((report.file.as_str(), report.seed), ("a.toml", 7));
+        let Verdict::Error { message } = report.verdict else { panic!("{:?}", report.verdict) };
+        assert!(message.contains("was killed after 300 s without a result: it may stand at one moment"), "{message}");
+        assert!(message.ends_with("\nlast words"), "{message}");
+    }
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::CliError;
 use super::args::Parallel;
+use super::output::{note, unwritable, writable};
 use super::plan::{check, render_problems};
 use super::replay::{OneRun, attempt};
 use crate::report::World;
@@ -21,7 +22,7 @@ pub struct ShrinkArgs {
     #[arg(long, value_name = "FILE")]
     pub out: Option<PathBuf>,
     /// Shrink for at most so long
-    #[arg(long, value_name = "S", default_value_t = 60)]
+    #[arg(long, value_name = "S", default_value_t = 60, value_parser = super::args::seconds)]
     pub seconds: u64,
     /// How many at once.
     #[command(flatten)]
@@ -30,13 +31,14 @@ pub struct ShrinkArgs {
 
 /// Shrinks a failing run to a repro file; false when the run does not fail.
 pub fn run(args: ShrinkArgs, world: &World, out: &mut dyn Write) -> Result<bool, CliError> {
+    args.out.as_deref().map(writable).transpose()?;
     let attempt = attempt(&args.run, world)?;
     let problems = |found: Vec<_>| CliError::Usage(render_problems(&found));
     let scenario = check(&attempt.text, &args.run.file, world).map_err(problems)?;
     let limits = Limits {
         parallel: args.parallel.jobs(),
         time: Duration::from_secs(args.seconds),
-        tell: &mut |line| eprintln!("{line}"),
+        tell: &mut |line| note(format_args!("{line}")),
     };
     let outcome = match shrink(&scenario, &scenario.cells()[0], &attempt.decisions, world, limits) {
         Ok(outcome) => outcome,
@@ -49,10 +51,10 @@ pub fn run(args: ShrinkArgs, world: &World, out: &mut dyn Write) -> Result<bool,
     };
     let text = outcome.repro.to_toml();
     match &args.out {
-        Some(path) => std::fs::write(path, &text)?,
+        Some(path) => std::fs::write(path, &text).map_err(|error| unwritable(path, &error))?,
         None => out.write_all(text.as_bytes())?,
     }
-    eprintln!("{}: {}", outcome.repro.signature, sizes(&outcome));
+    note(format_args!("{}: {}", outcome.repro.signature, sizes(&outcome)));
     if let Some(path) = &args.out {
         writeln!(out, "{}: cargo sim replay {0}, cargo sim explain {0}", path.display())?;
     }

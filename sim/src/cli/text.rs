@@ -56,10 +56,16 @@ pub fn failure(report: &RunReport) -> String {
 
 /// How a run ended.
 pub fn what_and_when(report: &RunReport) -> String {
+    what_and_where(report, None)
+}
+
+/// How a run ended, with the number of the event at which it failed.
+pub fn what_and_where(report: &RunReport, event: Option<usize>) -> String {
+    let event = event.map_or_else(String::new, |number| format!(" (event {number})"));
     match &report.verdict {
         Verdict::Pass => "passed".to_owned(),
-        Verdict::Violation { what, at_ns, message, .. } => format!("{what} at {}: {message}", time(*at_ns)),
-        Verdict::Panic { message, at_ns, .. } => format!("panic at {}: {message}", time(*at_ns)),
+        Verdict::Violation { what, at_ns, message, .. } => format!("{what} at {}{event}: {message}", time(*at_ns)),
+        Verdict::Panic { message, at_ns, .. } => format!("panic at {}{event}: {message}", time(*at_ns)),
         Verdict::Error { message } => message.clone(),
     }
 }

@@ -67,7 +67,7 @@ pub fn find_twin(
         let path = scratch.path().join("twin.ndjson");
         ground.trace(std::slice::from_ref(change), &path);
         let theirs = trace::read(&path)?;
-        let at = search::parting(lines, &theirs).unwrap_or(lines.len());
+        let at = search::parting(lines, &theirs).unwrap_or((lines.len(), theirs.len()));
         return Ok(twin::side_by_side(lines, &theirs, at, &change.words(resolved), tried));
     }
     Ok(json!({"found": false, "tried": tried, "same": same}))

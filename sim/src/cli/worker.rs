@@ -12,7 +12,7 @@ use super::args::Selection;
 use super::plan::{Job, Plan};
 use super::runner::{Extras, run_jobs};
 use crate::chain::Window;
-use crate::fork::{Place, displace_heap};
+use crate::fork::Place;
 use crate::report::{RunReport, World};
 
 /// The command that starts a worker. Not for people.
@@ -58,7 +58,6 @@ pub fn work(world: &World, out: &mut dyn Write) -> Result<bool, CliError> {
     let plan = Plan::new(&Selection::of(orders.files), world)?;
     let jobs = orders.jobs.into_iter().map(|(file, cell, seed)| Job { file, cell, seed });
     let extras = Extras { trace: None, window: orders.window };
-    displace_heap();
     let greeting = Greeting { place: Place::here(), parallel: orders.parallel };
     writeln!(out, "{}", serde_json::to_string(&greeting).expect("a greeting can be written as JSON"))?;
     out.flush()?;

@@ -6,6 +6,7 @@ use std::io::{self, Write};
 use serde_json::{Value, json};
 
 use super::html::model::{Mark, Model};
+use super::html::words::said;
 
 /// Clients stand in one group of their own in Perfetto.
 const CLIENTS: u64 = 1_000;
@@ -128,11 +129,11 @@ fn shiviz(model: &Model, out: &mut dyn Write) -> io::Result<()> {
         let (host, text) = match &at {
             At::Sent(id) => {
                 let it = &model.messages[*id];
-                (format!("n{}", it.link.0), format!("sends n{} {}: {}", it.link.1, it.say, it.text))
+                (format!("n{}", it.link.0), format!("sends n{} {}", it.link.1, said(&it.say, it.term, &it.text)))
             }
             At::Arrived(id) => {
                 let it = &model.messages[*id];
-                (format!("n{}", it.link.1), format!("gets {} of n{}: {}", it.say, it.link.0, it.text))
+                (format!("n{}", it.link.1), format!("gets from n{} {}", it.link.0, said(&it.say, it.term, &it.text)))
             }
             At::Other(host, text, more) => (host.clone(), format!("{text} {more}")),
         };
@@ -218,7 +219,7 @@ mod tests {
     #[test]
     fn shiviz_clocks_follow_the_messages() {
         let text = text(Format::Shiviz);
-        assert!(text.contains("n2 \"gets append of n1: i4@t2 put 'k'\" {\"n1\":2,\"n2\":1}"), "{text}");
+        assert!(text.contains("n2 \"gets from n1 append: i4@t2 put 'k'\" {\"n1\":2,\"n2\":1}"), "{text}");
     }
 
     #[test]

@@ -1,21 +1,17 @@
 //! One try: a scenario's text, a seed, and the draws that are not the seed's. Run in a process of its own.
 
 use std::io::{self, BufReader};
-use std::time::Duration;
 
 use evenkeel_scenario::Decisions;
 
 use super::events::{self, Event};
 use super::file::Repro;
 use crate::chain::Window;
-use crate::cli::runner::{Extras, run_attempts};
+use crate::cli::runner::{Extras, WALL_LIMIT, run_attempts};
 use crate::report::{RunReport, Verdict, World};
 
 /// A whole log of more events than this is not compared line by line.
 pub const LOG_EVENTS_MAX: u64 = 65_536;
-
-/// A replayed run that takes longer than this hangs.
-const PATIENCE: Duration = Duration::from_secs(300);
 
 /// What is run.
 #[derive(Clone, Debug)]
@@ -37,7 +33,7 @@ impl Attempt {
     /// Runs it once.
     pub fn run(&self, extras: &Extras, world: &World) -> RunReport {
         let mut ended = None;
-        run_attempts([((), self.clone())], 1, PATIENCE, extras, world, |(), report| ended = Some(report));
+        run_attempts([((), self.clone())], 1, WALL_LIMIT, extras, world, |(), report| ended = Some(report));
         ended.expect("one attempt has one report")
     }
 

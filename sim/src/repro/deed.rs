@@ -1,5 +1,11 @@
 //! What a step of the script does, in words: with the members it meant when it was played, not the words that chose them.
 
+use evenkeel_scenario::Nanos;
+
+use super::story::duration;
+
+/// A length of time is told as it was written when it is as short as `1255ms`; one that was drawn has more digits.
+const WRITTEN_MAX: usize = 6;
 /// So many members are named one by one.
 const MEMBERS_MAX: usize = 4;
 
@@ -20,7 +26,10 @@ pub fn in_words(verb: &str, arguments: &str, chosen: &[(&str, &str)]) -> String 
     let s = if are { "" } else { "s" };
     match verb {
         "cut" => format!("messages are lost {}{kinds}{hold}", link()),
-        "slow" => format!("messages take {} longer {}{kinds}{hold}", given.of("add").unwrap_or("much"), link()),
+        "slow" => {
+            let more = given.of("add").map_or_else(|| "much".to_owned(), lasting);
+            format!("messages take {more} longer {}{kinds}{hold}", link())
+        }
         "drop" => format!("{} of the messages are lost {}{kinds}{hold}", given.share(), link()),
         "dup" => format!("{} of the messages come twice {}{kinds}{hold}", given.share(), link()),
         "reorder" => format!("{} of the messages are overtaken {}{kinds}{hold}", given.share(), link()),
@@ -62,37 +71,38 @@ impl<'a> Arguments<'a> {
     }
 
     fn told(&self, name: &str, before: &str) -> String {
-        self.of(name).map_or_else(String::new, |value| format!("{before}{value}"))
+        self.of(name).map_or_else(String::new, |value| format!("{before}{}", lasting(value)))
     }
 
     fn number(&self, name: &str) -> Option<f64> {
         self.of(name)?.parse().ok()
     }
 
-    /// The members that a selector meant, and whether they are more than one.
-    fn meant(&self, selector: &str) -> (String, bool) {
+    /// The members that a selector meant.
+    fn meant(&self, selector: &'a str) -> Vec<&'a str> {
         let members = self.chosen.iter().find(|(one, _)| *one == selector).map_or(selector, |(_, members)| *members);
-        let all: Vec<&str> = members.split(' ').filter(|word| !word.is_empty()).collect();
-        match all.as_slice() {
-            [] => ("nobody".to_owned(), false),
-            [one] => ((*one).to_owned(), matches!(*one, "all" | "others" | "voters" | "learners" | "followers")),
-            [first @ .., last] if all.len() <= MEMBERS_MAX => (format!("{} and {last}", first.join(", ")), true),
-            _ => (format!("{} members", all.len()), true),
-        }
+        members.split(' ').filter(|word| !word.is_empty()).collect()
     }
 
     fn members(&self, name: &str) -> (String, bool) {
-        self.of(name).map_or_else(|| ("a member".to_owned(), false), |selector| self.meant(selector))
+        self.of(name).map_or_else(|| ("a member".to_owned(), false), |selector| listed(&self.meant(selector)))
     }
 
     fn link(&self) -> String {
         let text = self.of("link").unwrap_or("all links");
-        let side = |side: &str| self.meant(side.trim()).0.replace(" and ", ", ");
-        match (text.split_once("-/-"), text.split_once("->")) {
-            (Some((one, other)), _) => format!("between {} and {}", side(one), side(other)),
-            (_, Some((from, to))) => format!("from {} to {}", side(from), side(to)),
-            _ => format!("on {text}"),
-        }
+        let between = text.split_once("-/-").map(|sides| ("between", "and", sides));
+        let Some((before, amid, (one, other))) = between.or_else(|| Some(("from", "to", text.split_once("->")?)))
+        else {
+            return format!("on {text}");
+        };
+        let (one, other) = (self.meant(one.trim()), self.meant(other.trim()));
+        // Nobody has a link to itself; several that stand on both sides have links to each other.
+        let side = |side: &[&str], opposite: &[&str]| {
+            let alone = if let [alone] = opposite { Some(alone) } else { None };
+            let left: Vec<&str> = side.iter().filter(|member| alone != Some(member)).copied().collect();
+            listed(if left.is_empty() { side } else { &left }).0.replace(" and ", ", ")
+        };
+        format!("{before} {} {amid} {}", side(&one, &other), side(&other, &one))
     }
 
     fn share(&self) -> String {
@@ -103,7 +113,7 @@ impl<'a> Arguments<'a> {
         let share = self.number("share").filter(|share| *share < 1.0);
         let share = share.map_or_else(String::new, |share| format!(" in {} % of its calls", percent(share)));
         let all = [
-            self.of("fsync").map(|time| format!("takes {time} for each sync")),
+            self.of("fsync").map(|time| format!("takes {} for each sync", lasting(time))),
             self.of("error").map(|error| format!("fails ({error}){share}")),
             self.number("rot").map(|share| format!("has a flipped bit in {} % of its long reads", percent(share))),
             self.of("torn").filter(|it| *it == "true").map(|_| "tears the last write at a power loss".to_owned()),
@@ -117,7 +127,7 @@ impl<'a> Arguments<'a> {
         let drift = self.number("drift").map(|drift| {
             format!("runs {} % too {}", percent(drift.abs()), if drift < 0.0 { "slowly" } else { "fast" })
         });
-        let jump = self.of("offset").map(|by| format!("jumps by {by}"));
+        let jump = self.of("offset").map(|by| format!("jumps by {}", lasting(by)));
         [jump, drift].into_iter().flatten().collect::<Vec<_>>().join(" and ")
     }
 
@@ -133,6 +143,27 @@ impl<'a> Arguments<'a> {
             _ => format!("{node} {} replaced, with an empty disk", if are { "are" } else { "is" }),
         }
     }
+}
+
+/// Members in words, and whether they are more than one.
+pub(super) fn listed(members: &[&str]) -> (String, bool) {
+    match members {
+        [] => ("nobody".to_owned(), false),
+        [one] => ((*one).to_owned(), matches!(*one, "all" | "others" | "voters" | "learners" | "followers")),
+        [first @ .., last] if members.len() <= MEMBERS_MAX => (format!("{} and {last}", first.join(", ")), true),
+        _ => (format!("{} members", members.len()), true),
+    }
+}
+
+/// A length of time, or two with `..` between them, as it was written or in round words. Anything else stays as it is.
+fn lasting(value: &str) -> String {
+    let one = |text: &str| match Nanos::parse(text) {
+        Ok(Nanos(nanos)) if WRITTEN_MAX < text.len() => {
+            format!("{}{}", if nanos < 0 { "-" } else { "" }, duration(nanos.unsigned_abs()))
+        }
+        _ => text.to_owned(),
+    };
+    value.split("..").map(one).collect::<Vec<_>>().join("..")
 }
 
 /// A share as whole percents, or with the digits that small ones need.
@@ -156,6 +187,19 @@ mod tests {
                 "messages are lost between n1 and n2, n3, for 3s",
             ),
             ("cut", r#"link = "n2 -> n1", match = "raft.vote""#, &[], "messages are lost from n2 to n1 (raft.vote)"),
+            (
+                "cut",
+                r#"link = "leader -> voters", for = "1255168983ns""#,
+                &[("leader", "n1"), ("voters", "n1 n3")],
+                "messages are lost from n1 to n3, for 1.3 s",
+            ),
+            (
+                "slow",
+                r#"link = "minority -> voters", add = "1500us..70000001ns""#,
+                &[("minority", "n1 n2"), ("voters", "n1 n2 n3")],
+                "messages take 1500us..70 ms longer from n1, n2 to n1, n2, n3",
+            ),
+            ("clock", r#"node = "n1", offset = "-1255168983ns""#, &[], "the clock of n1 jumps by -1.3 s"),
             ("drop", r#"link = "all -/- all", share = 0.25"#, &[], "25 % of the messages are lost between all and all"),
             ("pause", r#"node = "random(1)", for = "2s""#, &[("random(1)", "n3")], "n3 stands still, for 2s"),
             ("pause", r#"node = "minority", for = "2s""#, &[("minority", "n3 n4")], "n3 and n4 stand still, for 2s"),

@@ -4,24 +4,22 @@
 //! a repro file; and of the first of its kind what [`super::first`] makes of it.
 
 use std::collections::BTreeMap;
-use std::fs::{self, File};
-use std::io::{self, BufWriter, Write};
+use std::fs;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use evenkeel_scenario::Cell;
 
 use super::first::Told;
+use super::place::{self, FAILURES, Place};
 use crate::cli::CliError;
+use crate::cli::closing::Closing;
 use crate::explore::generate::parse;
 use crate::explore::result::Failure;
 use crate::explore::{Draft, Line};
 use crate::report::RunReport;
 use crate::repro::Repro;
 
-/// The file of results in the directory that was given.
-const RESULTS: &str = "results.ndjson";
-/// The directory of failed scenarios in it.
-const FAILURES: &str = "failures";
 /// So many failures of one kind are kept as files.
 const KEPT_OF_A_KIND: usize = 20;
 /// So many of them that nobody has shrunk are named.
@@ -31,7 +29,7 @@ const NAMED_OF_A_KIND: usize = 3;
 pub struct Keep {
     /// Without a directory that was given, one of its own is made for the first failure.
     dir: Option<PathBuf>,
-    results: Option<BufWriter<File>>,
+    place: Option<Place>,
     kinds: BTreeMap<String, Kind>,
 }
 
@@ -93,14 +91,10 @@ pub struct First {
 }
 
 impl Keep {
-    /// Makes the directory, if one is given.
+    /// Makes the directory ready, if one is given.
     pub fn begin(dir: Option<&Path>) -> Result<Keep, CliError> {
-        let results = dir.map(|dir| {
-            let failed = |error| CliError::Usage(format!("cannot write to {}: {error}", dir.display()));
-            fs::create_dir_all(dir.join(FAILURES)).map_err(failed)?;
-            File::create(dir.join(RESULTS)).map(BufWriter::new).map_err(failed)
-        });
-        Ok(Keep { dir: dir.map(Path::to_owned), results: results.transpose()?, kinds: BTreeMap::new() })
+        let place = dir.map(place::ready).transpose()?;
+        Ok(Keep { dir: dir.map(Path::to_owned), place, kinds: BTreeMap::new() })
     }
 
     /// Keeps what came of a run, and writes into `line` where its scenario is. A failure that is the first of its kind, and
@@ -118,7 +112,7 @@ impl Keep {
         let file = kept.as_ref().map(|(first, _)| first.found.scenario());
         let name = file.as_deref().and_then(Path::file_name).map(|name| format!("{FAILURES}/{}", name.display()));
         line.scenario = name;
-        if let Some(results) = &mut self.results {
+        if let Some(Place { results, .. }) = &mut self.place {
             serde_json::to_writer(&mut *results, line).map_err(io::Error::from)?;
             results.write_all(b"\n")?;
         }
@@ -195,11 +189,29 @@ impl Keep {
                 writeln!(out, "  {more} more are kept in {}", self.dir.as_ref().unwrap().join(FAILURES).display())?;
             }
         }
+        let shrunk: Vec<&Told> = self.kinds.values().filter_map(|kind| kind.told.as_ref()).collect();
+        let lacking = shrunk.iter().filter(|told| !told.is_whole()).count();
+        if 0 < lacking {
+            writeln!(
+                out,
+                "\n{lacking} of {} kinds of failures have no shrunk run, or no page: the runs themselves are kept",
+                shrunk.len()
+            )?;
+        }
         Ok(())
+    }
+
+    /// Writes the last line of the results.
+    pub fn close(&mut self, closing: Closing) -> Result<(), CliError> {
+        if let Some(Place { results, .. }) = &mut self.place {
+            serde_json::to_writer(&mut *results, &closing).map_err(io::Error::from)?;
+            results.write_all(b"\n")?;
+        }
+        self.flush()
     }
 
     /// Writes what is held back.
     pub fn flush(&mut self) -> Result<(), CliError> {
-        Ok(self.results.as_mut().map_or(Ok(()), BufWriter::flush)?)
+        Ok(self.place.as_mut().map_or(Ok(()), |place| place.results.flush())?)
     }
 }

@@ -27,7 +27,7 @@ const SEEDS: &[(&str, u64)] = &[
     ("rev-decrease", 2),
     ("single-node-ack", 24),
     ("defrag-skips-ci", 3),
-    ("future-watch", 89),
+    ("future-watch", 177),
     ("trunc-on-stale-append", 29),
     ("async-append-aba", 80),
     ("prevote-term-echo", 1),
@@ -73,7 +73,7 @@ pub fn gate(parallel: usize, source: Source<'_>, world: &World, out: &mut dyn Wr
                 let own = rare.map(|(_, file, text)| check(text, file, world).expect("a scenario of ours"));
                 let of_its_own = |_| own.clone().expect("looked at below");
                 let source = if own.is_some() { Source::Seeds(&of_its_own) } else { source };
-                let score = try_out(plant, Box::White, effort, source, world);
+                let score = try_out(plant, Box::White, effort, source, world)?;
                 let (spent, find) = &score.trials[0];
                 let by = find.as_ref().map_or(String::new(), |find| match find.seed == first {
                     true => find.by.clone(),

@@ -12,7 +12,9 @@ use evenkeel_scenario::{Resolved, Scenario, Selector, WHITE_BOX};
 
 use super::super::order::InOrder;
 use super::super::runner::{Extras, MADE_WALL_LIMIT, complete, run_with};
+use super::super::unfinished::Unfinished;
 use super::share::UntilFound;
+use crate::cli::CliError;
 use crate::explore::generate::{ENDS, parse};
 use crate::explore::{Corpus, Guide, Guided, Profile};
 use crate::fork::{Limits, run_all};
@@ -255,6 +257,7 @@ struct Trial<'a> {
     spent: Duration,
     /// A run has found something: nothing more begins until that is looked at.
     stopped: bool,
+    unfinished: Unfinished,
 }
 
 impl Trial<'_> {
@@ -277,6 +280,7 @@ impl Trial<'_> {
 
     fn ended(&mut self, job: Job, report: RunReport) {
         self.used += Duration::from_nanos(report.cpu_ns);
+        self.unfinished.note(job.seed, &report);
         self.stopped |= !report.verdict.passed();
         if let (Some(guide), Some(guided)) = (&mut self.guide, &job.guided) {
             guide.ended(guided.clone(), &report.coverage);
@@ -306,15 +310,16 @@ fn trial(
     source: Source<'_>,
     world: &World,
     score: &mut Score,
-) -> (Duration, Option<Find>) {
+) -> Result<(Duration, Option<Find>), CliError> {
     loop {
         while let Some(find) = trial.find(plant, score) {
             if score.confirm(&find, control(judged, &find.job, source, world)) {
-                return (trial.spent, Some(find));
+                return Ok((trial.spent, Some(find)));
             }
         }
+        trial.unfinished.give_up(&format!("planted bug {}", plant.name))?;
         if trial.is_over() {
-            return (trial.spent, None);
+            return Ok((trial.spent, None));
         }
         let state = RefCell::new(&mut trial);
         let jobs = std::iter::from_fn(|| state.borrow_mut().next());
@@ -324,7 +329,13 @@ fn trial(
 }
 
 /// All trials of one bug.
-pub fn try_out(plant: &Plant, judged: Box, effort: Effort, source: Source<'_>, world: &World) -> Score {
+pub fn try_out(
+    plant: &Plant,
+    judged: Box,
+    effort: Effort,
+    source: Source<'_>,
+    world: &World,
+) -> Result<Score, CliError> {
     let unplanted = Planted::default();
     let mut score = Score::default();
     for number in 0..effort.trials {
@@ -344,11 +355,12 @@ pub fn try_out(plant: &Plant, judged: Box, effort: Effort, source: Source<'_>, w
             used: Duration::ZERO,
             spent: Duration::ZERO,
             stopped: false,
+            unfinished: Unfinished::default(),
         };
-        let ended = trial((plant, judged), begun, effort.parallel, source, world, &mut score);
+        let ended = trial((plant, judged), begun, effort.parallel, source, world, &mut score)?;
         score.trials.push(ended);
     }
-    score
+    Ok(score)
 }
 
 #[cfg(test)]

@@ -19,6 +19,7 @@ $("verdict").append(
   element("h1", [element("span", sums.failed ? `${many(sums.failed)} failed` : "Nothing failed", "word"), ` of ${many(sums.runs)} runs`]),
   element("p", `${time(sums.simulated_ns)} simulated in ${time(sums.cpu_ns)} of core time: ${many(Math.round(sums.simulated_ns / Math.max(1, sums.cpu_ns)))} times as fast as time, ${many(Math.round(sums.runs * 3.6e12 / Math.max(1, sums.cpu_ns)))} runs per core and hour. ${many(sums.operations)} operations, ${many(sums.events)} events.`),
 );
+if (D.lacking.length) $("verdict").append(element("div", [element("b", "Not all of it is here"), element("ul", D.lacking.map((what) => element("li", what)))], "lacking"));
 
 for (const [signature, runs, again, message, links] of D.groups) {
   const files = links.flatMap(([path, words]) => {

@@ -10,10 +10,11 @@ const POINTS: usize = 240;
 /// Characters of a failure's message.
 const MESSAGE_MAX: usize = 400;
 
-/// The page. `unmet` is what no run came to; `gallery` are the lines of `mutants --format json`; `links` are files about a
+/// The page. `lacking` names parts that are not there, `unmet` is what no run came to; `gallery` are the lines of `mutants --format json`; `links` are files about a
 /// failure, with words for them.
 pub fn render(
     summary: &Summary,
+    lacking: &[String],
     unmet: &[String],
     gallery: &[Value],
     links: &dyn Fn(&Group) -> Vec<(String, &'static str)>,
@@ -30,7 +31,7 @@ pub fn render(
         rare.into_iter().take(12).map(|(name, runs)| json!([name, runs])).collect()
     };
     let data = json!({
-        "sums": summary.sums(), "groups": groups, "growth": summary.growth(POINTS), "unmet": unmet, "rare": rare,
+        "sums": summary.sums(), "groups": groups, "growth": summary.growth(POINTS), "lacking": lacking, "unmet": unmet, "rare": rare,
         "gallery": super::gallery::table(gallery),
     });
     let scripts = [super::BASE, include_str!("campaign.js")];

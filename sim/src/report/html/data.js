@@ -33,14 +33,17 @@ const operations = W.operations.map(([op, line, at, client, node, text, keys, ba
 const opByNumber = new Map(operations.map((o) => [o.op, o]));
 const CLIENTS = [...new Set(operations.map((o) => o.client))].sort((a, b) => a - b);
 
+// Operations, members and revisions that the failure names.
+const named = new Set((D.verdict.message ?? "").match(/\b(?:op|n|r|i|t|lease|watch)\d+\b/g) ?? []);
+
 // A client may wait for several answers: each has a row of its own then.
-const DEEPEST = 4;
-const depths = CLIENTS.map((client) => {
+const DEEPEST = 4, OTHERS_DEEPEST = 6;
+function placeRows(own, deepest) {
   const ends = [], lasts = [];
-  for (const o of operations) {
-    if (o.client !== client) continue;
+  for (const o of own) {
+    o.shared = false;
     let row = ends.findIndex((end) => end <= o.at);
-    if (row < 0) row = Math.min(ends.length, DEEPEST - 1);
+    if (row < 0) row = Math.min(ends.length, deepest - 1);
     // The last row takes all the rest: where bars lie on each other, their words would, too.
     const below = lasts[row];
     if (below && ends[row] > o.at) o.shared = below.shared = true;
@@ -49,7 +52,24 @@ const depths = CLIENTS.map((client) => {
     o.row = row;
   }
   return Math.max(1, ends.length);
-});
+}
+
+// So many rows of operations and the members fit on one screen. Clients beyond them share a lane, unless the failure names an
+// operation of theirs, until somebody asks for each.
+const CLIENT_ROWS_MAX = 36;
+function clientLanes(isFolded) {
+  const each = CLIENTS.map((client) => {
+    const own = operations.filter((o) => o.client === client);
+    return { name: "c" + client, own, depth: placeRows(own, DEEPEST), isNamed: own.some((o) => named.has("op" + o.op)) };
+  });
+  if (!isFolded) return each;
+  let left = CLIENT_ROWS_MAX;
+  const kept = new Set([...each].sort((a, b) => b.isNamed - a.isNamed).filter((lane) => (left -= lane.depth) >= 0));
+  if (kept.size + 1 >= each.length) return each;
+  const others = new Set(each.filter((lane) => !kept.has(lane)).flatMap((lane) => lane.own));
+  const own = operations.filter((o) => others.has(o));
+  return [...each.filter((lane) => kept.has(lane)), { name: "others", own, depth: placeRows(own, OTHERS_DEEPEST) }];
+}
 
 // Every point in time that something has: sending, arriving, calling, returning, happening.
 const marks = [];
@@ -83,10 +103,9 @@ function eventNumber(line) {
   return W.first + line - low;
 }
 
-// What fails: the mark, and the operations, members and revisions its message names.
+// What fails.
 const failure = marks.find((mark) => mark.what === "violation") ?? null;
 const failureAt = D.verdict.at_ns === undefined ? null : D.verdict.at_ns - W.from_ns;
-const named = new Set((D.verdict.message ?? "").match(/\b(?:op|n|r|i|t|lease|watch)\d+\b/g) ?? []);
 const failing = failure ?? (failureAt === null ? null : lastBefore(failureAt));
 
 function lastBefore(at) {
@@ -121,12 +140,16 @@ function lane(mark) {
 function words(mark) {
   const { m, o } = mark;
   switch (mark.kind) {
-    case "send": return `sends n${m.to} ${m.say}: ${m.text}` + (m.ends.length ? "" : ` (${lostWord(m)})`);
-    case "arrive": return `gets ${m.say} of n${m.from}: ${m.text}`;
+    case "send": return `sends n${m.to} ${said(m)}` + (m.ends.length ? "" : ` (${lostWord(m)})`);
+    case "arrive": return `gets from n${m.from} ${said(m)}`;
     case "call": return `asks n${o.node}: ${o.text} (op${o.op})`;
     case "return": return `op${o.op} ${o.result === "ok" ? "is told" : "ends"}: ${o.answer}`;
     default: return tidy(mark.text);
   }
+}
+// A vote is about its term.
+function said(m) {
+  return m.say + (m.group === "vote" && m.say !== "take over" ? ` (term ${m.term})` : "") + (m.text && ": " + m.text);
 }
 function lostWord(m) {
   return { lost: "lost", cut: "the link is cut", dead: "nobody there", full: "no room" }[m.fate] ?? "under way at the end";

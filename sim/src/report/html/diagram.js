@@ -190,6 +190,7 @@ const KEYS = [
   ["a d", "move the view left, right", { a: () => pan(-0.35), d: () => pan(0.35) }],
   ["0", "everything", { 0: lookAll }],
   ["h", "heartbeats on, off", { h: () => toggleGroup("heartbeat") }],
+  ["c", "each client on a lane of its own, or many on one", { c: () => $("fold").click() }],
   ["Esc", "select nothing", { Escape: () => choose(null, false) }],
   ["?", "this list", { "?": () => document.getElementById("help").showModal() }],
 ];
@@ -199,7 +200,7 @@ document.addEventListener("keydown", (event) => {
   const target = event.target;
   if (target instanceof HTMLInputElement && target.type === "search") return;
   const onDiagram = target === canvas;
-  const anywhere = ["f", "h", "?", "0", "+", "=", "-", "a", "d", "p"].includes(event.key);
+  const anywhere = ["f", "h", "?", "0", "+", "=", "-", "a", "d", "p", "c"].includes(event.key);
   if (!(onDiagram || (anywhere && !(target instanceof HTMLInputElement && target.type !== "checkbox")))) return;
   const does = actions[event.key];
   if (!does) return;

@@ -39,10 +39,18 @@ function yOfNode(node) {
   return place < 0 ? null : top0() + 12 + place * memberGap;
 }
 const clientsTop = () => top0() + 12 + Math.max(0, visibleNodes().length - 1) * memberGap + 44;
-const clientTops = depths.map((_, i) => depths.slice(0, i).reduce((sum, depth) => sum + depth * OP_ROW + CLIENT_GAP, 0));
-const clientsHeight = depths.reduce((sum, depth) => sum + depth * OP_ROW + CLIENT_GAP, 0);
-const yOfClient = (client) => clientsTop() + clientTops[CLIENTS.indexOf(client)];
-const yOfOp = (o) => yOfClient(o.client) + o.row * OP_ROW;
+let lanes = [], clientsHeight = 0;
+function placeClients(isFolded) {
+  lanes = clientLanes(isFolded);
+  clientsHeight = 0;
+  for (const it of lanes) {
+    it.top = clientsHeight;
+    clientsHeight += it.depth * OP_ROW + CLIENT_GAP;
+    for (const o of it.own) o.lane = it;
+  }
+}
+placeClients(true);
+const yOfOp = (o) => clientsTop() + o.lane.top + o.row * OP_ROW;
 const fullHeight = () => clientsTop() + clientsHeight + 8;
 const x = (at) => LEFT + ((at - view.from) / (view.to - view.from)) * (view.width - LEFT);
 const timeAt = (px) => view.from + ((px - LEFT) / (view.width - LEFT)) * (view.to - view.from);
@@ -342,5 +350,5 @@ function drawNames() {
   }
   pen.font = "11px " + getComputedStyle(document.body).fontFamily;
   pen.fillStyle = paint.soft;
-  for (const client of CLIENTS) pen.fillText("c" + client, LEFT - 10, yOfClient(client) + OP_ROW / 2);
+  for (const it of lanes) pen.fillText(it.name, LEFT - 10, clientsTop() + it.top + OP_ROW / 2);
 }

@@ -30,6 +30,19 @@ $("to-failure").hidden = failing === null && failureAt === null;
 $("zoom-in").addEventListener("click", () => zoom(0.5));
 $("zoom-out").addEventListener("click", () => zoom(2));
 $("fit").addEventListener("click", lookAll);
+const canFold = lanes.length < CLIENTS.length;
+let isFolded = canFold;
+const tellFold = () => { $("fold").textContent = isFolded ? `Each of ${CLIENTS.length} clients` : "Fewer lanes"; };
+$("fold").hidden = !canFold;
+$("fold").title = "Clients on lanes of their own, or many on one (c)";
+$("fold").addEventListener("click", () => {
+  if (!canFold) return;
+  isFolded = !isFolded;
+  placeClients(isFolded);
+  tellFold();
+  redraw();
+});
+tellFold();
 $("help-button").addEventListener("click", () => $("help").showModal());
 $("keys").append(...KEYS.flatMap(([keys, text]) => [element("dt", keys), element("dd", text)]));
 

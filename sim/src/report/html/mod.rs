@@ -15,7 +15,7 @@ mod gallery;
 pub mod model;
 pub mod search;
 pub mod twin;
-mod words;
+pub mod words;
 
 use serde_json::{Value, json};
 

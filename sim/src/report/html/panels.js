@@ -228,6 +228,7 @@ function showCurve() {
   const text = `From ${curve.points.length} moments of the run, every later choice was drawn anew, ${each} times each (${curve.replays} replays): which share of these runs fails like this one. `;
   const box = $("curve");
   box.append(element("p", text + (curve.turn_ns === null ? "" : `Between ${(curve.turn_ns[0] / 1e9).toFixed(3)} s and ${(curve.turn_ns[1] / 1e9).toFixed(3)} s it becomes likely: look there.`)));
+  if (curve.ends) box.append(element("p", curve.ends));
   const chart = element("div");
   box.append(chart);
   onWidth(chart, (width) => drawCurve(curve, width));

@@ -46,10 +46,47 @@ pub fn moments(drawn: &[Drawn], failed_ns: u64, most: usize) -> Vec<&Drawn> {
     chosen.into_iter().map(|place| before[place]).collect()
 }
 
-/// The first line that differs between two traces, and its event's number. What was drawn is no difference.
-pub fn parting(ours: &[Line], theirs: &[Line]) -> Option<usize> {
+/// The places of the first lines that differ, one in each trace. What was drawn is no difference, and stands at other
+/// places in a run that draws otherwise: such lines are passed over on either side by itself.
+pub fn parting(ours: &[Line], theirs: &[Line]) -> Option<(usize, usize)> {
+    fn told(lines: &[Line]) -> impl Iterator<Item = (usize, &Line)> {
+        lines.iter().enumerate().filter(|(_, line)| line.aside.as_deref() != Some("draws"))
+    }
     let same =
         |a: &Line, b: &Line| (a.at_ns, a.kind(), &a.values, &a.detail) == (b.at_ns, b.kind(), &b.values, &b.detail);
-    let at = ours.iter().zip(theirs).position(|(a, b)| a.aside.as_deref() != Some("draws") && !same(a, b));
-    at.or_else(|| (ours.len() != theirs.len()).then(|| ours.len().min(theirs.len())))
+    let (mut one, mut other) = (told(ours), told(theirs));
+    loop {
+        match (one.next(), other.next()) {
+            (None, None) => return None,
+            (Some((_, a)), Some((_, b))) if same(a, b) => {}
+            (a, b) => return Some((a.map_or(ours.len(), |it| it.0), b.map_or(theirs.len(), |it| it.0))),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn runs_part_at_a_place_of_their_own_each_whatever_was_drawn_before() {
+        let told = |names: &str| -> Vec<Line> {
+            let line = |name: &str| match name {
+                "draws" => json!({"n": 0, "at_ns": 0, "aside": "draws", "detail": {"count": names.len()}}),
+                name => json!({"n": 0, "at_ns": 0, "event": name}),
+            };
+            names.split(' ').map(|name| serde_json::from_value(line(name)).expect("a line")).collect()
+        };
+        for (ours, theirs, places) in [
+            ("a draws b", "a draws b", None),
+            ("a draws b", "a b", None),
+            // Where one has drawn, the other has an event.
+            ("a draws draws b", "a c draws draws b", Some((3, 1))),
+            ("a draws b", "draws draws a b c", Some((3, 4))),
+            ("a b", "c b", Some((0, 0))),
+        ] {
+            assert_eq!(parting(&told(ours), &told(theirs)), places, "{ours} | {theirs}");
+        }
+    }
 }

@@ -11,11 +11,11 @@ use super::words;
 const BEFORE: usize = 5;
 const AFTER: usize = 12;
 
-/// What a twin is found to be: `change` in words, after so many tries.
-pub fn side_by_side(failing: &[Line], passing: &[Line], at: usize, change: &str, tried: usize) -> Value {
-    let (ours, same) = rows(failing, at);
-    let (theirs, _) = rows(passing, at);
-    let line = failing.get(at).or_else(|| failing.last());
+/// What a twin is found to be: `change` in words, after so many tries. `at`: where they part, in each of the two.
+pub fn side_by_side(failing: &[Line], passing: &[Line], at: (usize, usize), change: &str, tried: usize) -> Value {
+    let (ours, same) = rows(failing, at.0);
+    let (theirs, _) = rows(passing, at.1);
+    let line = failing.get(at.0).or_else(|| failing.last());
     json!({
         "found": true, "change": change, "tried": tried, "same": same, "failing": ours, "passing": theirs,
         "event": line.map_or(0, |line| line.n), "at_ns": line.map_or(0, |line| line.at_ns),
@@ -29,7 +29,7 @@ fn rows(lines: &[Line], at: usize) -> (Vec<Value>, usize) {
         let text = match line.kind() {
             "draws" | "watching" => return None,
             "send" | "lost" => {
-                let text = format!("{}: {}", line.text("say"), line.text("text"));
+                let text = words::said(line.text("say"), line.number("term"), line.text("text"));
                 sent.insert(line.number("id"), text.clone());
                 let fate = if line.kind() == "lost" { " (lost)" } else { "" };
                 format!("n{} sends n{} {text}{fate}", line.number("from"), line.number("to"))
@@ -63,5 +63,25 @@ fn node(line: &Line) -> String {
     match line.number("node") {
         0 => String::new(),
         number => format!("n{number}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_that_differ_in_the_term_of_a_vote_alone_do_not_read_the_same() {
+        let sent = |detail: Value| {
+            let line = json!({"n": 1, "at_ns": 5, "event": "send", "from": 2, "to": 1, "detail": detail});
+            vec![serde_json::from_value::<Line>(line).expect("a line")]
+        };
+        let failing = sent(json!({"id": 1, "say": "pre-vote answer", "text": "yes"}));
+        let passing = sent(json!({"id": 1, "say": "pre-vote answer", "text": "yes", "term": 1}));
+        let twin = side_by_side(&failing, &passing, (0, 0), "", 1);
+        assert_eq!(twin["failing"][0][1], "n2 sends n1 pre-vote answer (term 0): yes");
+        assert_eq!(twin["passing"][0][1], "n2 sends n1 pre-vote answer (term 1): yes");
+        let query = side_by_side(&sent(json!({"id": 1, "say": "query", "text": ""})), &[], (0, 0), "", 1);
+        assert_eq!(query["failing"][0][1], "n2 sends n1 query");
     }
 }

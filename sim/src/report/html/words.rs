@@ -14,6 +14,16 @@ fn node(number: u64) -> String {
     format!("n{number}")
 }
 
+/// Messages that are about their term.
+const VOTES: [&str; 4] = ["vote", "vote answer", "pre-vote", "pre-vote answer"];
+
+/// What a message says: what sort it is, for which term a vote is, and its text.
+pub fn said(say: &str, term: u64, text: &str) -> String {
+    let term = if VOTES.contains(&say) { format!(" (term {term})") } else { String::new() };
+    let text = if text.is_empty() { String::new() } else { format!(": {text}") };
+    format!("{say}{term}{text}")
+}
+
 /// What an event or aside says. Who it is about is shown beside it.
 pub fn happening(kind: &str, line: &Line) -> String {
     let number = |name: &str| line.number(name);

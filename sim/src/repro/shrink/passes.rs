@@ -170,6 +170,7 @@ impl Shrinker<'_> {
                 raft_log_bytes = plain.raft_log_bytes;
                 lease_checkpoint = plain.lease_checkpoint;
                 watch_progress = plain.watch_progress;
+                watch_fragment = plain.watch_fragment;
             }
         }
         let make = |cluster| self.edit(|case| case.resolved.cluster = cluster);

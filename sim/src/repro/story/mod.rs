@@ -6,11 +6,13 @@
 //! what stands against what.
 
 mod facts;
+mod leads;
 mod tell;
 
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use self::leads::Leads;
 use self::tell::Teller;
 use super::events::Event;
 use super::signature::Signature;
@@ -43,6 +45,9 @@ const PROMISES: &[(&str, &str)] = &[
     ("heals", "once all faults are over, every client gets on"),
 ];
 
+/// Promises that are broken by what does not happen: then it matters who leads, and that nobody does.
+const STUCK: [&str; 2] = ["availability", "heals"];
+
 /// The story of a run, in five to fifteen sentences when there is so much to tell.
 pub fn story(events: &[Event], report: &RunReport) -> Vec<String> {
     let (at_ns, message) = match &report.verdict {
@@ -51,9 +56,11 @@ pub fn story(events: &[Event], report: &RunReport) -> Vec<String> {
         Verdict::Error { message } => (u64::MAX, message.as_str()),
     };
     let before: Vec<&Event> = events.iter().filter(|event| event.at_ns <= at_ns).collect();
-    let facts = Teller::new(named(message)).told(&before);
+    let is_stuck = matches!(&report.verdict, Verdict::Violation { what, .. } if STUCK.contains(&what.as_str()));
+    let facts = Teller::new(named(message), is_stuck).told(&before);
     let mut sentences = vec![opening(&before)];
     sentences.extend(facts::chosen(facts, report.verdict.passed()));
+    sentences.extend(is_stuck.then(|| Leads::after(&before).in_words()));
     sentences.extend(closing(report, at_ns, message));
     sentences
 }
@@ -128,7 +135,8 @@ fn seconds(at_ns: u64) -> String {
     format!("{:.3} s", Duration::from_nanos(at_ns).as_secs_f64())
 }
 
-fn duration(nanos: u64) -> String {
+/// A length of time in round words.
+pub(super) fn duration(nanos: u64) -> String {
     match nanos {
         0..1_000_000 => format!("{} µs", nanos / 1_000),
         1_000_000..1_000_000_000 => format!("{} ms", nanos / 1_000_000),
@@ -257,6 +265,42 @@ mod tests {
         assert_eq!(told[1], "At 0.500 s n1 is killed, for 126 ms and not for 1.0 s: all faults end then.");
         let told = story(&log(text), &broken("raft", 600_000_000, "n1 is wrong"));
         assert_eq!(told[1], "At 0.500 s n1 is killed, for 1.0 s.");
+    }
+
+    #[test]
+    fn a_cluster_that_does_not_get_on_is_told_with_its_leader_or_that_it_has_none() {
+        let mut text = String::from(
+            r#"{"n":0,"at_ns":1000000,"event":"booted","node":1,"term":0,"last":0}
+            {"n":1,"at_ns":1000000,"event":"booted","node":2,"term":0,"last":0}
+            {"n":2,"at_ns":500000000,"event":"standing","node":1,"term":0,"role":"pre-candidate","leader":0}
+            "#,
+        );
+        for (place, from) in [1, 2, 1, 2].into_iter().enumerate() {
+            let (n, at) = (3 + 2 * place, 500_000_000 + place * 700_000_000);
+            text += &format!(
+                r#"{{"n":{n},"at_ns":{at},"event":"send","from":{from},"to":{},"kind":"raft.vote","detail":{{"say":"pre-vote"}}}}
+                {{"n":{},"at_ns":{at},"event":"arrive","from":1,"to":2,"kind":"peer.ask"}}
+                "#,
+                3 - from,
+                n + 1
+            );
+        }
+        let stuck = |text: &str| {
+            story(&log(text), &broken("availability", 9_000_000_000, "with all faults healed, n2 does not answer"))
+        };
+        expect![[r#"
+            A cluster of 2 members starts.
+            From 0.500 s to 2.600 s n1 and n2 ask 4 times who would vote for them; nobody leads.
+            Nobody has ever led.
+            At 9.000 s a promise is broken: a cluster that nothing troubles answers.
+            What was seen: with all faults healed, n2 does not answer."#]]
+        .assert_eq(&stuck(&text).join("\n"));
+        text += r#"{"n":20,"at_ns":4000000000,"event":"standing","node":2,"term":3,"role":"leader","leader":2}"#;
+        assert!(stuck(&text).contains(&"Now n2 leads, in term 3, since 4.000 s.".to_owned()), "{:?}", stuck(&text));
+        text += "\n";
+        text += r#"{"n":21,"at_ns":5000000000,"event":"standing","node":2,"term":3,"role":"follower","leader":0}"#;
+        let told = "Nobody leads now: the last leader was n2, in term 3, until 5.000 s.";
+        assert!(stuck(&text).contains(&told.to_owned()), "{:?}", stuck(&text));
     }
 
     #[test]

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::duration;
 use super::facts::{Fact, Group, Noun};
+use super::leads::Asked;
 use crate::repro::deed;
 use crate::repro::events::Event;
 
@@ -20,13 +21,15 @@ const NONE: Noun = ("", "");
 /// Tells facts, knowing which things a failure names.
 pub(super) struct Teller {
     named: BTreeSet<String>,
+    /// Whether the failure is that nothing goes on.
+    is_stuck: bool,
     facts: Vec<Fact>,
 }
 
 impl Teller {
     /// With what is named, such as `n2`, `op17`, `watch1`.
-    pub fn new(named: BTreeSet<String>) -> Teller {
-        Teller { named, facts: Vec::new() }
+    pub fn new(named: BTreeSet<String>, is_stuck: bool) -> Teller {
+        Teller { named, is_stuck, facts: Vec::new() }
     }
 
     /// All facts of a run.
@@ -34,6 +37,7 @@ impl Teller {
         self.operations(events);
         self.watches(events);
         self.members(events);
+        self.asking(events);
         self.script(events);
         self.facts
     }
@@ -223,11 +227,24 @@ impl Teller {
                 _ => {}
             }
         }
-        // What a member has just heard often explains what it does at once.
-        let last = events.iter().rev().find(|event| event.kind == "arrive" && self.names("n", event.number("to")));
+        // What a member has just heard often explains what it does at once; questions between the servers do not, and
+        // nothing does of a member that does nothing.
+        let heard = |event: &&&Event| event.kind == "arrive" && self.names("n", event.number("to"));
+        let last = events.iter().rev().find(heard).filter(|event| event.text("kind") != "peer.ask" && !self.is_stuck);
         if let Some(event) = last {
             let (from, to, kind) = (event.number("from"), event.number("to"), event.text("kind"));
             self.tell(event, 5, format!("a message of n{from} arrives at n{to} ({kind})"));
+        }
+    }
+
+    /// Members that ask again and again who would vote for them, and no election comes of it.
+    fn asking(&mut self, events: &[&Event]) {
+        for asked in Asked::all(events) {
+            let goes_on = self.is_stuck && asked.goes_on;
+            let fact = self.tell(asked.first, if goes_on { NAMED } else { 5 }, asked.in_words());
+            (fact.at_ns.1, fact.count) = (asked.last_ns, asked.times);
+            let many = "members ask {count} times who would vote for them".to_owned();
+            fact.alike = Some(Group { key: "asks who".to_owned(), many, noun: NONE });
         }
     }
 
