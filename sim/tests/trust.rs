@@ -128,6 +128,9 @@ fn what_an_earlier_campaign_left_is_kept() {
     assert_eq!(folder.sim(first).0, 1);
     let (code, said) = folder.sim("fuzz --seeds 2 --out @/f");
     assert_eq!(code, 0, "{said}");
+    let mut salted = folder.command("fuzz --seeds 2 --out @/f");
+    salted.env("EVENKEEL_SIM_SALT", "salty");
+    assert_eq!(folder.said(salted), (2, "EVENKEEL_SIM_SALT=salty is no number from 0 to 65535\n".to_owned()));
     assert!(said.contains("@/f held an earlier campaign, which is kept as @/f/earlier-1\n"), "{said}");
     assert!(!folder.has("f/failures/toy-default-guided-1.toml"), "the new one has failures of its own");
     assert!(folder.has("f/corpus/places.json") && folder.has("f/earlier-1/corpus/places.json"));
@@ -139,8 +142,8 @@ fn what_an_earlier_campaign_left_is_kept() {
     assert_eq!(folder.sim(again.trim_start_matches("cargo sim ")).0, 1);
     assert!(folder.sim(first).1.contains("kept as @/f/earlier-2\n"));
 
-    let results = fs::File::open(folder.path("f/results.ndjson")).unwrap();
-    results.lock().unwrap();
+    let dir = fs::File::open(folder.path("f")).unwrap();
+    dir.lock().unwrap();
     let (code, said) = folder.sim(first);
     assert!(code == 2 && said.contains("another campaign is writing to @/f: give each one"), "{said}");
     assert!(!folder.has("f/earlier-3"));
@@ -168,6 +171,10 @@ fn a_part_that_ended_early_is_told_as_such() {
     let (code, said) = folder.sim("merge @/0/results.ndjson @/1/results.ndjson --out @/merged.ndjson");
     assert!(code == 0 && !said.contains("early") && !said.contains("missing"), "{said}");
     assert!(!folder.sim("merge @/merged.ndjson").1.contains("early"));
+    // One shard alone is not the campaign, and what is made of it says so as well.
+    let (code, said) = folder.sim("merge @/0/results.ndjson --out @/half.ndjson");
+    assert!(code == 1 && said.contains("shards are missing: 1/2"), "{said}");
+    assert_eq!(folder.sim("merge @/half.ndjson").0, 1);
 
     // Killed after the fourth run: no seed between the first and the last one is missing, were it the only part.
     let text = fs::read_to_string(folder.path("1/results.ndjson")).unwrap();
@@ -204,8 +211,14 @@ fn a_part_that_ended_early_is_told_as_such() {
         }
     }
     // A shard may have nothing to do.
+    assert_eq!(folder.sim("fuzz --seeds 1 --shard 0/2 --out @/all").0, 0);
     assert_eq!(folder.sim("fuzz --seeds 1 --shard 1/2 --out @/none").0, 0);
-    assert_eq!(folder.sim("merge @/none/results.ndjson").0, 0);
+    assert_eq!(folder.sim("merge @/all/results.ndjson @/none/results.ndjson").0, 0);
+    // By the clock, nothing but its name tells of a shard that is not there.
+    let named = part(&[0, 2], "time").replace("\"runs\":2}", "\"runs\":2,\"shard\":[0,2]}");
+    fs::write(folder.path("c.ndjson"), named).unwrap();
+    let (code, said) = folder.sim("merge @/c.ndjson");
+    assert!(code == 1 && said.contains("shards are missing: 1/2"), "{said}");
 }
 
 fn one_repro_file_that_cannot_be_read_hides_no_other() {

@@ -41,21 +41,51 @@ pub(super) fn bytes_per_second(clients: &[Table]) -> f64 {
     clients.iter().map(|client| number(client, "rate") * largest(client)).sum()
 }
 
-/// One or two groups.
+/// Operations that ask the leader whether it still leads, and write nothing.
+const READS: [&str; 3] = ["get", "range", "lease_any"];
+/// The share of seeds in which only few read, and rarely: then a leader can be without a question for so long that others
+/// lead before the next one comes.
+const RARE_READS: f64 = 0.15;
+/// Operations of those who read rarely, all together, per second.
+const RARE_RATE: (f64, f64) = (1.0, 4.0);
+
+/// One or two groups, and perhaps those who read for them.
 pub(super) fn clients(profile: &Profile, frame: &Frame, choices: &mut Choices) -> Vec<Table> {
     let keys = choices.log_whole("keys", 1, 64);
     let (low, high) = RATES[usize::from(frame.calm)];
     let rate = choices.log("rate", low, high);
     let groups = if choices.chance("second", 0.3) { 2 } else { 1 };
     let of_all = rate / groups as f64;
-    (0..groups).map(|number| group(number, of_all, keys, profile, frame, choices)).collect()
+    let reads = !(profile.swarm && choices.chance("rare-reads", RARE_READS));
+    let mut clients: Vec<Table> =
+        (0..groups).map(|number| group(number, of_all, keys, reads, profile, frame, choices)).collect();
+    if !reads {
+        let rate = choices.log("rare-reads/rate", RARE_RATE.0, RARE_RATE.1);
+        let table = Table::new().text("id", "r").with("mix", "{ get = 1.00 }").with("keys", keys);
+        let table = table.with("rate", format!("{rate:.1}")).with("count", choices.log_whole("rare-reads/count", 1, 8));
+        let forms = clients[0].get("key_form").unwrap_or("\"plain\"").to_owned();
+        let timeout = choices.log("rare-reads/timeout", frame.election_ms.max(500.0), 5_000.0);
+        clients.push(table.with("key_form", forms).with("timeout", ms(timeout)));
+    }
+    clients
 }
 
-fn group(number: usize, rate: f64, keys: u64, profile: &Profile, frame: &Frame, choices: &mut Choices) -> Table {
+fn group(
+    number: usize,
+    rate: f64,
+    keys: u64,
+    reads: bool,
+    profile: &Profile,
+    frame: &Frame,
+    choices: &mut Choices,
+) -> Table {
     let id = ["w", "v"][number];
     let at = |what: &str| format!("client/{id}/{what}");
     let mut mix = Vec::new();
     for (operation, weight, probability) in OPERATIONS {
+        if !reads && READS.contains(operation) {
+            continue;
+        }
         let factor = profile.factor(operation);
         let probability = if profile.swarm { (probability * factor.sqrt()).min(1.0) } else { 1.0 };
         if choices.chance(&at(operation), probability) {
