@@ -156,9 +156,14 @@ impl Availability {
         standing.anew();
     }
 
+    /// A member's process is asked to end. If it leads it goes on as long as nobody can take that over.
+    pub fn stopping(&mut self, member: MemberId) {
+        self.members.entry(member).or_default().up = false;
+    }
+
     /// A member's process ends.
     pub fn stopped(&mut self, member: MemberId) {
-        self.members.entry(member).or_default().up = false;
+        self.stopping(member);
         self.stepped_down(member);
     }
 

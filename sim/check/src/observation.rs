@@ -211,7 +211,12 @@ pub enum Observation {
         /// What it found.
         found: Booted,
     },
-    /// A member's process ends, cleanly or not, or is asked to: nobody counts on it any more.
+    /// A member's process is asked to end: nobody counts on it any more, but it may lead until it has handed that over.
+    Stopping {
+        /// The member.
+        member: MemberId,
+    },
+    /// A member's process ends, cleanly or not.
     Stopped {
         /// The member.
         member: MemberId,

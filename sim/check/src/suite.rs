@@ -293,6 +293,7 @@ impl Oracles {
                     self.ask(ledger::NAME, |all| all.ledger.booted(at, member, found));
                 }
             }
+            Stopping { member } => self.availability.stopping(member),
             Stopped { member } => self.availability.stopped(member),
             Term { member, term } => self.ask(raft::NAME, |all| all.raft.term(at, member, term)),
             Elected { member, term } => {

@@ -104,7 +104,7 @@ impl Witness {
 
     /// The process is asked to stop. It may take as long as a request may, serving nobody: nobody counts on it any more.
     pub fn stopping(&self) {
-        self.feed.observe(Observation::Stopped { member: self.number });
+        self.feed.observe(Observation::Stopping { member: self.number });
     }
 
     /// The server would not start.

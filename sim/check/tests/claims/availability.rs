@@ -181,6 +181,22 @@ fn a_put_that_nobody_repeats_is_no_outage() {
 }
 
 #[test]
+fn a_leader_that_is_asked_to_stop_leads_until_it_has_stopped() {
+    let stopping = Observation::Stopping { member: MemberId(1) };
+    let stopped = Observation::Stopped { member: MemberId(1) };
+    for (ends, found) in [(stopping, ""), (stopped, "no leader")] {
+        let mut story = Story::new();
+        story.elected(0.2);
+        story.see(0.3, ends);
+        story.see(0.5, Observation::Calm);
+        for second in 1..20 {
+            story.put(second as f64, second as f64 + 0.1, 2, true);
+        }
+        story.says(found);
+    }
+}
+
+#[test]
 fn a_stopped_member_owes_nothing() {
     let mut story = Story::new();
     story.see(0.5, Observation::Stopped { member: MemberId(3) });
