@@ -405,10 +405,6 @@ impl Node {
                     self.unapplied.clear();
                     self.member.waiters().in_doubt_until(meta.term);
                 }
-                if let Some(last) = write.entries.last() {
-                    self.handed = last.index;
-                    self.member.env().observer.observe(Event::Appended { entries: &write.entries });
-                }
                 let staged = match &write.snapshot {
                     Some(meta) => match self.staged.iter().position(|staged| staged.meta == *meta) {
                         Some(place) => {
@@ -428,6 +424,11 @@ impl Node {
                     },
                     None => None,
                 };
+                // Behind the snapshot, when one write holds both.
+                if let Some(last) = write.entries.last() {
+                    self.handed = last.index;
+                    self.member.env().observer.observe(Event::Appended { entries: &write.entries });
+                }
                 let seq = write.seq;
                 if self.log.send(LogWork::Write { write, staged }).await.is_err() {
                     return false;

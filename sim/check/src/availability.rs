@@ -213,8 +213,10 @@ impl Availability {
         outcome: &Outcome,
     ) {
         self.clients.entry(client).or_default().returned(at, called, outcome);
+        // That a put's lease is gone is known only where the put was ordered after the lease's end.
+        let got_through = matches!(outcome, Outcome::Ok(..) | Outcome::DefinitelyNot(Refusal::LeaseNotFound));
         if let Some(asked) = asked
-            && matches!(outcome, Outcome::Ok(..))
+            && got_through
         {
             self.outages[asked as usize] = Outage::default();
             if self.calm.is_some_and(|calm| calm < called) {

@@ -152,6 +152,7 @@ impl Headers {
                 // What was said under an older id may come late.
                 if this_life && place_of + 1 == known.ids.len() {
                     known.term = known.term.max(term);
+                    known.restarted = false;
                 }
                 Ok(())
             }

@@ -112,11 +112,17 @@ impl Ledger {
     /// The member's disk is empty and it comes back as somebody else: what it held is lost, what it promised is void.
     /// What a majority held until now was decided all the same: it may be shown with a copy less.
     pub fn replaced(&mut self, member: MemberId, gone: MemberId) {
-        let unsafe_yet = self.makers.iter().rev().flatten().take_while(|(index, _)| self.safe < *index);
-        if let Some((index, _)) = unsafe_yet.copied().find(|&(index, term)| self.is_held(index, term)) {
-            self.safe = index;
+        // Nobody may have applied it yet.
+        let last = self.books.values().map(|book| book.durable.last()).max().unwrap_or(0);
+        let terms = |index| self.books.values().filter_map(move |book| book.durable.get(index));
+        let held = |index: &u64| terms(*index).any(|term| self.is_held(Index(*index), term));
+        if let Some(index) = (self.safe.0 + 1..=last).rev().find(held) {
+            self.safe = Index(index);
         }
-        self.books.remove(&member);
+        // What it acknowledged before counts as long as it is asked for.
+        if let Some(book) = self.books.remove(&member) {
+            self.books.insert(gone, book);
+        }
         self.configurations.replaced(member, gone);
     }
 
@@ -295,6 +301,10 @@ impl Ledger {
         if book.durable.get(end).is_some_and(|durable| durable != end_term) && book.placed.get(end) == Some(end_term) {
             // What it wrote over durable entries survived, although nobody saw it synced.
             let _ = book.durable.put(end, end_term);
+        }
+        if book.placed.base() == end && book.durable.get(end).is_some_and(|durable| durable != end_term) {
+            // The checkpoint of a snapshot was stored, and power lost before the log said so: the log stands for nothing.
+            book.durable.restart(end);
         }
         let (last, durable) = (found.last_index.0, Index(book.durable.last()));
         if last < durable.0 {

@@ -417,7 +417,7 @@ impl Oracles {
                 }
                 WatchProgress { stream, watch, header } => {
                     watches.progress(at, stream, watch, header, head)?;
-                    all.calm.map_or(Ok(()), |calm| watches.idle(at, stream, calm))
+                    all.calm.map_or(Ok(()), |calm| watches.idle(at, stream, calm, truth))
                 }
                 WatchCancel { watch } => watches.cancel(at, watch),
                 WatchCanceled { watch, compact_revision, reason } => {

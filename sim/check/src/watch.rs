@@ -313,9 +313,19 @@ impl Watches {
     }
 
     /// The stream is alive, in quiet since `calm`: what should have told its progress by now?
-    pub fn idle(&self, at: Moment, stream: StreamId, calm: Moment) -> Verdict {
+    pub fn idle(&self, at: Moment, stream: StreamId, calm: Moment, truth: &Linearizable) -> Verdict {
         let keys = self.streams.get(&stream).into_iter().flatten();
-        keys.copied().try_for_each(|key| self.watches[&key].idle(at, key, calm, &self.config))
+        let idle = |key: WatchKey| self.watches[&key].idle(at, key, calm, &self.config);
+        keys.copied().try_for_each(idle).or_else(|late| self.unless_behind(at, stream, truth, late))
+    }
+
+    /// One of the stream's watches has not been shown what it should have by now, as when it began with a long history:
+    /// what stands behind that in the stream comes later still, and that is no promise broken.
+    fn unless_behind(&self, at: Moment, stream: StreamId, truth: &Linearizable, late: Box<Violation>) -> Verdict {
+        let late_now = |revision| truth.first_seen(revision).nanos + self.config.delivery_nanos <= at.nanos;
+        let watches = self.streams.get(&stream).into_iter().flatten().filter_map(|key| self.watches.get(key));
+        let mut created = watches.filter(|watch| watch.state == State::Created);
+        if created.any(|watch| watch.first_missing(truth, late_now).is_some()) { Ok(()) } else { Err(late) }
     }
 
     /// The client asks for the end.
@@ -426,7 +436,8 @@ impl Watches {
                 let message = format!("never got {:?} at {revision}{end}", write.1);
                 return Err(fail(at, key, message).with([Related::Revision(revision)]));
             }
-            watch.idle(at, key, calm, &self.config)?;
+            let stream = watch.stream;
+            watch.idle(at, key, calm, &self.config).or_else(|late| self.unless_behind(at, stream, truth, late))?;
         }
         Ok(())
     }

@@ -57,37 +57,41 @@ pub const DEFAULTS: &[DefaultExpect] = &[
 const ELECTIONS_TO_HEAL: f64 = 10.0;
 /// And the time for a write and a read on top …
 const OPERATION: Nanos = Nanos::from_secs(2);
-/// … or, where clients call more rarely, for so many calls: a try or two may be lost.
+/// … or, where clients call more rarely, for so many calls of theirs: a try or two may be lost.
 const CALLS: f64 = 4.0;
+/// Each client of a group calls once in this many of its mean pauses at least: one is drawn up to half as long again.
+const PAUSES: f64 = 1.5;
+/// However rarely they call.
+const CALLS_MAX: Nanos = Nanos::from_secs(600);
 
-/// How long after `quiesce` the cluster must work again, when its slowest clients call so often in a second.
-pub fn heal_time(cluster: &Cluster, slowest_rate: f64) -> Nanos {
-    let calls = Nanos::from_secs(1).times(CALLS / slowest_rate);
+/// How long after `quiesce` the cluster must work again, when its slowest clients need so long for their calls.
+pub fn heal_time(cluster: &Cluster, calls: Nanos) -> Nanos {
     cluster.tick.times(cluster.election_ticks as f64 * ELECTIONS_TO_HEAL) + OPERATION.max(calls)
 }
 
-/// The rate of the slowest clients that draw what they do.
-pub fn slowest_rate<'a>(groups: impl IntoIterator<Item = &'a ClientKnobs>) -> Option<f64> {
+/// How long the slowest clients need for a few calls, of those that draw what they do; none without such clients.
+pub fn slowest_calls<'a>(groups: impl IntoIterator<Item = &'a ClientKnobs>) -> Option<Nanos> {
     let drawing = groups.into_iter().filter(|knobs| knobs.ops.0.is_empty());
-    drawing.map(|knobs| knobs.rate).min_by(f64::total_cmp)
+    let seconds = drawing.map(|knobs| (CALLS + PAUSES * knobs.count as f64) / knobs.rate).max_by(f64::total_cmp)?;
+    Some(Nanos::from_secs(1).times(seconds.min(CALLS_MAX.as_secs_f64())))
 }
 
 /// The default expectations of a run that did not opt out of them.
-pub fn expects(cluster: &Cluster, opt_out: &[String], slowest_rate: Option<f64>) -> Vec<Expect> {
+pub fn expects(cluster: &Cluster, opt_out: &[String], calls: Option<Nanos>) -> Vec<Expect> {
     let wanted = |default: &&DefaultExpect| {
         let out = |name: &String| name == default.name || (name == WHITE_BOX && default.inside);
-        !opt_out.iter().any(out) && (slowest_rate.is_some() || default.name != "heals")
+        !opt_out.iter().any(out) && (calls.is_some() || default.name != "heals")
     };
-    DEFAULTS.iter().filter(wanted).map(|default| expect(default, cluster, slowest_rate)).collect()
+    DEFAULTS.iter().filter(wanted).map(|default| expect(default, cluster, calls)).collect()
 }
 
-fn expect(default: &DefaultExpect, cluster: &Cluster, slowest_rate: Option<f64>) -> Expect {
+fn expect(default: &DefaultExpect, cluster: &Cluster, calls: Option<Nanos>) -> Expect {
     let condition: Expr = parse_builtin(default.text);
     let kind = match default.kind {
         "always" => ExpectKind::Always(condition),
         "never" => ExpectKind::Never(condition),
         "within" => ExpectKind::Within {
-            within: heal_time(cluster, slowest_rate.unwrap_or(f64::INFINITY)),
+            within: heal_time(cluster, calls.unwrap_or(Nanos::ZERO)),
             after: EventFilter::named("quiesce"),
             that: condition,
         },

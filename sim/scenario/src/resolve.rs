@@ -195,8 +195,8 @@ fn caused_at(event: &EventFilter, steps: &[Step], times: &[Option<Nanos>]) -> Op
 }
 
 fn run_length(steps: &[Step], expects: &[Expect], cluster: &Cluster, clients: &[Client]) -> RunLength {
-    let slowest_rate = defaults::slowest_rate(clients.iter().map(|group| &group.knobs)).unwrap_or(f64::INFINITY);
-    let heal = (defaults::heal_time(cluster, slowest_rate) + SLACK).max(AFTER_QUIESCE);
+    let calls = defaults::slowest_calls(clients.iter().map(|group| &group.knobs)).unwrap_or(Nanos::ZERO);
+    let heal = (defaults::heal_time(cluster, calls) + SLACK).max(AFTER_QUIESCE);
     let windows = expects.iter().flat_map(Expect::expressions).filter_map(crate::expr::Expr::last_moment).max();
     let windows = windows.map_or(Nanos::ZERO, |end| end + SLACK);
     let times = start_times(steps);
@@ -217,8 +217,8 @@ fn run_length(steps: &[Step], expects: &[Expect], cluster: &Cluster, clients: &[
 impl Resolved {
     /// The default expectations of this run. An expectation of the file with the same name takes their place.
     pub fn default_expects(&self) -> Vec<Expect> {
-        let slowest_rate = defaults::slowest_rate(self.clients.iter().map(|group| &group.knobs));
-        let mut defaults = defaults::expects(&self.cluster, &self.opt_out, slowest_rate);
+        let calls = defaults::slowest_calls(self.clients.iter().map(|group| &group.knobs));
+        let mut defaults = defaults::expects(&self.cluster, &self.opt_out, calls);
         defaults.retain(|default| !self.expects.iter().any(|own| own.id == default.id));
         defaults
     }

@@ -2,10 +2,12 @@
 //!
 //! A file without it is of a part that was killed, or is still under way: what it holds is true, and not all.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
+
+use crate::explore::result::Campaign;
 
 /// How each such line begins, and no line of a run.
 const BEGINNING: &str = "{\"ended\":";
@@ -26,17 +28,30 @@ pub enum Why {
     Merged,
 }
 
+/// One of the parts that a campaign's seeds were dealt to.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Shard {
+    /// Of what.
+    pub campaign: Campaign,
+    /// Its first seed, of all shards together.
+    pub first: u64,
+    /// Of how many.
+    pub of: u64,
+    /// Which one, from 0.
+    pub index: u64,
+}
+
 /// The line.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Closing {
     /// Why.
     pub ended: Why,
     /// Runs before it.
     pub runs: u64,
-    /// Which of how many shards of its seeds it was, when it was one of several.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub shard: Option<(u64, u64)>,
+    /// The shards that these are of, when there are several.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub shards: Vec<Shard>,
 }
 
 impl Closing {
@@ -47,7 +62,7 @@ impl Closing {
 }
 
 /// Lines of runs in a file, and what closes them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Part {
     /// Lines of runs.
     pub runs: u64,
@@ -80,8 +95,8 @@ impl Part {
 pub struct Lack {
     /// Parts that are not what their commands asked for.
     told: Vec<String>,
-    /// The shards that are there, by how many there must be.
-    shards: BTreeMap<u64, BTreeSet<u64>>,
+    /// The shards that are there.
+    shards: BTreeSet<Shard>,
     /// A part ended when its time was over: the others may have come farther, or less far.
     is_by_time: bool,
 }
@@ -90,18 +105,19 @@ impl Lack {
     /// Looks at what a file holds.
     pub fn note(&mut self, path: &Path, parts: &[Part]) {
         self.told.extend(parts.iter().filter_map(Part::told).map(|what| format!("{} {what}", path.display())));
-        for (index, of) in parts.iter().filter_map(|part| part.closing?.shard) {
-            self.shards.entry(of).or_default().insert(index);
-        }
-        let is_by_time = |part: &Part| part.closing.is_some_and(|closing| closing.ended == Why::Time);
+        let closings = parts.iter().filter_map(|part| part.closing.as_ref());
+        self.shards.extend(closings.flat_map(|closing| closing.shards.iter().cloned()));
+        let is_by_time = |part: &Part| part.closing.as_ref().is_some_and(|closing| closing.ended == Why::Time);
         self.is_by_time |= parts.iter().any(is_by_time);
     }
 
     /// How a file ends into which all of them are put, with so many seeds missing between the first and the last; not at
-    /// all when it is not what was asked for.
+    /// all when something is missing that no other shard has.
     pub fn closing(&self, runs: u64, missing: u64) -> Option<Closing> {
         let ended = if self.is_by_time { Why::Time } else { Why::Merged };
-        self.is_nothing(missing).then_some(Closing { ended, runs, shard: None })
+        let shards = self.shards.iter().cloned().collect();
+        let explained = missing == 0 || self.is_by_time || !self.absent().is_empty();
+        (self.told.is_empty() && explained).then_some(Closing { ended, runs, shards })
     }
 
     /// It is what was asked for.
@@ -109,14 +125,15 @@ impl Lack {
         self.told.is_empty() && self.absent().is_empty() && (missing == 0 || self.is_by_time)
     }
 
-    /// Shards that are not there, while others of as many are.
+    /// Shards that are not there, while others of the same campaign are.
     fn absent(&self) -> Vec<String> {
-        let absent = |(of, there): (&u64, &BTreeSet<u64>)| {
-            let absent: Vec<String> =
-                (0..*of).filter(|index| !there.contains(index)).map(|i| format!("{i}/{of}")).collect();
-            (!absent.is_empty()).then(|| absent.join(", "))
+        let there = |shard: &Shard| self.shards.contains(shard);
+        let all = |shard: &Shard| (0..shard.of).map(|index| Shard { index, ..shard.clone() }).collect::<Vec<_>>();
+        let absent: BTreeSet<Shard> = self.shards.iter().flat_map(all).filter(|shard| !there(shard)).collect();
+        let name = |Shard { campaign, first, of, index }: &Shard| {
+            format!("shard {index}/{of} is missing: profile {}, seeds from {first} on", campaign.profile)
         };
-        self.shards.iter().filter_map(absent).map(|which| format!("shards are missing: {which}")).collect()
+        absent.iter().map(name).collect()
     }
 
     /// What is to be said about it.
@@ -136,7 +153,7 @@ mod tests {
 
     #[test]
     fn a_closing_line_reads_back_and_is_no_run() {
-        let closing = Closing { ended: Why::GaveUp, runs: 7, shard: None };
+        let closing = Closing { ended: Why::GaveUp, runs: 7, shards: Vec::new() };
         let line = serde_json::to_string(&closing).unwrap();
         assert_eq!(line, "{\"ended\":\"gave-up\",\"runs\":7}");
         assert_eq!(Closing::read(&line).unwrap().unwrap(), closing);
@@ -147,7 +164,7 @@ mod tests {
     #[test]
     fn a_part_says_what_it_lacks() {
         let part = |runs, closing| Part { runs, closing };
-        let closed = |ended, runs| Some(Closing { ended, runs, shard: None });
+        let closed = |ended, runs| Some(Closing { ended, runs, shards: Vec::new() });
         for (part, told) in [
             (part(3, None), Some("ended early, after 3 runs")),
             (part(3, closed(Why::Whole, 4)), Some("holds 3 of the 4 runs")),

@@ -21,7 +21,7 @@ use evenkeel_scenario::{Selector, nearest};
 use super::CliError;
 use super::args::{self, Parallel};
 use super::campaign;
-use super::closing::{Closing, Why};
+use super::closing::{self, Closing, Why};
 use super::order::InOrder;
 use super::progress::Progress;
 use super::runner::{Made, run_made};
@@ -59,11 +59,6 @@ impl Shard {
     /// The first seed from there on that belongs to it.
     fn first_from(self, seed: u64) -> u64 {
         seed + (self.index + self.of - seed % self.of) % self.of
-    }
-
-    /// Itself, unless it is all there is.
-    fn named(self) -> Option<(u64, u64)> {
-        (1 < self.of).then_some((self.index, self.of))
     }
 
     /// How many of these seeds belong to it.
@@ -319,11 +314,10 @@ impl<'a> Search<'a> {
     /// Writes what is to be kept, when nothing is under way any more.
     fn save(&mut self) -> Result<(), CliError> {
         std::mem::replace(&mut self.written, Ok(()))?;
-        self.keep.close(Closing {
-            ended: self.why(),
-            runs: self.summary.sums().runs,
-            shard: self.args.shard.named(),
-        })?;
+        let Shard { index, of } = self.args.shard;
+        let shard = closing::Shard { campaign: self.campaign.clone(), first: self.args.first, of, index };
+        let shards = Vec::from_iter((1 < of).then_some(shard));
+        self.keep.close(Closing { ended: self.why(), runs: self.summary.sums().runs, shards })?;
         match (&self.args.out, &mut self.guide) {
             (Some(dir), Some(guide)) => corpus::save(guide.finish(), &dir.join(CORPUS)),
             _ => Ok(()),

@@ -50,8 +50,8 @@ impl Until {
         let kept = report.window.len();
         let is_cut = (kept as u64) < report.chain.events;
         let found = match self {
-            Until::Event(number) if is_cut => (*number < kept).then_some(number + 1),
-            Until::Event(number) => Some((number + 1).min(kept)),
+            Until::Event(number) if is_cut => (*number < kept).then_some(number.saturating_add(1)),
+            Until::Event(number) => Some(number.saturating_add(1).min(kept)),
             Until::Failure => match failure(report) {
                 None if report.verdict.passed() => return Err("the run does not fail".to_owned()),
                 place => place.map(|place| place + 1),

@@ -10,6 +10,9 @@ use super::steps::Stage;
 use crate::disk::Crash;
 use crate::net::{Effect, Kinds, Rule, RuleId};
 
+/// Clocks that drift by more than this share are a fault, of which everything else has to be recovered first.
+const DRIFT_BORNE: f64 = 0.2;
+
 impl Stage {
     /// Plays one of them.
     pub(crate) async fn fault(&self, action: &Action, id: &str) {
@@ -44,6 +47,10 @@ impl Stage {
             Action::DiskStep(disk) => self.disk(disk, hold, id).await,
             Action::ClockStep(clock) => {
                 let members = self.members(&clock.node, id, &[]);
+                let is_trouble = clock.drift.is_some_and(|drift| DRIFT_BORNE < drift.abs());
+                if is_trouble {
+                    self.trouble();
+                }
                 for number in &members {
                     let machine = self.cluster.machine(*number);
                     let told =
@@ -61,6 +68,9 @@ impl Stage {
                     for number in &members {
                         self.cluster.machine(*number).clock.set_drift(0);
                         self.feed.aside("clock", || json!({"node": number, "drift": 0.0}));
+                    }
+                    if is_trouble {
+                        self.relief();
                     }
                 }
             }

@@ -60,8 +60,11 @@ fn refusal_as_told(refusal: &Refusal) -> Option<&'static str> {
 #[derive(Clone, Debug, Default)]
 pub struct Group {
     acks: Vec<Ack>,
-    /// Successful answers that are older.
+    /// Successful answers that are older, and when the last of them came.
     older: u64,
+    older_until: Option<Duration>,
+    /// The longest time without one among these, from the beginning on.
+    older_gap: Duration,
     errors: Vec<(Duration, &'static str)>,
     /// What it can be counted on to ask for.
     asks: Vec<Asked>,
@@ -81,7 +84,20 @@ impl Group {
         !self.acks(from, to).is_empty() && self.owed(from, to).is_none()
     }
 
-    /// Successful answers from `from` to `to`.
+    fn forget(&mut self, count: usize) {
+        for ack in self.acks.drain(..count) {
+            let before = self.older_until.replace(ack.at).unwrap_or_default();
+            self.older_gap = self.older_gap.max(ack.at.saturating_sub(before));
+            self.older += 1;
+        }
+    }
+
+    /// Whether all answers from then on are known one by one.
+    pub fn knows_from(&self, from: Duration) -> bool {
+        self.older_until.is_none_or(|until| until < from)
+    }
+
+    /// Successful answers from `from` to `to`, of those that are known one by one.
     pub fn acks(&self, from: Duration, to: Duration) -> &[Ack] {
         let first = self.acks.partition_point(|ack| ack.at < from);
         let last = self.acks.partition_point(|ack| ack.at <= to);
@@ -90,10 +106,10 @@ impl Group {
 
     /// The longest time between two successful answers within the window, its ends included.
     pub fn longest_gap(&self, from: Duration, to: Duration) -> Duration {
-        let known = if self.older == 0 { from } else { self.acks.first().map_or(from, |ack| from.max(ack.at)) };
         let last = self.stopped.map_or(to, |stopped| to.min(stopped));
-        let mut before = known;
-        let mut longest = Duration::ZERO;
+        // From the beginning on it is known whatever was forgotten.
+        let forgotten = self.older_until.filter(|_| from.is_zero());
+        let (mut before, mut longest) = forgotten.map_or((from, Duration::ZERO), |until| (until, self.older_gap));
         for at in self.acks(from, to).iter().map(|ack| ack.at).chain([last]) {
             longest = longest.max(at.saturating_sub(before));
             before = at;
@@ -173,8 +189,7 @@ impl Stats {
                 let latency = now.saturating_sub(called.at);
                 figures.acks.push(Ack { at: now, latency, ..called });
                 if ACKS_KEPT < figures.acks.len() {
-                    figures.acks.drain(..ACKS_KEPT / 4);
-                    figures.older += (ACKS_KEPT / 4) as u64;
+                    figures.forget(ACKS_KEPT / 4);
                 }
             }
             Outcome::Unknown(doubt) => figures.errors.push((now, doubt_as_told(*doubt))),
@@ -202,6 +217,19 @@ mod tests {
         stats.stopped(second(5));
         assert_eq!(stats.group(0).longest_gap(second(0), second(60)), second(3));
         assert_eq!(stats.group(0).longest_gap(second(4), second(60)), second(1));
+    }
+
+    #[test]
+    fn a_gap_is_not_forgotten_with_the_answers_around_it() {
+        let at = Duration::from_secs;
+        let ack = |second| Ack { at: at(second), latency: Duration::ZERO, read: true, wrote: false, local: false };
+        let mut group = Group { acks: [1, 2, 12, 13, 14, 15].map(ack).to_vec(), ..Group::default() };
+        for forgotten in [0, 1, 2, 1] {
+            group.forget(forgotten);
+            assert_eq!(group.longest_gap(Duration::ZERO, at(16)), at(10));
+        }
+        assert!(!group.knows_from(at(13)) && group.knows_from(at(14)));
+        assert_eq!(group.longest_gap(at(14), at(16)), at(1));
     }
 
     #[test]

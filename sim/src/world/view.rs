@@ -82,6 +82,12 @@ fn number(value: impl TryInto<i64>) -> Value {
     Value::Number(value.try_into().unwrap_or(i64::MAX) as f64)
 }
 
+/// Probes that would say something wrong of a window whose first answers are forgotten. What only asks whether there was
+/// any answer would not.
+const COUNTED: [&str; 6] = ["stall", "max_unavail", "latency", "reads", "writes", "acks"];
+/// Of these, whose value for the whole run is known all the same.
+const GAPS: [&str; 2] = ["stall", "max_unavail"];
+
 /// The cluster version before one is agreed on.
 const UNDECIDED: &str = "3.0";
 
@@ -99,6 +105,13 @@ impl Probes for View {
         let now = self.feed.now();
         let window = call.window.unwrap_or(Window { from: Nanos::ZERO, to: self.now() });
         let (from, to) = (std(window.from), std(window.to).min(now));
+        if COUNTED.contains(&call.name) && !(GAPS.contains(&call.name) && from.is_zero()) {
+            let inner = self.feed.lock();
+            let groups = 0..self.groups.len();
+            if !groups.into_iter().all(|index| inner.stats.group(index).knows_from(from)) {
+                return Err(EvalError::Forgotten(format!("{} in {}..", call.name, window.from)));
+            }
+        }
         Ok(match call.name {
             "leader" if !call.tests.is_empty() => {
                 let release =

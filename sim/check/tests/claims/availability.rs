@@ -181,6 +181,29 @@ fn a_put_that_nobody_repeats_is_no_outage() {
 }
 
 #[test]
+fn a_put_whose_lease_is_gone_got_through() {
+    for (refusal, found) in [(Refusal::LeaseNotFound, ""), (Refusal::Overloaded, "has acknowledged no put")] {
+        let mut story = Story::new();
+        story.see(0.5, Observation::Calm);
+        story.elected(1.0);
+        for second in 2..40 {
+            for (nth, member) in (1..=3).enumerate() {
+                let at = second as f64 + nth as f64 / 10.0;
+                if member != 3 {
+                    story.put(at, at + 0.05, member, true);
+                    continue;
+                }
+                story.op += 1;
+                let (op, request) = (OpId(story.op), Request::Put(Put::default()));
+                story.see(at, Observation::Call { op, client: ClientId(1), member: MemberId(3), request });
+                story.see(at + 0.05, Observation::Return { op, outcome: Outcome::DefinitelyNot(refusal) });
+            }
+        }
+        story.says(found);
+    }
+}
+
+#[test]
 fn a_leader_that_is_asked_to_stop_leads_until_it_has_stopped() {
     let stopping = Observation::Stopping { member: MemberId(1) };
     let stopped = Observation::Stopped { member: MemberId(1) };

@@ -78,6 +78,9 @@ fn a_member_keeps_its_id_unless_its_machine_begins_anew() {
     anew().says("");
     anew().told(&[(1, (1, 11, 1))]).says("n1 signs as b again, which it had given up for c");
     anew().told(&[(1, (1, 13, 1))]).says("n1 signs as d, and did as c in the same life");
+    let mut again = first();
+    again.boots(1);
+    again.told(&[(1, (1, 11, 1)), (1, (1, 13, 1))]).says("n1 signs as d, and did as b in the same life");
     // Asked before, answered late.
     let mut story = first();
     story.call(100, 1);

@@ -162,7 +162,23 @@ fn what_is_said_of_an_older_term_holds_of_what_was_there_then() {
 fn what_a_majority_held_is_shown_although_one_of_it_has_lost_its_disk() {
     let replaced = Observation::Replaced { member: MemberId(2) };
     check([entry(1, 1, 1), entry(2, 1, 1), made(1, 1, 2), replaced.clone(), answer(2)], "");
-    check([entry(1, 1, 1), made(1, 1, 2), replaced, answer(2)], "is durable on 1 of 3 voters only");
+    check([entry(1, 1, 1), made(1, 1, 2), replaced.clone(), answer(2)], "is durable on 1 of 3 voters only");
+    // Its word is asked for after its disk was lost.
+    check([entry(2, 1, 1), replaced.clone(), entry(1, 1, 1), made(1, 1, 2), answer(2)], "");
+    check([replaced, entry(2, 1, 1), made(1, 1, 2), answer(2)], "is durable on 0 of 3 voters only");
+}
+
+#[test]
+fn a_log_that_a_stored_snapshot_contradicts_is_gone_at_the_next_start() {
+    let log = [append(2, 1, 1), append(2, 2, 1), hard(2, 3, None), entry(2, 1, 1), entry(2, 2, 1)];
+    let installed = Observation::SnapshotInstalled { member: MemberId(2), index: Index(1), term: Term(3) };
+    let start = |last_term| Observation::Booted {
+        member: MemberId(2),
+        found: Booted { term: Term(3), vote: None, last_index: Index(1), last_term: Term(last_term) },
+    };
+    check(log.clone().into_iter().chain([installed.clone(), start(3)]), "");
+    check(log.clone().into_iter().chain([installed, start(1)]), "starts with a log up to i1, but i2 was durable");
+    check(log.into_iter().chain([start(3)]), "starts with a log up to i1, but i2 was durable");
 }
 
 #[test]

@@ -51,6 +51,8 @@ pub enum EvalError {
     Unbound(String),
     /// A probe answered with a kind that the registry does not promise.
     WrongKind(String),
+    /// A window begins so long ago that not everything in it is known any more.
+    Forgotten(String),
 }
 
 impl fmt::Display for EvalError {
@@ -59,6 +61,12 @@ impl fmt::Display for EvalError {
             EvalError::Unsupported(what) => write!(f, "the simulator has no probe {what}"),
             EvalError::Unbound(name) => write!(f, "the name {name} has no value here"),
             EvalError::WrongKind(what) => write!(f, "{what} gave a value of an unexpected kind"),
+            EvalError::Forgotten(what) => {
+                write!(
+                    f,
+                    "{what}: of so many answers the first are forgotten; give it a later window, or a shorter run"
+                )
+            }
         }
     }
 }
