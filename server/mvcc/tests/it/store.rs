@@ -297,7 +297,10 @@ fn naive_changes(ops: &[Op]) -> Result<Keys<'_>, Error> {
                 if (puts.contains(&key) && !then_puts.contains(&key)) || hit(&deletes, key) {
                     return Err(Error::DuplicateKey);
                 }
-                puts.push(key);
+                // Whoever nests this must not take what either branch puts for two puts.
+                if !puts.contains(&key) {
+                    puts.push(key);
+                }
             }
             deletes.extend(then_deletes);
             deletes.extend(else_deletes);
