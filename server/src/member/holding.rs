@@ -1,6 +1,6 @@
 //! The state a member holds: who reads it, and the two who change it.
 
-use std::sync::{RwLockReadGuard, TryLockError};
+use std::sync::{RwLockReadGuard, RwLockWriteGuard, TryLockError};
 
 use evenkeel_mvcc::Store;
 use evenkeel_proto::etcdserverpb as pb;
@@ -74,14 +74,25 @@ impl Member {
         state.expect("it was waited for")
     }
 
+    /// The state, to be changed. Whoever has to wait, for a long copy or for another change, keeps no thread either.
+    fn write(&self) -> RwLockWriteGuard<'_, State> {
+        match self.state.try_write() {
+            Ok(state) => return state,
+            Err(TryLockError::WouldBlock | TryLockError::Poisoned(_)) => {}
+        }
+        let mut state = None;
+        self.env.clock.blocked(&mut || state = Some(self.state.write().expect("not poisoned")));
+        state.expect("it was waited for")
+    }
+
     /// Changes the state: the apply task's, but for the places of values, which collection moves.
     pub fn change<R>(&self, change: impl FnOnce(&mut State) -> R) -> R {
-        change(&mut self.state.write().expect("not poisoned"))
+        change(&mut self.write())
     }
 
     /// Replaces the state by a snapshot's.
     pub fn install(&self, state: State) {
-        let mut current = self.state.write().expect("not poisoned");
+        let mut current = self.write();
         let applied = Index(state.store.applied().0);
         self.values.replaced(&current.store);
         *current = state;
