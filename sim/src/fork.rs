@@ -355,19 +355,19 @@ pub fn with_fixed_layout(command: &mut Command) {
     let _ = command;
 }
 
-/// In the environment: how the maps of the standard library are salted within runs, beside the run's seed.
+/// In the environment: how the maps of the standard library are salted within runs, beside the run's seed; 0 without it.
 pub const SALT: &str = "EVENKEEL_SIM_SALT";
 
-/// The salt of this process's environment; one that is no number is none (see [`check_salt`]).
-pub fn salt() -> Option<u16> {
-    check_salt().ok().flatten()
+/// The salt of this process's environment; one that is no number is 0 (see [`check_salt`]).
+pub fn salt() -> u16 {
+    check_salt().unwrap_or_default()
 }
 
 /// The salt, or what is wrong with it: to be said before anything is run.
-pub fn check_salt() -> Result<Option<u16>, String> {
-    let Some(text) = std::env::var_os(SALT) else { return Ok(None) };
+pub fn check_salt() -> Result<u16, String> {
+    let Some(text) = std::env::var_os(SALT) else { return Ok(0) };
     let number = text.to_str().and_then(|text| text.parse().ok());
-    number.map(Some).ok_or_else(|| format!("{SALT}={} is no number from 0 to {}", text.display(), u16::MAX))
+    number.ok_or_else(|| format!("{SALT}={} is no number from 0 to {}", text.display(), u16::MAX))
 }
 
 /// The program that runs, whatever its file may have become since.
@@ -385,7 +385,7 @@ pub struct Place {
     /// Address of an allocation.
     pub heap: usize,
     /// See [`SALT`].
-    pub salt: Option<u16>,
+    pub salt: u16,
 }
 
 /// More blocks than these would cost memory and show nothing new.
@@ -393,7 +393,7 @@ const DISPLACED_MAX: u16 = 64;
 
 /// Blocks of every size that are never given back: all that comes after them lies elsewhere.
 pub fn displace_heap() {
-    for _ in 0..salt().unwrap_or_default() % DISPLACED_MAX {
+    for _ in 0..salt() % DISPLACED_MAX {
         // Hidden from the compiler: what nobody looks at need not be allocated.
         (3..16).for_each(|power| std::mem::forget(std::hint::black_box(vec![0u8; 1 << power])));
     }

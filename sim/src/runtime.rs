@@ -44,16 +44,14 @@ where
     run_salted(options, crate::fork::salt(), world)
 }
 
-fn run_salted<T, F, Fut>(options: RuntimeOptions, salt: Option<u16>, world: F) -> T
+fn run_salted<T, F, Fut>(options: RuntimeOptions, salt: u16, world: F) -> T
 where
     T: Send + 'static,
     F: FnOnce() -> Fut + Send + 'static,
     Fut: Future<Output = T> + 'static,
 {
     let body = move || {
-        if let Some(salt) = salt {
-            salt_maps(options.seed, salt);
-        }
+        salt_maps(options.seed, salt);
         let config = Config {
             net: net::Config { packet_loss_rate: 0.0, send_latency: options.rpc_latency },
             ..Config::default()
@@ -161,8 +159,8 @@ mod tests {
             let options = RuntimeOptions { seed: 5, limit: Duration::from_secs(1), rpc_latency: MS..MS * 2 };
             run_salted(options, salt, || async { (keys_of_a_map(), madsim::rand::random::<u64>()) })
         };
-        let (plain, salted, other) = (look(None), look(Some(7)), look(Some(8)));
-        assert_eq!(look(Some(7)), salted);
+        let (plain, salted, other) = (look(0), look(7), look(8));
+        assert_eq!(look(7), salted);
         assert_ne!(salted.0, plain.0);
         assert_ne!(salted.0, other.0);
         assert_eq!((salted.1, other.1), (plain.1, plain.1));

@@ -114,7 +114,6 @@ fn surroundings(twins: &[Greeting; 2]) -> Vec<String> {
         .zip(1..)
         .map(|(Greeting { place, parallel }, number)| {
             let Place { code, stack, heap, salt } = place;
-            let salt = salt.unwrap_or_default();
             format!(
                 "process {number}: {parallel} at once; code at {code:#x}, stack at {stack:#x}, heap at {heap:#x}; maps \
                  salted with {salt}"

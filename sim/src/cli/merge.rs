@@ -112,7 +112,7 @@ impl Twice {
         }
         writeln!(out, "\nrun again, and counted once: {all}; the same each time: {same}, DIFFERENT: {different}")?;
         if 0 < *incomparable {
-            writeln!(out, "  {incomparable} could not be compared: by another program, salted and not, or guided")?;
+            writeln!(out, "  {incomparable} could not be compared: by another program, or guided")?;
         }
         for Difference { campaign, seed, runs } in &self.named {
             let [first, second] = runs.each_ref().map(|(file, hash)| format!("{hash} in {}", files[*file].display()));

@@ -11,14 +11,15 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use evenkeel_scenario::Cell;
 use serde::Serialize;
 
 use super::args::Format;
 use super::plan::{Job, Plan};
 use super::progress::Progress;
-use super::runner::WALL_LIMIT;
 #[cfg(madsim)]
 use super::runner::{Extras, run_jobs};
+use super::runner::{WALL_LIMIT, unfinished};
 use super::{CliError, parity, play};
 use crate::fork::poll_readable;
 use crate::report::played::{Orders, Played};
@@ -69,7 +70,8 @@ pub fn run(
             playing.push_back((*job, Player::start(&orders(job), patience(&plan, job))?));
         }
         let Some((job, player)) = playing.pop_front() else { break };
-        let real = player.end()?;
+        let cell = &plan.files[job.file].cells[job.cell];
+        let real = player.end(cell)?;
         let twin = simulated.iter().position(|(other, _)| *other == job).map(|at| simulated.swap_remove(at).1);
         let passed = real.report.verdict.passed() && twin.as_ref().is_none_or(|twin| twin.verdict.passed());
         held &= passed;
@@ -181,8 +183,12 @@ impl Player {
         Ok(Player { child, born: Instant::now(), patience, orders: orders.clone() })
     }
 
-    fn end(mut self) -> Result<Played, CliError> {
-        let Orders { path, seed, .. } = &self.orders;
+    /// What it played. One that hangs or dies has played nothing, which is the failure of its run and of no other.
+    fn end(mut self, cell: &Cell) -> Result<Played, CliError> {
+        let nothing = |why| {
+            let report = unfinished(&self.orders.path, cell, self.orders.seed, why);
+            Played { report, skipped: Vec::new() }
+        };
         let answer = File::from(OwnedFd::from(self.child.stdout.take().expect("it is piped")));
         // One that has answered long ago may have waited for others to be heard.
         while !poll_readable(&[&answer], self.patience.saturating_sub(self.born.elapsed())) {
@@ -192,16 +198,13 @@ impl Player {
             self.child.kill()?;
             self.child.wait()?;
             let seconds = self.patience.as_secs();
-            return Err(CliError::Usage(format!(
-                "{path}, seed {seed}: its player was killed after {seconds} s without an answer"
-            )));
+            return Ok(nothing(format!("its player was killed after {seconds} s without an answer")));
         }
         let mut lines = BufReader::new(answer).lines();
         let line = lines.next().transpose()?;
         let status = self.child.wait()?;
-        line.and_then(|line| serde_json::from_str(&line).ok()).ok_or_else(|| {
-            CliError::Usage(format!("the player of {path}, seed {seed}, ended without an answer ({status})"))
-        })
+        let played = line.and_then(|line| serde_json::from_str(&line).ok());
+        Ok(played.unwrap_or_else(|| nothing(format!("its player ended without an answer ({status})"))))
     }
 }
 

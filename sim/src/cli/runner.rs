@@ -203,7 +203,8 @@ pub fn complete(finished: Finished<RunReport>, path: &str, cell: &Cell, seed: u6
     report
 }
 
-fn unfinished(path: &str, cell: &Cell, seed: u64, message: String) -> RunReport {
+/// The report of a run that came to no end.
+pub fn unfinished(path: &str, cell: &Cell, seed: u64, message: String) -> RunReport {
     RunReport {
         file: path.to_owned(),
         cell: cell_key(cell),

@@ -6,7 +6,7 @@ use evenkeel_scenario::cluster::Planted;
 use super::choice::{Choices, ms};
 use super::draft::{Draft, Table};
 use super::knobs::{Frame, cluster};
-use super::profile::{Family, Profile};
+use super::profile::{Family, PLAIN, Profile};
 use super::{faults, load, operations};
 
 /// The expectation that a run was worth its time; its name is the kind of failure.
@@ -51,6 +51,8 @@ pub fn parse(draft: &Draft) -> Scenario {
 /// As [`generate`], before it is text.
 pub fn draft(profile: &Profile, seed: u64, planted: &Planted) -> Draft {
     let choices = &mut Choices::new(seed, profile.name);
+    let name = format!("{}-{seed}", profile.name);
+    let profile = if choices.chance("plain", profile.plain) { &PLAIN } else { profile };
     let frame = Frame::draw(profile, choices);
     let mut cluster = cluster(&frame, profile.swarm, choices);
     if let Some(plants) = planted.toml() {
@@ -77,7 +79,7 @@ pub fn draft(profile: &Profile, seed: u64, planted: &Planted) -> Draft {
     }
     let families: Vec<String> = frame.families.iter().map(|family| format!("{family:?}").to_lowercase()).collect();
     let mut draft = Draft {
-        name: format!("{}-{seed}", profile.name),
+        name,
         about: format!("Generated: {}.", families.join(", ")),
         seed,
         run,

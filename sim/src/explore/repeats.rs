@@ -1,9 +1,8 @@
 //! Runs that were made more than once, and whether they were the same run each time.
 //!
 //! A seed is one run: whoever makes it again, in another process, on another machine, with more runs at once, with another
-//! salt, sees the same events, up to the same end. Comparable are runs by the same program ([`Origin::program`]), and there
-//! those whose maps were salted, whatever with, and those whose maps were not: salting asks for random numbers, and so makes
-//! other runs. A run of a guided campaign depends on the ones before it, and is compared with nothing.
+//! salt, sees the same events, up to the same end. Comparable are runs by the same program ([`Origin::program`]). A run of a
+//! guided campaign depends on the ones before it, and is compared with nothing.
 //!
 //! Of a run a fingerprint is kept, and the number of the file that it came from: less than 60 bytes.
 
@@ -16,7 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use super::result::{Campaign, Line, UNFINISHED};
 use crate::chain::Chain;
-use crate::fork::{program_file, salt};
+use crate::fork::program_file;
 
 /// So many bytes of the program are read at once.
 const CHUNK_BYTES: usize = 1 << 20;
@@ -27,16 +26,13 @@ pub struct Origin {
     /// A hash of the simulator's program; empty when it is not known.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub program: String,
-    /// The standard library's maps were salted ([`crate::fork::SALT`]).
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub salted: bool,
 }
 
 impl Origin {
     /// This process. Its program is read at the first call.
     pub fn here() -> Origin {
         static PROGRAM: OnceLock<String> = OnceLock::new();
-        Origin { program: PROGRAM.get_or_init(|| program().unwrap_or_default()).clone(), salted: salt().is_some() }
+        Origin { program: PROGRAM.get_or_init(|| program().unwrap_or_default()).clone() }
     }
 }
 
@@ -128,10 +124,10 @@ mod tests {
     use super::*;
     use crate::explore::result::Failure;
 
-    fn line(program: &str, salted: bool, hash: &str) -> Line {
+    fn line(program: &str, hash: &str) -> Line {
         Line {
             campaign: Campaign { profile: "p".into(), ..Campaign::default() },
-            origin: Origin { program: program.into(), salted },
+            origin: Origin { program: program.into() },
             seed: 7,
             failure: None,
             scenario: None,
@@ -147,21 +143,20 @@ mod tests {
 
     #[test]
     fn only_what_can_be_compared_is_compared() {
-        let first = || line("one", true, "a");
+        let first = || line("one", "a");
         let failed = Some(Failure { signature: "lost".into(), message: "m".into() });
         let killed = Some(Failure { signature: UNFINISHED.into(), message: "killed".into() });
         for (name, second, found) in [
             ("the same", first(), "same"),
             ("on another machine", Line { cpu_ns: 99, ..first() }, "same"),
-            ("other events", line("one", true, "b"), "different"),
+            ("other events", line("one", "b"), "different"),
             ("another end", Line { failure: failed, ..first() }, "different"),
             ("longer", Line { simulated_ns: 6, ..first() }, "different"),
             ("ended by the machine", Line { failure: killed, hash: "0".repeat(32), ..first() }, "incomparable"),
-            ("another program", line("two", true, "b"), "incomparable"),
-            ("without a salt", line("one", false, "b"), "incomparable"),
-            ("of an older file", line("", true, "b"), "incomparable"),
-            ("without a hash", line("one", true, ""), "incomparable"),
-            ("another seed", Line { seed: 8, ..line("one", true, "b") }, "incomparable"),
+            ("another program", line("two", "b"), "incomparable"),
+            ("of an older file", line("", "b"), "incomparable"),
+            ("without a hash", line("one", ""), "incomparable"),
+            ("another seed", Line { seed: 8, ..line("one", "b") }, "incomparable"),
         ] {
             let mut repeats = Repeats::default();
             assert_eq!(repeats.look(&first(), 0), Repeat::Incomparable);
@@ -178,7 +173,7 @@ mod tests {
         let mut guided = Repeats::default();
         let campaign = Campaign { guided: true, ..first().campaign };
         for hash in ["a", "b"] {
-            let line = Line { campaign: campaign.clone(), ..line("one", true, hash) };
+            let line = Line { campaign: campaign.clone(), ..line("one", hash) };
             assert_eq!(guided.look(&line, 0), Repeat::Incomparable);
         }
     }

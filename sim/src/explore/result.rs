@@ -298,7 +298,7 @@ mod tests {
         let failure = signature.map(|text| Failure { signature: text.into(), message: format!("{text} {seed}") });
         Line {
             campaign: Campaign { profile: "p".into(), ..Campaign::default() },
-            origin: Origin { program: "a".into(), salted: seed == 7 },
+            origin: Origin { program: "a".into() },
             seed,
             failure,
             scenario: None,

@@ -298,6 +298,35 @@ fn a_quiet_watch_that_is_told_only_when_it_asks_is_caught() {
     }
 }
 
+/// A bookmark that stands behind a long history of the same stream is as late as that; one behind nothing is not excused.
+#[test]
+fn a_bookmark_behind_history_that_is_still_to_come_is_not_yet_late() {
+    let (quiet, told, history) = (1, 2, 3);
+    for behind in [true, false] {
+        let mut story = Story::new(6);
+        for (watch, watch_id) in [(quiet, 0), (told, 1)] {
+            story.open(watch, 8, None);
+            story.created(watch, watch_id, 7);
+            story.progress(Some(watch), 7);
+        }
+        if behind {
+            story.open(history, 2, None);
+            story.created(history, 2, 7);
+        }
+        for second in 1..7 {
+            story.seq = second * 1_000_000;
+            story.progress(Some(told), 7);
+            if behind && second < 4 {
+                story.events(history, 2, second as i64 + 1);
+            }
+        }
+        match behind {
+            true => story.is_fine(),
+            false => story.says("got no bookmark since"),
+        }
+    }
+}
+
 #[test]
 fn a_watch_that_answers_pings_and_shows_nothing_is_caught() {
     let mut story = Story::new(5);
