@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use evenkeel_raft::mutant::Mutants;
 
+use crate::service::watch_hub::WatchLimits;
 use crate::version::Release;
 
 /// A member's configuration. The flags have checked every value before [`crate::serve`] sees it.
@@ -60,6 +61,8 @@ pub struct Config {
     /// Watch responses of this size are split for clients that ask for that; `None` is a request's limit with what the
     /// transport adds.
     pub watch_fragment_bytes: Option<usize>,
+    /// How much is kept and looked at to serve watches.
+    pub watch_limits: WatchLimits,
     /// Most operations in one list of a transaction.
     pub max_txn_ops: usize,
     /// Store size at which writes stop; `None` is no limit.
@@ -154,6 +157,7 @@ impl Default for Config {
             snapshot_piece_bytes: 256 * 1024,
             max_request_bytes: MAX_REQUEST_BYTES,
             watch_fragment_bytes: None,
+            watch_limits: WatchLimits::USUAL,
             max_txn_ops: 128,
             quota_backend_bytes: Some(DEFAULT_QUOTA_BYTES),
             watch_progress_notify_interval: Duration::from_secs(600),

@@ -139,7 +139,7 @@ impl Member {
         let mut seeds = SplitMix(env.seed);
         // Ids of this process life must not meet those of an earlier one that is still in the log.
         let first_request = (ids.member << 48) | (seeds.next() >> 16);
-        let watches = WatchHub::new(&state.store);
+        let watches = WatchHub::new(&state.store, config.watch_limits);
         Arc::new_cyclic(|own| Member {
             own: own.clone(),
             quota: Quota::default(),

@@ -10,14 +10,10 @@ use std::sync::Arc;
 use evenkeel_mvcc::{Batch, Missed, PullLimit, Slice, Store, WatchSpec, WatcherId};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::watch_hub::{BATCH, WatchHub};
+use super::watch_hub::WatchHub;
 
-/// Events in a large slice, unless one revision has more.
-const SLICE_EVENTS_MAX: usize = 1 << 15;
 /// Large slices of one member.
 pub const LARGE_SLICES_MAX: usize = 16;
-/// Keys looked at in one turn.
-const KEYS_PER_TURN: usize = 4_096;
 
 /// What a stream has found in the history and not yet sent.
 pub struct CatchUp {
@@ -58,14 +54,15 @@ impl CatchUp {
         (spec, missed): (WatchSpec, Missed),
         view: impl Fn() -> Store,
     ) -> Turn {
+        let limits = hub.limits();
         self.found.take_if(|found| found.watcher == watcher && found.slice.cursor() != missed.from);
         let found = match &mut self.found {
             Some(found) if found.watcher != watcher => return Turn::Done(None),
             Some(found) => found,
             empty => {
                 let permit = Arc::clone(&self.large).try_acquire_owned().ok();
-                let large = PullLimit { events: SLICE_EVENTS_MAX, bytes: usize::MAX };
-                let limit = if permit.is_some() { large } else { BATCH };
+                let large = PullLimit { events: limits.slice_events, bytes: usize::MAX };
+                let limit = if permit.is_some() { large } else { limits.batch };
                 let store = view();
                 if missed.from < store.compacted() {
                     return Turn::Done(None); // compacted just now; the hub will say so
@@ -77,11 +74,11 @@ impl CatchUp {
                 })
             }
         };
-        if !found.slice.look(KEYS_PER_TURN) {
+        if !found.slice.look(limits.keys_per_turn) {
             return Turn::Pause;
         }
         let from = found.slice.cursor();
-        let (revisions, next) = found.slice.take(BATCH, view().compacted());
+        let (revisions, next) = found.slice.take(limits.batch, view().compacted());
         if found.slice.is_taken() {
             self.found = None;
         }

@@ -18,19 +18,38 @@ use tokio::sync::{Notify, Semaphore};
 
 use super::catch_up::LARGE_SLICES_MAX;
 
-/// Events kept for quick reading, in all.
-pub const EVENT_LOG_EVENTS_MAX: usize = 1 << 15;
 /// Watchers on one stream.
 pub const STREAM_WATCHERS_MAX: usize = 1 << 17;
 /// Watchers on one member.
 pub const MEMBER_WATCHERS_MAX: usize = 1 << 20;
-/// What one response may carry, as far as a revision is not split for it.
-pub const BATCH: PullLimit = PullLimit { events: 1_000, bytes: 1 << 20 };
+/// How much is kept and looked at to serve watches. Tests have less, to come to the paths of slow watchers soon.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct WatchLimits {
+    /// Events kept for quick reading, in all.
+    pub log_events: usize,
+    /// What one response may carry, as far as a revision is not split for it.
+    pub batch: PullLimit,
+    /// Events in a large slice of history, unless one revision has more.
+    pub slice_events: usize,
+    /// Keys of the history looked at in one turn.
+    pub keys_per_turn: usize,
+}
+
+impl WatchLimits {
+    /// Of a server as it ships.
+    pub const USUAL: WatchLimits = WatchLimits {
+        log_events: 1 << 15,
+        batch: PullLimit { events: 1_000, bytes: 1 << 20 },
+        slice_events: 1 << 15,
+        keys_per_turn: 4_096,
+    };
+}
 
 /// See the module's text.
 pub struct WatchHub {
     inner: Mutex<Inner>,
     large_slices: Arc<Semaphore>,
+    limits: WatchLimits,
 }
 
 struct Inner {
@@ -97,14 +116,19 @@ pub struct TooManyWatchers;
 
 impl WatchHub {
     /// No watchers, on a member with this state.
-    pub fn new(store: &Store) -> WatchHub {
+    pub fn new(store: &Store, limits: WatchLimits) -> WatchHub {
         let inner = Inner {
-            watchers: Watchers::new(store.revision(), EVENT_LOG_EVENTS_MAX),
+            watchers: Watchers::new(store.revision(), limits.log_events),
             owners: BTreeMap::new(),
             streams: BTreeMap::new(),
             next_stream: 0,
         };
-        WatchHub { inner: Mutex::new(inner), large_slices: Arc::new(Semaphore::new(LARGE_SLICES_MAX)) }
+        WatchHub { inner: Mutex::new(inner), large_slices: Arc::new(Semaphore::new(LARGE_SLICES_MAX)), limits }
+    }
+
+    /// How much is kept and looked at.
+    pub fn limits(&self) -> &WatchLimits {
+        &self.limits
     }
 
     /// How many streams may yet keep a large part of the history.
@@ -199,7 +223,7 @@ impl WatchHub {
             let mut inner = self.inner();
             // Something may have been published in between; then that is in the next view.
             if inner.watchers.head() <= store.revision() {
-                return inner.pull(stream, &store, mutants);
+                return inner.pull(stream, &store, self.limits.batch, mutants);
             }
         }
     }
@@ -264,9 +288,15 @@ impl Inner {
         stream.ready.retain(|ready| *ready != watcher);
     }
 
-    fn pull(&mut self, id: StreamId, store: &Store, mutants: Mutants) -> Option<(WatcherId, Delivery)> {
+    fn pull(
+        &mut self,
+        id: StreamId,
+        store: &Store,
+        batch: PullLimit,
+        mutants: Mutants,
+    ) -> Option<(WatcherId, Delivery)> {
         while let Some(watcher) = self.streams.get_mut(&id)?.ready.pop_front() {
-            let pull = match self.watchers.pull_recent(watcher, store, BATCH) {
+            let pull = match self.watchers.pull_recent(watcher, store, batch) {
                 Ok(pull) => pull,
                 Err(missed) => {
                     let spec = self.watchers.spec(watcher).expect("it was asked for").clone();

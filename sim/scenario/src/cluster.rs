@@ -14,6 +14,8 @@ use std::ops::Range;
 pub const NODES_MAX: u64 = 9;
 /// The longest time-out in ticks.
 pub const TICKS_MAX: u64 = 1_000;
+/// Events in one response, or kept for watches, at most.
+pub const WATCH_EVENTS_MAX: u64 = 1 << 24;
 
 words! {
     /// A release level that a member runs at, and that a client is written for.
@@ -104,6 +106,10 @@ section! {
         watch_progress: Nanos = Some(Nanos::from_secs(5)),
         /// Bytes of a watch response beyond which it is split, for watches that want that.
         watch_fragment: Bytes = Some(Bytes(2 << 20)),
+        /// Events of a watch response, as far as a revision is not split; history is looked through in such parts.
+        watch_batch: u64 = Some(1_000),
+        /// Events kept for watches that are only a little behind: others look for them in the history.
+        watch_log: u64 = Some(32_768),
         /// Connections between members.
         net: Net = Net::defaults(),
         /// Disks.
@@ -228,6 +234,8 @@ pub(crate) fn check_limits(cx: &mut Cx<'_>, reader: &mut Reader<'_>, spec: &Clus
     limit(cx, "election_ticks", spec.election_ticks.extremes(), 2, TICKS_MAX);
     limit(cx, "heartbeat_ticks", spec.heartbeat_ticks.extremes(), 1, TICKS_MAX);
     limit(cx, "snapshot_count", spec.snapshot_count.extremes(), 1, u64::MAX);
+    limit(cx, "watch_batch", spec.watch_batch.extremes(), 1, WATCH_EVENTS_MAX);
+    limit(cx, "watch_log", spec.watch_log.extremes(), 0, WATCH_EVENTS_MAX);
     limit(cx, "checkpoint_every", spec.checkpoint_every.extremes(), 1, u64::MAX);
     if let Some(entry) = reader.entry("tick")
         && spec.tick.extremes().into_iter().any(|tick| *tick <= Nanos::ZERO)

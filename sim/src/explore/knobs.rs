@@ -152,6 +152,8 @@ fn shrunk(table: &mut Table, choices: &mut Choices) {
     small("snapshot_piece", 0.5, &|c| c.log_whole("snapshot_piece", 4_096, 65_536));
     small("snapshot_rate", 0.3, &|c| c.log_whole("snapshot_rate", 500_000, 8_000_000));
     small("watch_fragment", 0.4, &|c| c.log_whole("watch_fragment", 60, 4_000));
+    small("watch_batch", 0.3, &|c| c.log_whole("watch_batch", 1, 50));
+    small("watch_log", 0.4, &|c| c.log_whole("watch_log", 1, 500));
     small("raft_log_bytes", 0.3, &|c| c.log_whole("raft_log_bytes", 1_000, 1_000_000));
     if choices.chance("small/lease_checkpoint", 0.4) {
         table.set("lease_checkpoint", choices.pick("lease_checkpoint", &["\"0s\"", "\"500ms\"", "\"2s\""]));

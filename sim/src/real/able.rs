@@ -213,6 +213,8 @@ fn settings(cluster: &Cluster) -> Vec<Skipped> {
         ("raft_log_bytes", "a server as it ships decides it by itself"),
         ("lease_checkpoint", "a server as it ships decides it by itself"),
         ("watch_fragment", "a server as it ships decides it by itself"),
+        ("watch_batch", "a server as it ships decides it by itself"),
+        ("watch_log", "a server as it ships decides it by itself"),
         ("net", "loopback loses nothing and delays hardly anything"),
         ("disk", "real disks do as they please"),
         ("clock", "processes share the machine's clock"),

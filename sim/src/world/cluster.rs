@@ -11,8 +11,10 @@ use evenkeel::boot::member_id;
 use evenkeel::config::{ClusterState, Config};
 use evenkeel::env::Env;
 use evenkeel::serve;
+use evenkeel::service::watch_hub::WatchLimits;
 use evenkeel::version::Release;
 use evenkeel_check::suite::Config as OracleConfig;
+use evenkeel_mvcc::PullLimit;
 use evenkeel_raft::NodeId;
 use evenkeel_raft::ready::Role;
 use evenkeel_scenario::cluster::Cluster as Settings;
@@ -457,8 +459,20 @@ fn config(number: u64, settings: &Settings, doors: u16) -> Config {
         value_cache_bytes: 256 * 1024,
         watch_progress_notify_interval: settings.watch_progress.to_std(),
         watch_fragment_bytes: Some(settings.watch_fragment.0 as usize),
+        watch_limits: watch_limits(settings),
         lease_checkpoint_interval: Some(settings.lease_checkpoint.to_std()).filter(|interval| !interval.is_zero()),
         mutants: mutants::of(settings, number),
         ..Config::default()
+    }
+}
+
+/// As of a server that ships, unless a response carries less: then history is looked through in smaller parts as well.
+fn watch_limits(settings: &Settings) -> WatchLimits {
+    let (usual, events) = (WatchLimits::USUAL, settings.watch_batch as usize);
+    WatchLimits {
+        log_events: settings.watch_log as usize,
+        batch: PullLimit { events, ..usual.batch },
+        slice_events: usual.slice_events.min(events * 4),
+        keys_per_turn: usual.keys_per_turn.min(events * 4),
     }
 }

@@ -21,7 +21,7 @@ struct Rig {
 impl Rig {
     fn new() -> Rig {
         let store = Store::new();
-        let hub = WatchHub::new(&store);
+        let hub = WatchHub::new(&store, WatchLimits::USUAL);
         Rig { store, hub }
     }
 
@@ -48,7 +48,7 @@ impl Rig {
 
     /// As after a restart: what happened is in the history only.
     fn restart_ring(&mut self) {
-        self.hub = WatchHub::new(&self.store);
+        self.hub = WatchHub::new(&self.store, WatchLimits::USUAL);
     }
 
     fn watch(&self, stream: StreamId, key: &str, start_revision: i64) -> WatcherId {
@@ -176,7 +176,7 @@ fn a_snapshot_is_caught_up_with_from_history() {
     while rig.pull(stream).is_some() {}
     woken(&wake);
 
-    let mut ahead = Rig { store: rig.store.clone(), hub: WatchHub::new(&rig.store) };
+    let mut ahead = Rig { store: rig.store.clone(), hub: WatchHub::new(&rig.store, WatchLimits::USUAL) };
     ahead.put("a");
     ahead.put("b");
     ahead.put("a");
@@ -218,7 +218,7 @@ fn slow_watchers_of_a_stream_catch_up_by_turns() {
         let next = seen.get_mut(&watcher).expect("one of the two");
         let revisions: Vec<i64> = batch.revisions.iter().map(|revision| revision.revision().0).collect();
         assert_eq!(revisions, (*next..batch.next.0).collect::<Vec<_>>(), "whole and in order");
-        assert!(revisions.len() <= BATCH.events);
+        assert!(revisions.len() <= WatchLimits::USUAL.batch.events);
         (*next, batches) = (batch.next.0, batches + 1);
     }
     assert_eq!(seen.into_values().collect::<Vec<_>>(), [2_502, 2_502]);
@@ -244,7 +244,7 @@ fn only_some_streams_keep_a_large_part_of_history() {
         let Turn::Done(Some(batch)) = catch_up.turn(&rig.hub, watcher, (spec, missed), || rig.store.clone()) else {
             panic!("few keys are looked at in one turn")
         };
-        assert_eq!(batch.revisions.len(), BATCH.events, "stream {number} is served all the same");
+        assert_eq!(batch.revisions.len(), WatchLimits::USUAL.batch.events, "stream {number} is served all the same");
         let left = LARGE_SLICES_MAX.saturating_sub(number + 1);
         assert_eq!(rig.hub.large_slices().available_permits(), left);
         catching_up.push((watcher, catch_up));

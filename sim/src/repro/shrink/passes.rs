@@ -171,6 +171,8 @@ impl Shrinker<'_> {
                 lease_checkpoint = plain.lease_checkpoint;
                 watch_progress = plain.watch_progress;
                 watch_fragment = plain.watch_fragment;
+                watch_batch = plain.watch_batch;
+                watch_log = plain.watch_log;
             }
         }
         let make = |cluster| self.edit(|case| case.resolved.cluster = cluster);
