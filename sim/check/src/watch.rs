@@ -102,9 +102,17 @@ pub struct Watches {
     streams: BTreeMap<StreamId, BTreeSet<WatchKey>>,
     /// First pending claim per watch, by the revision it waits for.
     waiting: BTreeSet<(Revision, WatchKey)>,
+    /// Watches that are over, in the order of their ends: of so many the last ones are remembered.
+    over: VecDeque<WatchKey>,
+    /// The newest that is not.
+    forgotten: Option<WatchKey>,
     /// What has been shown in full since it was asked for the last time.
     shown: Vec<(Cover, Vec<Event>)>,
 }
+
+/// Watches that are over and remembered: what continues one of them is compared with it. Clients that have watched much more
+/// since are not asked where they stopped.
+const OVER_KEPT: usize = 1 << 14;
 
 /// What a member says when it ends a watch that nobody can have.
 const EMPTY_RANGE: &str = "mvcc: watcher range is empty";
@@ -142,6 +150,8 @@ impl Watches {
             watches: BTreeMap::new(),
             streams: BTreeMap::new(),
             waiting: BTreeSet::new(),
+            over: VecDeque::new(),
+            forgotten: None,
             shown: Vec::new(),
         }
     }
@@ -343,11 +353,8 @@ impl Watches {
         reason: &str,
         truth: &Linearizable,
     ) -> Verdict {
-        let watch = live(&mut self.watches, at, key)?;
-        watch.state = State::Over;
-        if let Some(siblings) = self.streams.get_mut(&watch.stream) {
-            siblings.remove(&key);
-        }
+        live(&mut self.watches, at, key)?;
+        let watch = &*self.ended(key);
         if compact_revision.0 != 0 {
             if compact_revision <= watch.next {
                 let next = watch.next;
@@ -368,13 +375,39 @@ impl Watches {
 
     /// The stream ended.
     pub fn closed(&mut self, at: Moment, key: WatchKey) -> Verdict {
-        let watch = self.watches.get_mut(&key).ok_or_else(|| fail(at, key, "testbed: is unknown".to_string()))?;
-        watch.state = State::Over;
-        watch.partial.clear();
-        if let Some(siblings) = self.streams.get_mut(&watch.stream) {
-            siblings.remove(&key);
+        if self.watches.contains_key(&key) {
+            self.ended(key).partial.clear();
+            return Ok(());
         }
-        Ok(())
+        match self.forgotten {
+            Some(newest) if key <= newest => Ok(()),
+            _ => Err(fail(at, key, "testbed: is unknown".to_string())),
+        }
+    }
+
+    /// The watch is over, if it was not. The oldest of too many such is forgotten, once all that it showed is checked.
+    fn ended(&mut self, key: WatchKey) -> &mut Watch {
+        let watch = self.watches.get_mut(&key).expect("it is known");
+        if watch.state != State::Over {
+            watch.state = State::Over;
+            if let Some(siblings) = self.streams.get_mut(&watch.stream) {
+                siblings.remove(&key);
+                if siblings.is_empty() {
+                    self.streams.remove(&watch.stream);
+                }
+            }
+            self.over.push_back(key);
+            if OVER_KEPT < self.over.len() {
+                let oldest = self.over.pop_front().expect("there are some");
+                if self.watches[&oldest].claims.is_empty() {
+                    self.watches.remove(&oldest);
+                    self.forgotten = self.forgotten.max(Some(oldest));
+                } else {
+                    self.over.push_back(oldest);
+                }
+            }
+        }
+        self.watches.get_mut(&key).expect("it is not the oldest")
     }
 
     /// What watches have shown in full since the last time this was asked.
@@ -476,7 +509,7 @@ fn answered_by(watch: &mut Watch, at: Moment, key: WatchKey, header: Header) -> 
 
 fn live(watches: &mut BTreeMap<WatchKey, Watch>, at: Moment, key: WatchKey) -> Verdict<&mut Watch> {
     match watches.get_mut(&key) {
-        None => Err(fail(at, key, "testbed: is unknown".to_string())),
+        None => Err(fail(at, key, "is over for long, or was never asked for, but goes on".to_string())),
         Some(watch) if watch.state == State::Over => Err(fail(at, key, "is over, but goes on".to_string())),
         Some(watch) => Ok(watch),
     }

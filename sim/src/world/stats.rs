@@ -66,6 +66,8 @@ pub struct Group {
     /// The longest time without one among these, from the beginning on.
     older_gap: Duration,
     errors: Vec<(Duration, &'static str)>,
+    /// When the last of the older errors came.
+    older_errors_until: Option<Duration>,
     /// What it can be counted on to ask for.
     asks: Vec<Asked>,
     /// Since when it asks for nothing any more.
@@ -92,9 +94,21 @@ impl Group {
         }
     }
 
+    fn failed(&mut self, at: Duration, kind: &'static str) {
+        self.errors.push((at, kind));
+        if ACKS_KEPT < self.errors.len() {
+            self.older_errors_until = self.errors.drain(..ACKS_KEPT / 4).last().map(|(at, _)| at);
+        }
+    }
+
     /// Whether all answers from then on are known one by one.
     pub fn knows_from(&self, from: Duration) -> bool {
         self.older_until.is_none_or(|until| until < from)
+    }
+
+    /// Whether all errors from then on are.
+    pub fn knows_errors_from(&self, from: Duration) -> bool {
+        self.older_errors_until.is_none_or(|until| until < from)
     }
 
     /// Successful answers from `from` to `to`, of those that are known one by one.
@@ -192,9 +206,11 @@ impl Stats {
                     figures.forget(ACKS_KEPT / 4);
                 }
             }
-            Outcome::Unknown(doubt) => figures.errors.push((now, doubt_as_told(*doubt))),
+            Outcome::Unknown(doubt) => figures.failed(now, doubt_as_told(*doubt)),
             Outcome::DefinitelyNot(refusal) => {
-                figures.errors.extend(refusal_as_told(refusal).map(|kind| (now, kind)));
+                if let Some(kind) = refusal_as_told(refusal) {
+                    figures.failed(now, kind);
+                }
             }
         }
     }
@@ -230,6 +246,16 @@ mod tests {
         }
         assert!(!group.knows_from(at(13)) && group.knows_from(at(14)));
         assert_eq!(group.longest_gap(at(14), at(16)), at(1));
+    }
+
+    #[test]
+    fn errors_are_bounded_and_who_asks_for_forgotten_ones_is_told() {
+        let mut group = Group::default();
+        (0..=ACKS_KEPT as u64).for_each(|second| group.failed(Duration::from_secs(second), "timeout"));
+        let forgotten = ACKS_KEPT as u64 / 4;
+        assert_eq!(group.errors.len() as u64, ACKS_KEPT as u64 + 1 - forgotten);
+        assert!(!group.knows_errors_from(Duration::from_secs(forgotten - 1)));
+        assert!(group.knows_errors_from(Duration::from_secs(forgotten)));
     }
 
     #[test]

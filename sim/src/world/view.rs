@@ -112,6 +112,12 @@ impl Probes for View {
                 return Err(EvalError::Forgotten(format!("{} in {}..", call.name, window.from)));
             }
         }
+        if call.name == "errors" {
+            let inner = self.feed.lock();
+            if !(0..self.groups.len()).all(|index| inner.stats.group(index).knows_errors_from(from)) {
+                return Err(EvalError::Forgotten(format!("{} in {}..", call.name, window.from)));
+            }
+        }
         Ok(match call.name {
             "leader" if !call.tests.is_empty() => {
                 let release =

@@ -449,6 +449,21 @@ fn who_asks_for_the_end_of_a_watch_must_be_told_of_it() {
     assert!(!ended(true, 3));
 }
 
+/// More of them than are remembered: that one may be told of again that its stream has ended, and of nothing else.
+#[test]
+fn a_watch_that_ended_long_ago_stays_over() {
+    let mut story = Story::new(1);
+    for watch in 1..20_000 {
+        story.open(watch, 3, None);
+        story.created(watch, 0, 2);
+        story.see(Observation::WatchClosed { watch: WatchKey(watch) });
+    }
+    story.see(Observation::WatchClosed { watch: WatchKey(1) });
+    story.is_fine();
+    story.progress(Some(1), 2);
+    story.says("watch1 is over for long");
+}
+
 #[test]
 fn a_message_for_a_watch_that_nobody_opened_is_caught() {
     let mut story = Story::new(1);
