@@ -97,7 +97,7 @@ impl Group {
     fn failed(&mut self, at: Duration, kind: &'static str) {
         self.errors.push((at, kind));
         if ACKS_KEPT < self.errors.len() {
-            self.older_errors_until = self.errors.drain(..ACKS_KEPT / 4).last().map(|(at, _)| at);
+            self.older_errors_until = self.errors.drain(..ACKS_KEPT / 4).next_back().map(|(at, _)| at);
         }
     }
 
