@@ -173,7 +173,7 @@ fn a_part_that_ended_early_is_told_as_such() {
     assert!(!folder.sim("merge @/merged.ndjson").1.contains("early"));
     // One shard alone is not the campaign, and what is made of it says so as well.
     let (code, said) = folder.sim("merge @/0/results.ndjson --out @/half.ndjson");
-    assert!(code == 1 && said.contains("shards are missing: 1/2"), "{said}");
+    assert!(code == 1 && said.contains("shard 1/2 is missing"), "{said}");
     assert_eq!(folder.sim("merge @/half.ndjson").0, 1);
 
     // Killed after the fourth run: no seed between the first and the last one is missing, were it the only part.
@@ -214,11 +214,14 @@ fn a_part_that_ended_early_is_told_as_such() {
     assert_eq!(folder.sim("fuzz --seeds 1 --shard 0/2 --out @/all").0, 0);
     assert_eq!(folder.sim("fuzz --seeds 1 --shard 1/2 --out @/none").0, 0);
     assert_eq!(folder.sim("merge @/all/results.ndjson @/none/results.ndjson").0, 0);
-    // By the clock, nothing but its name tells of a shard that is not there.
-    let named = part(&[0, 2], "time").replace("\"runs\":2}", "\"runs\":2,\"shard\":[0,2]}");
-    fs::write(folder.path("c.ndjson"), named).unwrap();
+    // By the clock, nothing but its closing line tells of a shard that is not there.
+    let whole = fs::read_to_string(folder.path("0/results.ndjson")).unwrap();
+    let (runs, closing) = whole.trim_end().rsplit_once('\n').unwrap();
+    let by_time = closing.replace("\"whole\"", "\"time\"");
+    assert_ne!(closing, by_time);
+    fs::write(folder.path("c.ndjson"), format!("{runs}\n{by_time}\n")).unwrap();
     let (code, said) = folder.sim("merge @/c.ndjson");
-    assert!(code == 1 && said.contains("shards are missing: 1/2"), "{said}");
+    assert!(code == 1 && said.contains("shard 1/2 is missing"), "{said}");
 }
 
 fn one_repro_file_that_cannot_be_read_hides_no_other() {
