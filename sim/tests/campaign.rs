@@ -53,7 +53,11 @@ fn the_job_runs_every_seed_once_and_merges() {
     assert!(merge.stderr.is_empty(), "{}", String::from_utf8_lossy(&merge.stderr));
     let lines = std::fs::read_to_string(merged).expect("what was merged");
     let mut lines: Vec<Value> = lines.lines().map(|line| serde_json::from_str(line).expect("a line of JSON")).collect();
-    assert_eq!(lines.pop(), Some(serde_json::json!({"ended": "merged", "runs": SEEDS})));
+    let closing = lines.pop().expect("a closing line");
+    assert_eq!((&closing["ended"], &closing["runs"]), (&"merged".into(), &SEEDS.into()));
+    let shards = closing["shards"].as_array().expect("the shards that are in it").iter();
+    let shards: Vec<u64> = shards.map(|shard| shard["index"].as_u64().expect("a number")).collect();
+    assert_eq!(shards, (0..SHARDS).collect::<Vec<_>>());
     let mut seeds: Vec<u64> = lines.iter().map(|line| line["seed"].as_u64().expect("a seed")).collect();
     seeds.sort_unstable();
     assert_eq!(seeds, (100..100 + SEEDS).collect::<Vec<_>>());
