@@ -105,16 +105,14 @@ impl Probes for View {
         let now = self.feed.now();
         let window = call.window.unwrap_or(Window { from: Nanos::ZERO, to: self.now() });
         let (from, to) = (std(window.from), std(window.to).min(now));
-        if COUNTED.contains(&call.name) && !(GAPS.contains(&call.name) && from.is_zero()) {
+        let known: Option<fn(&Group, Duration) -> bool> = match call.name {
+            "errors" => Some(Group::knows_errors_from),
+            name if GAPS.contains(&name) && from.is_zero() => None,
+            name => COUNTED.contains(&name).then_some(Group::knows_from),
+        };
+        if let Some(known) = known {
             let inner = self.feed.lock();
-            let groups = 0..self.groups.len();
-            if !groups.into_iter().all(|index| inner.stats.group(index).knows_from(from)) {
-                return Err(EvalError::Forgotten(format!("{} in {}..", call.name, window.from)));
-            }
-        }
-        if call.name == "errors" {
-            let inner = self.feed.lock();
-            if !(0..self.groups.len()).all(|index| inner.stats.group(index).knows_errors_from(from)) {
+            if !(0..self.groups.len()).all(|index| known(inner.stats.group(index), from)) {
                 return Err(EvalError::Forgotten(format!("{} in {}..", call.name, window.from)));
             }
         }
